@@ -1,0 +1,422 @@
+"""What every test needs: the real server on a free port, accounts, a client in lock step, mailboxes read back.
+
+The usual test file:
+
+    from tests import support
+
+    class GreetingTest(support.ServerTestCase):
+        options = ("-size", "1000")                 # more options of serveur.sh, if any
+
+        def test_greeting(self):
+            with self.client() as client:           # the 220 has been read
+                self.assertEqual(client.ask("EHLO x").code, 250)
+
+One server serves a whole class; it is `self.server` (log, mailboxes, processes).  After the class the
+server is stopped, and the class fails when its exit code is not 0 or anything of it is left.  When a test fails,
+what the server wrote meanwhile is shown.
+"""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import typing
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DOMAIN = "binome.tp.info.unicaen.fr"
+PATIENCE = 20                   # seconds before something that should happen counts as failed
+IS_ROOT = os.geteuid() == 0
+NOBODY = 65534                  # who owns the folders of `-store DIR` when the server runs as root
+MARK = "essai serveur-smtp"     # in the last GECOS field of every account made here
+
+needs_root = unittest.skipUnless(IS_ROOT, "il faut être root")
+long_test = unittest.skipUnless(os.environ.get("TESTS_LONG"), "essai long : tests/run -long")
+
+
+def needs_program(*names: str):
+    """Decorator: skip the test or the class when one of these programs isn't installed."""
+    missing = [name for name in names if not find_program(name)]
+    return unittest.skipIf(missing, "programme absent : " + ", ".join(missing))
+
+
+def find_program(name: str) -> typing.Optional[str]:
+    """The path of a program, also one that only root's PATH would show; None if there is none."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+# -- waiting, ports, processes -----------------------------------------------------------------------
+
+def wait_for(condition: typing.Callable[[], typing.Any], what: str, seconds: float = PATIENCE):
+    """Return the first true value of `condition()`; AssertionError naming `what` when it takes too long.
+
+    Only for what nothing announces (a file, another process); a reply or an exit is waited for itself.
+    """
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError("not seen within %d s: %s" % (seconds, what))
+        time.sleep(0.01)
+    return value
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on, outside the range from which the kernel takes clients' ports."""
+    while True:
+        port = random.randrange(10000, 30000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def listeners(port: int) -> int:
+    """How many sockets listen on the TCP port (IPv4), as the kernel's table shows it: nobody is disturbed."""
+    rows = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
+    fields = (row.split() for row in rows)
+    return sum(row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port for row in fields)
+
+
+def processes_marked(mark: str) -> typing.Dict[int, str]:
+    """The processes that have `mark` in their environment, zombies aside: {pid: command line}."""
+    found = {}
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):          # it may end while we look, or be another user's
+            if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                found[int(folder.name)] = command.decode("ascii", "replace")
+    return found
+
+
+# -- accounts ----------------------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def system_users(*names: str, full_name: str = "Compte Essai"):
+    """Make real accounts with /home/NAME for the time of a `with`; root only.  Yields {name: pwd entry}.
+
+    A lock keeps other runs of the tests on this machine off the same names.  An account of that name which is
+    not ours skips the test; one that a killed run left behind is made anew.
+    """
+    with contextlib.ExitStack() as stack:
+        for name in sorted(names):
+            lock = stack.enter_context(open("/run/lock/serveur-smtp-essai-" + name, "w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            remove_user(name)
+            stack.callback(remove_user, name)
+            gecos = "%s,,,,%s" % (full_name, MARK)
+            subprocess.run(["useradd", "-m", "-U", "-K", "MAIL_DIR=/nonexistent", "-s", "/bin/sh", "-c", gecos, name],
+                           check=True, capture_output=True)
+        yield {name: pwd.getpwnam(name) for name in names}
+
+
+def remove_user(name: str) -> None:
+    """Remove an account that `system_users` made, its home and its mailbox; SkipTest if it is someone else's."""
+    try:
+        account = pwd.getpwnam(name)
+    except KeyError:
+        return
+    if not account.pw_gecos.endswith(MARK):
+        raise unittest.SkipTest("le compte %s existe déjà sur cette machine" % name)
+    # -f: Courier's gamin server may live on for half a minute as this user
+    subprocess.run(["userdel", "-f", name], check=True, capture_output=True)
+    shutil.rmtree(account.pw_dir, ignore_errors=True)
+    for leftover in pathlib.Path("/var/mail").glob(name + "*"):
+        if leftover.name == name or leftover.name.startswith(name + ".lock"):
+            leftover.unlink()
+
+
+# -- mailboxes ---------------------------------------------------------------------------------------
+
+class StoredMessage(typing.NamedTuple):
+    path: pathlib.Path
+    content: bytes
+    status: os.stat_result
+
+
+def read_maildir(folder) -> typing.List[StoredMessage]:
+    """All messages of a Maildir, those of new/ and cur/, oldest delivery first; [] when there is no Maildir."""
+    folder = pathlib.Path(folder)
+    paths = [path for part in ("new", "cur") if (folder / part).is_dir() for path in (folder / part).iterdir()]
+    return [StoredMessage(path, path.read_bytes(), path.stat()) for path in sorted(paths, key=delivery_order)]
+
+
+def delivery_order(path: pathlib.Path):
+    """Sorts Maildir names by their seconds and microseconds (which aren't zero-padded)."""
+    seconds, _, rest = path.name.partition(".M")
+    digits = rest.partition("P")[0]
+    return (int(seconds), int(digits)) if seconds.isdigit() and digits.isdigit() else (0, 0)
+
+
+# -- a client ----------------------------------------------------------------------------------------
+
+class Reply(typing.NamedTuple):
+    """One SMTP reply: its code, the text of each of its lines without code, and the bytes that came."""
+    code: int
+    lines: typing.List[str]
+    raw: bytes
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+class Client:
+    """A connection held in lock step.  Commands are str or bytes without their CRLF; bytes go out as they are."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1", source: str = "", timeout: float = PATIENCE):
+        self.socket = socket.create_connection((host, port), timeout, (source, 0) if source else None)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self.socket.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self) -> None:
+        self.file.close()
+        self.socket.close()
+
+    def write(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def reply(self) -> Reply:
+        """Read one whole reply; EOFError if the connection ends first, AssertionError if it isn't a reply."""
+        raw, lines = b"", []
+        while True:
+            line = self.file.readline()
+            if not line.endswith(b"\r\n"):
+                raise EOFError("connection closed inside a reply: %r" % (raw + line))
+            if not line[:3].isdigit() or line[3:4] not in (b" ", b"-"):
+                raise AssertionError("not a reply line: %r" % line)
+            raw += line
+            lines.append(line[4:-2].decode("ascii"))
+            if line[3:4] == b" ":
+                return Reply(int(line[:3]), lines, raw)
+
+    def greeted(self) -> None:
+        """Read the greeting; AssertionError if it isn't a 220."""
+        greeting = self.reply()
+        if greeting.code != 220:
+            raise AssertionError("greeted with %r" % greeting.raw)
+
+    def ask(self, command: typing.Union[str, bytes]) -> Reply:
+        """Send one command and read its reply."""
+        self.write((command if isinstance(command, bytes) else command.encode("latin-1")) + b"\r\n")
+        return self.reply()
+
+    def expect(self, command: typing.Union[str, bytes], code: int) -> Reply:
+        """`ask`, and AssertionError with the whole reply if its code is another."""
+        reply = self.ask(command)
+        if reply.code != code:
+            raise AssertionError("%r: %d expected, got %r" % (command, code, reply.raw))
+        return reply
+
+    def letter(self, sender: str, recipients, wire: bytes) -> Reply:
+        """One whole transaction after EHLO; `wire` are the bytes after the 354, final dot included."""
+        recipients = [recipients] if isinstance(recipients, str) else recipients
+        self.expect("MAIL FROM:<%s>" % sender, 250)
+        for recipient in recipients:
+            self.expect("RCPT TO:<%s>" % recipient, 250)
+        self.expect("DATA", 354)
+        self.write(wire)
+        return self.reply()
+
+    def rest(self) -> bytes:
+        """Everything that still comes until the server closes."""
+        return self.file.read()
+
+
+# -- the server --------------------------------------------------------------------------------------
+
+class Server:
+    """The real serveur.sh, in a folder of its own, on a free loopback port.
+
+    options   more of serveur.sh's options
+    accounts  names that get a folder under `-store DIR`; None: the options say what the store is
+    aliases   the text of the aliases file
+    run_as    user id to start it as (root only)
+    """
+
+    def __init__(self, options=(), accounts=("alice", "bob"), aliases: str = "", domain: str = DOMAIN,
+                 run_as: typing.Optional[int] = None, environment=()):
+        self.domain, self.port, self.run_as = domain, free_port(), run_as
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="serveur-smtp-essai-"))
+        self.folder.chmod(0o755)
+        self.mail, self.spool = self.folder / "mail", self.folder / "spool"
+        self.log_path, self.output_path = self.spool / "mainlog", self.folder / "output"
+        self.mark = "SERVEUR_ESSAI=" + self.folder.name
+        self.process: typing.Optional[subprocess.Popen] = None
+        self._environment = dict(environment)
+        (self.folder / "aliases").write_text(aliases)
+        self._options = self._command_options(options, accounts)
+        if run_as is not None:
+            os.chown(self.folder, run_as, run_as)
+
+    def _command_options(self, options, accounts) -> typing.List[str]:
+        store = []
+        if accounts is not None:
+            self.mail.mkdir()
+            for name in accounts:
+                self.add_account(name)
+            store = ["-store", str(self.mail)]
+        given = [str(option) for option in options]
+        small_pool = [] if "-max" in given else ["-max", "8"]
+        return ["-domain", self.domain, "-bind", "127.0.0.1", "-port", str(self.port),
+                "-spool", str(self.spool), "-aliases", str(self.folder / "aliases"), *store, *small_pool, *given]
+
+    def add_account(self, name: str) -> pathlib.Path:
+        """A folder of the store, owned by whom mail is then delivered as."""
+        folder = self.mail / name
+        folder.mkdir()
+        if IS_ROOT:
+            owner = NOBODY if self.run_as is None else self.run_as
+            os.chown(folder, owner, owner)
+        return folder
+
+    # -- start and stop --
+
+    def start(self) -> "Server":
+        """Start, and come back when it listens; AssertionError with what it wrote if it ends instead."""
+        self.launch()
+        wait_for(lambda: listeners(self.port) or self.process.poll() is not None, "a listener")
+        if self.process.poll() is not None:
+            raise AssertionError("serveur.sh ended with %d:\n%s" % (self.process.returncode, self.output()))
+        return self
+
+    def launch(self) -> subprocess.Popen:
+        """Only start it: for tests of what happens before it listens."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SMTP_")}
+        name, _, value = self.mark.partition("=")
+        identity = {} if self.run_as is None else dict(user=self.run_as, group=self.run_as, extra_groups=[])
+        with open(self.output_path, "ab") as output:
+            self.process = subprocess.Popen(
+                [str(ROOT / "serveur.sh"), *self._options], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                cwd=self.folder, start_new_session=True, env={**inherited, **self._environment, name: value}, **identity)
+        return self.process
+
+    def stop(self, seconds: float = PATIENCE) -> int:
+        """TERM, wait, and return the exit code; AssertionError when it stays or leaves something behind."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("serveur.sh still runs %d s after TERM" % seconds) from None
+        left = processes_marked(self.mark)
+        if left or listeners(self.port):
+            raise AssertionError("left behind after the stop: %s" % (left or "a listener"))
+        return code
+
+    def destroy(self) -> None:
+        """End what is left, whatever it is, and remove the folder.  Never fails; safe to repeat."""
+        while left := processes_marked(self.mark):
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if self.process:
+                self.process.poll()
+        if self.process:
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.destroy()
+
+    # -- looking at it --
+
+    def client(self, **arguments) -> Client:
+        """A new connection whose greeting, a 220, has been read."""
+        client = Client(self.port, **arguments)
+        try:
+            client.greeted()
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def send(self, recipients, wire: bytes, sender: str = "sender@client.example.org") -> Reply:
+        """One message over a connection of its own; the reply to its end of data."""
+        with self.client() as client:
+            client.expect("EHLO client.example.org", 250)
+            reply = client.letter(sender, recipients, wire)
+            client.expect("QUIT", 221)
+        return reply
+
+    def messages(self, account: str) -> typing.List[StoredMessage]:
+        """What lies in an account's Maildir under `-store DIR`."""
+        return read_maildir(self.mail / account / "Maildir")
+
+    def log(self) -> str:
+        """The main log so far."""
+        return self.log_path.read_text("latin-1") if self.log_path.exists() else ""
+
+    def wait_log(self, text: str) -> str:
+        """Wait for a line that contains `text`; returns the first."""
+        return wait_for(lambda: next((line for line in self.log().splitlines() if text in line), None),
+                        "%r in the log" % text)
+
+    def output(self) -> str:
+        """What serveur.sh and all it started wrote to the terminal so far."""
+        return self.output_path.read_text("utf-8", "replace") if self.output_path.exists() else ""
+
+    def processes(self) -> typing.Dict[int, str]:
+        """All processes of this server: {pid: command line}."""
+        return processes_marked(self.mark)
+
+
+class ServerTestCase(unittest.TestCase):
+    """One server a class.  Subclasses set what `Server` takes; `self.address("alice")` is a mailbox here."""
+
+    options: typing.Sequence = ()
+    accounts: typing.Optional[typing.Sequence[str]] = ("alice", "bob")
+    aliases = ""
+    run_as: typing.Optional[int] = None
+    server: Server
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server = Server(cls.options, cls.accounts, cls.aliases, run_as=cls.run_as)
+        cls.addClassCleanup(cls.server.destroy)
+        cls.server.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        code = cls.server.stop()
+        if code != 0:
+            raise AssertionError("serveur.sh ended with %d:\n%s" % (code, cls.server.output()))
+        super().tearDownClass()
+
+    def run(self, result=None):
+        """Run one test; when it fails, show what the server wrote during it."""
+        seen = len(self.server.log()), len(self.server.output())
+        trouble = count_trouble(result)
+        finished = super().run(result)
+        if count_trouble(finished or result) > trouble:
+            print("\n--- %s\n--- log\n%s--- terminal\n%s---" % (
+                self.id(), self.server.log()[seen[0]:], self.server.output()[seen[1]:]), file=sys.stderr)
+        return finished
+
+    def client(self, **arguments) -> Client:
+        return self.server.client(**arguments)
+
+    def address(self, name: str) -> str:
+        return "%s@%s" % (name, self.server.domain)
+
+
+def count_trouble(result) -> int:
+    """How many tests have failed so far."""
+    return 0 if result is None else len(result.failures) + len(result.errors)
