@@ -1,0 +1,237 @@
+"""A real Exim (Debian's exim4-daemon-light) with a configuration, spool and log of its own, on a free loopback port.
+
+    with Exim(store="mbox") as exim:                    # the local domain, mail to /var/mail/USER
+        message_id = exim.send("eximalice@" + DOMAIN, wire)
+        exim.wait_completed(message_id)
+
+It does three things, together or not:
+  - local mail for `domain`, to ~/Maildir or /var/mail as Debian's own configuration stores it, without that configuration's
+    two checks of what DATA brings (lines of 998 octets, header syntax);
+  - `collect`: domains whose mail it takes for any local part, and keeps in the Maildir `exim.collected`;
+  - `routes`: {domain: port}, domains ("*" for all others) it sends on to that port of 127.0.0.1.
+
+Root only.  Debian's binary reads one place only for a configuration with which it may change users, so it
+runs in a mount namespace of its own where that place shows ours; nothing on the machine changes.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import typing
+
+from tests import support
+
+ALIASES = """\
+postmaster: eximalice
+both: eximalice, eximbob
+gone: :fail: moved away
+later: :defer: mailbox is being moved
+"""
+
+BIND_AND_EXEC = 'mount --bind "$1" /etc/exim4 && shift && exec "$@"'
+
+# A sender that authenticates (eximalice, secret) is a submission client, as in Debian's configuration.
+CONFIGURATION = r"""
+primary_hostname = {domain}
+qualify_domain = {domain}
+spool_directory = {folder}/spool
+log_file_path = {folder}/log/%slog
+pid_file_path = {folder}/exim.pid
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {port}
+tls_advertise_hosts =
+keep_environment =
+# every message is delivered at once, however many one connection brings
+smtp_accept_queue_per_connection = 0
+smtp_accept_max = 0
+domainlist local_domains = {domain}
+domainlist collected_domains = {collect}
+domainlist routed_domains = {routed}
+acl_smtp_rcpt = check_rcpt
+acl_smtp_data = accept
+acl_smtp_vrfy = accept
+
+begin acl
+check_rcpt:
+  deny    message = restricted characters in address
+          domains = +local_domains
+          local_parts = ^[.] : ^.*[@%!/|\\`#&?]
+  accept  local_parts = postmaster
+          domains = +local_domains
+  accept  authenticated = *
+          control = submission/sender_retain
+  require message = relay not permitted
+          domains = +local_domains : +collected_domains : +routed_domains
+  require verify = recipient
+  accept
+
+begin routers
+collected:
+  driver = accept
+  domains = +collected_domains
+  transport = collect
+routed:
+  driver = manualroute
+  domains = +routed_domains
+  route_data = ${{lookup{{$domain}}partial0-lsearch*{{{folder}/routes}}}}
+  self = send
+  transport = remote_smtp
+aliases:
+  driver = redirect
+  domains = +local_domains
+  allow_fail
+  allow_defer
+  data = ${{lookup{{$local_part}}lsearch{{{folder}/aliases}}}}
+local_user:
+  driver = accept
+  domains = +local_domains
+  check_local_user
+  local_parts = ! root
+  transport = {transport}
+  cannot_route_message = Unknown user
+
+begin transports
+maildir_home:
+  driver = appendfile
+  directory = $home/Maildir
+  create_directory
+  maildir_format
+  delivery_date_add
+  envelope_to_add
+  return_path_add
+  directory_mode = 0700
+  mode = 0600
+  mode_fail_narrower = false
+mail_spool:
+  driver = appendfile
+  file = /var/mail/$local_part_data
+  delivery_date_add
+  envelope_to_add
+  return_path_add
+  group = mail
+  mode = 0660
+  mode_fail_narrower = false
+collect:
+  driver = appendfile
+  directory = {folder}/collected
+  create_directory
+  maildir_format
+  user = Debian-exim
+  delivery_date_add
+  envelope_to_add
+  return_path_add
+remote_smtp:
+  driver = smtp
+  allow_localhost
+  hosts_try_fastopen =
+  message_linelength_limit = 1000000
+
+begin retry
+* * F,1h,1m
+
+begin authenticators
+lab_plain:
+  driver = plaintext
+  public_name = PLAIN
+  server_prompts = :
+  server_condition = ${{if and{{{{eq{{$auth2}}{{eximalice}}}}{{eq{{$auth3}}{{secret}}}}}}}}
+  server_set_id = $auth2
+"""
+
+
+class Exim:
+    """See the module.  `store` is "maildir" or "mbox"; `aliases` the text of an aliases file."""
+
+    def __init__(self, store: str = "maildir", domain: str = support.DOMAIN, aliases: str = ALIASES,
+                 collect: typing.Sequence[str] = (), routes: typing.Optional[typing.Dict[str, int]] = None):
+        self.port = support.free_port()
+        self.domain = domain
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="exim-essai-"))
+        self.collected = self.folder / "collected"
+        self.log_path = self.folder / "log" / "mainlog"
+        self.process: typing.Optional[subprocess.Popen] = None
+        self._prepare(aliases, routes or {}, CONFIGURATION.format(
+            domain=domain, folder=self.folder, port=self.port, collect=":".join(collect), routed=":".join(routes or {}),
+            transport={"maildir": "maildir_home", "mbox": "mail_spool"}[store]))
+
+    def _prepare(self, aliases: str, routes: typing.Dict[str, int], configuration: str) -> None:
+        (self.folder / "etc").mkdir()
+        (self.folder / "etc" / "exim4.conf").write_text(configuration)
+        (self.folder / "aliases").write_text(aliases)
+        (self.folder / "routes").write_text("".join(
+            "%s: 127.0.0.1::%d\n" % (domain, port) for domain, port in routes.items()))
+        for name in ("spool", "log"):
+            (self.folder / name).mkdir()
+        for path in (self.folder, self.folder / "spool", self.folder / "log"):
+            shutil.chown(path, "Debian-exim", "Debian-exim")
+        self.folder.chmod(0o755)
+
+    # -- start and stop --
+
+    def command(self, *arguments: str) -> typing.List[str]:
+        """The command line that runs Exim with this configuration."""
+        return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", BIND_AND_EXEC, "sh",
+                str(self.folder / "etc"), support.find_program("exim4"), *arguments]
+
+    def start(self) -> "Exim":
+        """Start the daemon and come back when it listens; AssertionError with its words if it ends instead."""
+        with open(self.folder / "output", "wb") as output:
+            self.process = subprocess.Popen(self.command("-bdf"), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                            start_new_session=True)
+        support.wait_for(lambda: support.listeners(self.port) or self.process.poll() is not None, "Exim listening")
+        if self.process.poll() is not None:
+            raise AssertionError("Exim ended: %s%s" % ((self.folder / "output").read_text(), self.log()))
+        return self
+
+    def stop(self) -> None:
+        """End the daemon and whatever it still has under way, and remove its folder.  Safe to repeat."""
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+    # -- using it --
+
+    def client(self, **arguments) -> support.Client:
+        """A new connection whose greeting has been read."""
+        return support.greeted_client(self.port, **arguments)
+
+    def send(self, recipients, wire: bytes, sender: str = "sender@client.example.org") -> str:
+        """One message over a connection of its own; the id Exim gave it."""
+        with self.client() as client:
+            client.expect("EHLO client.example.org", 250)
+            reply = client.letter(sender, recipients, wire)
+            client.expect("QUIT", 221)
+        return accepted_id(reply)
+
+    def log(self) -> str:
+        return self.log_path.read_text("latin-1") if self.log_path.exists() else ""
+
+    def wait_completed(self, *message_ids: str) -> None:
+        """Wait until Exim has done with these messages: each delivered or bounced."""
+        def all_completed():
+            log = self.log()
+            return all(message_id + " Completed\n" in log for message_id in message_ids)
+        support.wait_for(all_completed, "Exim's Completed for " + " ".join(message_ids))
+
+    def messages_collected(self) -> typing.List[support.StoredMessage]:
+        """What has arrived for the `collect` domains."""
+        return support.read_maildir(self.collected)
+
+
+def accepted_id(reply: support.Reply) -> str:
+    """The id in "250 OK id=..."; AssertionError when the message was refused."""
+    if reply.code != 250:
+        raise AssertionError("Exim answered %r" % reply.raw)
+    return reply.text.rpartition("id=")[2]
