@@ -53,7 +53,6 @@ domainlist collected_domains = {collect}
 domainlist routed_domains = {routed}
 acl_smtp_rcpt = check_rcpt
 acl_smtp_data = accept
-acl_smtp_vrfy = accept
 
 begin acl
 check_rcpt:
@@ -92,7 +91,6 @@ local_user:
   check_local_user
   local_parts = ! root
   transport = {transport}
-  cannot_route_message = Unknown user
 
 begin transports
 maildir_home:
