@@ -1,0 +1,70 @@
+"""The log, in the format of Exim's main log, and the one sanitiser of what strangers send.
+
+A line is `YYYY-MM-DD HH:MM:SS [message-id ]text`, local time, written with a single write to a file
+opened for append, so that lines of several processes never mix. exigrep, eximstats, logwatch and
+fail2ban's exim filter read it.
+"""
+import posix
+from time import strftime
+
+FLAGS = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC
+NAMED_ESCAPES = {"\t": "\\t", "\n": "\\n", "\v": "\\v", "\f": "\\f", "\r": "\\r", "\b": "\\b"}
+
+
+def _escape(character):
+    if character in NAMED_ESCAPES:
+        return NAMED_ESCAPES[character]
+    if " " <= character <= "~":
+        return character
+    octets = character.encode("utf-8", "surrogateescape")
+    return "".join("\\%03o" % octet for octet in octets)
+
+
+def printable(text):
+    """`text` (str) with every character outside printable ASCII written as Exim's log does.
+
+    The only way for a stranger's bytes into a log line: none of them can begin a line of its own.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_escape, text))
+
+
+class Journal:
+    """One log file, opened at the first line. `terminal`: also a short form on descriptor 2."""
+
+    def __init__(self, path, terminal=False):
+        self.path = path
+        self.terminal = terminal
+        self._file = -1
+
+    def write(self, text, message_id=""):
+        """Append one line. A log that cannot be written must not stop mail: it falls back to
+        descriptor 2, where the launcher's user sees it."""
+        entry = printable(f"{message_id} {text}" if message_id else text)
+        line = f"{strftime('%Y-%m-%d %H:%M:%S')} {entry}\n".encode()
+        try:
+            self._append(line)
+        except OSError as error:
+            _to_terminal(f"{self.path}: {error.strerror}\n".encode() + line)
+        else:
+            if self.terminal:
+                _to_terminal(line[11:])
+
+    def _append(self, line):
+        if self._file < 0:
+            self._file = posix.open(self.path, FLAGS, 0o640)
+        posix.write(self._file, line)
+
+    def close(self):
+        """Let go of the file; the next line opens it again (after a rotation, say)."""
+        if self._file >= 0:
+            posix.close(self._file)
+            self._file = -1
+
+
+def _to_terminal(data):
+    try:
+        posix.write(2, data)
+    except OSError:
+        pass

@@ -1,0 +1,52 @@
+"""The local domain, drawn from a file of the authors' names.
+
+One author a line. The words in capitals are the family name; where a line has none, its first word
+is. Accents, and whatever is neither letter nor digit, are dropped. Empty lines and lines that begin
+with # are skipped. `BINOME` alone gives binome.tp.info.unicaen.fr; `Ana NÚÑEZ` and `LE GOFF Yann`
+give nunez-legoff.tp.info.unicaen.fr.
+"""
+import unicodedata
+
+LABEL_OCTETS = 63
+
+
+class BadNames(Exception):
+    """A file of names that yields no domain. `path`: the file; `reason`: missing, empty, long."""
+
+    def __init__(self, path, reason):
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+def _plain(word):
+    letters = unicodedata.normalize("NFKD", word)
+    return "".join(c for c in letters if c.isascii() and c.isalnum())
+
+
+def family_name(line):
+    """The family name in one author's line, as it goes into the domain ("" if nothing is left)."""
+    words = line.split()
+    capitals = [word for word in words if word.isupper() and len(_plain(word)) > 1]
+    return "".join(_plain(word) for word in capitals or words[:1]).lower()
+
+
+def label(text):
+    """The names in a file's text, joined with hyphens; "" if there is none."""
+    lines = (line.strip() for line in text.splitlines())
+    names = (family_name(line) for line in lines if line and not line.startswith("#"))
+    return "-".join(name for name in names if name)
+
+
+def local_domain(path, suffix):
+    """The domain for the names in `path`: "<names>.<suffix>". Raises BadNames."""
+    try:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            names = label(file.read())
+    except OSError as error:
+        raise BadNames(path, "missing") from error
+    if not names:
+        raise BadNames(path, "empty")
+    if len(names) > LABEL_OCTETS:
+        raise BadNames(path, "long")
+    return f"{names}.{suffix}"

@@ -1,0 +1,127 @@
+"""The SMTP_* variables as one read-only object. Every default stands here, once.
+
+serveur.sh exports them; under ncat, inetd or systemd whoever configures these does. Read once, when a
+process starts, before it gives up being root.
+
+`posix` is `os` without the millisecond that importing `os` costs; the same holds in every module
+that a plain session needs.
+"""
+import posix
+
+HERE = __file__.rpartition("/")[0] or "."
+PORT = "4567"
+RELAY_DOMAIN = "tpmail.info.unicaen.fr"
+LOCAL_SUFFIX = "tp.info.unicaen.fr"
+SYSTEM_ALIASES = "/etc/aliases"
+SYSTEM_SPOOL = "/var/spool/serveur-smtp"
+
+
+class BadSetting(Exception):
+    """A variable holds what cannot be used. `name`: the variable; `value`: its text."""
+
+    def __init__(self, name, value):
+        super().__init__(f"{name}={value}")
+        self.name = name
+        self.value = value
+
+
+class Settings:
+    """What the person who started the server asked for.
+
+    domain: the local domain, lower case. store: "maildir", "mbox" or a folder. aliases, accounts,
+    noms: files, "" when there is none. relays: {domain: "host:port", "host" or ""}. tls: (certificate,
+    key) files, or (). spool, log: paths. max_sessions, max_recipients: counts. max_size: octets.
+    ports, smtps: lists of port numbers. port: the listener's that took this connection, 0 if unknown.
+    verbose, terminal, implicit_tls, match_sender: yes or no.
+    """
+
+    def __init__(self, values):
+        self.__dict__.update(values)
+
+    def __setattr__(self, name, value):
+        raise AttributeError("settings are read-only")
+
+
+def _state_folder(get):
+    if posix.geteuid() == 0:
+        return SYSTEM_SPOOL
+    home = get("HOME")
+    if not home:
+        import pwd
+        home = pwd.getpwuid(posix.geteuid()).pw_dir
+    return (get("XDG_STATE_HOME") or home + "/.local/state") + "/serveur-smtp"
+
+
+def _number(get, name, default, low, high):
+    text = get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        raise BadSetting(name, text)
+    return int(text)
+
+
+def _ports(get, name, default):
+    texts = (get(name) or default).split()
+    return [_number({name: text}.get, name, 0, 1, 65535) for text in texts]
+
+
+def _relays(text):
+    pairs = [item.partition("=") for item in text.split()]
+    return {domain.lower(): host for domain, _, host in pairs}
+
+
+def _existing_aliases():
+    try:
+        posix.stat(SYSTEM_ALIASES)
+    except OSError:
+        return ""
+    return SYSTEM_ALIASES
+
+
+def _domain(get, noms):
+    if get("SMTP_DOMAIN"):
+        return get("SMTP_DOMAIN").lower()
+    import noms as names
+    return names.local_domain(noms, LOCAL_SUFFIX)
+
+
+def _tls(text):
+    certificate, _, key = text.partition(",")
+    return (certificate, key or certificate) if certificate else ()
+
+
+def from_environ(environ=None):
+    """Settings out of `environ` (a dict of bytes, as posix.environ is).
+
+    Raises BadSetting for a number that is none, noms.BadNames when the domain is to come from a file
+    of names that yields none.
+    """
+    raw = posix.environ if environ is None else environ
+
+    def get(name):
+        return raw.get(name.encode(), b"").decode("utf-8", "surrogateescape")
+
+    spool = get("SMTP_SPOOL") or _state_folder(get)
+    noms = get("SMTP_NOMS") or HERE + "/noms.txt"
+    return Settings({
+        "domain": _domain(get, noms),
+        "noms": noms,
+        "store": get("SMTP_STORE") or "maildir",
+        "aliases": get("SMTP_ALIASES") or _existing_aliases(),
+        "relays": _relays(get("SMTP_RELAY") or RELAY_DOMAIN),
+        "accounts": get("SMTP_PASS"),
+        "match_sender": get("SMTP_MATCH_SENDER") == "1",
+        "tls": _tls(get("SMTP_TLS")),
+        "spool": spool,
+        "log": get("SMTP_LOG") or spool + "/mainlog",
+        "max_sessions": _number(get, "SMTP_MAX", 128, 1, 4096),
+        "max_size": _number(get, "SMTP_SIZE", 52428800, 1024, 1 << 40),
+        "max_recipients": _number(get, "SMTP_RCPTS", 1000, 1, 1000000),
+        "bind": get("SMTP_BIND"),
+        "listen": get("SMTP_LISTEN") or "netcat",
+        "ports": _ports(get, "SMTP_PORTS", PORT),
+        "smtps": _ports(get, "SMTP_SMTPS", ""),
+        "port": _number(get, "SMTP_PORT", 0, 0, 65535),
+        "implicit_tls": get("SMTP_IMPLICIT_TLS") == "1",
+        "verbose": get("SMTP_VERBOSE") == "1",
+        "terminal": get("SMTP_TERMINAL") == "1",
+    })
