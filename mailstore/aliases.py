@@ -1,0 +1,66 @@
+"""/etc/aliases' format: `name: target, target`, continued on lines that begin with a blank, # comments.
+
+A target is a user, an address, `:fail: text` or `:defer: text`. Targets that Exim or Sendmail would
+run or open (`|command`, `/file`, `:include:/file`, `:blackhole:`) are never followed.
+"""
+
+QUOTE = '"'
+
+
+def read_aliases(path):
+    """{name in lower case: its targets' text} from the file at `path`, {} if `path` is "". Raises OSError."""
+    if not path:
+        return {}
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return parse(file.read())
+
+
+def parse(text):
+    """{name in lower case: its targets' text}. Lines that are no entry are passed over."""
+    entries = {}
+    for line in _logical_lines(text):
+        name, targets = _split_name(line)
+        if name and targets:
+            entries[name.lower()] = targets
+    return entries
+
+
+def _logical_lines(text):
+    lines = []
+    for line in text.splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        if line[0] in " \t" and lines:
+            lines[-1] += line
+        else:
+            lines.append(line)
+    return lines
+
+
+def _split_name(line):
+    if line.startswith(QUOTE):
+        name, _, rest = line[1:].partition(QUOTE)
+        return name, rest.strip().removeprefix(":").strip()
+    name, _, targets = line.partition(":")
+    return name.strip(), targets.strip()
+
+
+def split_targets(text):
+    """The targets in an entry's text, as a list; commas inside quotes do not part them."""
+    if text.startswith((":fail:", ":defer:")):
+        return [text]
+    targets, quoted, current = [], False, ""
+    for character in text:
+        if character == QUOTE:
+            quoted = not quoted
+        if character == "," and not quoted:
+            targets.append(current)
+            current = ""
+        else:
+            current += character
+    return [target.strip() for target in [*targets, current] if target.strip()]
+
+
+def is_unsafe(target):
+    """Whether a target asks to run a command, to open a file, or for something else we never do."""
+    return target.strip(QUOTE).startswith(("|", "/", ":"))

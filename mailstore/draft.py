@@ -1,0 +1,66 @@
+"""The text of a message while it comes in: in memory up to 1 MiB, in a nameless file past that.
+
+The file loses its name as soon as it is made, so a client that leaves, or a crash, leaves nothing.
+"""
+import posix
+
+from mailstore.files import COPY_OCTETS, failed, remove, write_all
+
+MEMORY_OCTETS = 1 << 20
+
+
+class Draft:
+    """`folder`: where the file is made if one is needed."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.octets = 0
+        self._pieces = []
+        self._file = -1
+
+    def write(self, text):
+        """Add `text` (bytes). Raises NoRoom or Later when the file cannot take it."""
+        if self.octets + len(text) <= MEMORY_OCTETS:
+            self._pieces.append(text)
+        else:
+            self._spill(text)
+        self.octets += len(text)
+
+    def _spill(self, text):
+        try:
+            if self._file < 0:
+                self._file = self._nameless_file()
+            write_all(self._file, text)
+        except OSError as error:
+            raise failed(error, f"while writing to {self.folder}") from error
+
+    def _nameless_file(self):
+        name = f"{self.folder}/draft.{posix.getpid()}"
+        remove(name)
+        file = posix.open(name, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
+        posix.unlink(name)
+        return file
+
+    def beginning(self):
+        """The text's first part: all of it, unless `is_long`."""
+        self._pieces = [b"".join(self._pieces)]
+        return self._pieces[0]
+
+    @property
+    def is_long(self):
+        """Whether there is more than the beginning."""
+        return self._file >= 0
+
+    def remainder(self):
+        """Yield what follows the beginning, in pieces of at most 256 KiB."""
+        position = 0
+        while self.is_long and (piece := posix.pread(self._file, COPY_OCTETS, position)):
+            yield piece
+            position += len(piece)
+
+    def close(self):
+        """Forget the text."""
+        self._pieces = []
+        if self._file >= 0:
+            posix.close(self._file)
+            self._file = -1

@@ -1,0 +1,59 @@
+"""The one place where a process changes user id.
+
+Started as root, a process serves under the effective user `mail` and takes a recipient's uid, gid and
+groups only for as long as it touches that recipient's mailbox. Root stays the *saved* user, which is
+what allows the way back. Started by anyone else, nothing here changes anything.
+"""
+import posix
+
+SERVICE_USER = "mail"
+_service = None
+
+
+def become_service():
+    """Give up root's effective id for the service user's. Does nothing unless root."""
+    global _service
+    if posix.geteuid() == 0:
+        import pwd
+        entry = pwd.getpwnam(SERVICE_USER)
+        _service = (entry.pw_uid, entry.pw_gid)
+        _take(entry.pw_uid, entry.pw_gid, [entry.pw_gid])
+
+
+def _take(uid, gid, groups):
+    # Order matters: only root may set groups, so the user id goes last.
+    posix.setgroups(groups)
+    posix.setegid(gid)
+    posix.seteuid(uid)
+
+
+class acting_as:
+    """A context in which files are touched as `uid`, `gid` and the groups of `user`.
+
+    user: a login whose supplementary groups count, or "" for none but gid. Raises OSError from the
+    kernel if an id is refused; a failed way back ends the process, since it would go on as somebody.
+    """
+
+    def __init__(self, uid, gid, user=""):
+        self.uid = uid
+        self.gid = gid
+        self.user = user
+
+    def __enter__(self):
+        if not _service:
+            return
+        try:
+            posix.seteuid(0)
+            groups = posix.getgrouplist(self.user, self.gid) if self.user else [self.gid]
+            _take(self.uid, self.gid, groups)
+        except OSError:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *error):
+        if _service:
+            try:
+                posix.seteuid(0)
+                _take(*_service, [_service[1]])
+            except OSError:
+                posix._exit(1)

@@ -1,0 +1,100 @@
+"""A whole message, parted into header and body as Exim parts it, ready to be written anywhere.
+
+In a Draft's text LF ends a line, and CR stands where a client sent a bare CR or a bare LF. In the body
+that becomes a line end; in the header it becomes a fold, so that it cannot begin a field of its own.
+"""
+from mailstore.files import write_all
+
+HEADER_OCTETS = 1 << 20
+DELIVERY_FIELDS = (b"return-path", b"envelope-to", b"delivery-date")
+BLANKS = b" \t\v"
+NOT_IN_NAMES = frozenset(range(33)) | {127}
+
+
+class HeaderTooBig(Exception):
+    """The header passes 1 MiB."""
+
+
+class Letter:
+    """A message out of a Draft.
+
+    fields: the header's fields, bytes, each with its line end, without the three that only the final
+    delivery may add. octets: what is stored, from the header's first octet on. Raises HeaderTooBig.
+    """
+
+    def __init__(self, draft):
+        self._draft = draft
+        text = draft.beginning()
+        fields, start, first = split_header(text)
+        if draft.is_long and start == len(text) and not first:
+            raise HeaderTooBig
+        self.fields = [f.replace(b"\0", b"?") for f in fields if field_name(f) not in DELIVERY_FIELDS]
+        self._body = first + text[start:].replace(b"\r", b"\n")
+        self._body_octets = len(self._body) - len(text) + draft.octets
+
+    @property
+    def octets(self):
+        return sum(map(len, self.fields)) + 1 + self._body_octets
+
+    def values(self, name):
+        """The values (bytes, unfolded, stripped) of the fields called `name` (bytes, lower case)."""
+        found = (f.partition(b":")[2] for f in self.fields if field_name(f) == name)
+        return [b" ".join(value.split()) for value in found]
+
+    def pieces(self, front):
+        """Yield the message in pieces, `front` (bytes) before its header."""
+        yield b"".join([front, *self.fields, b"\n", self._body])
+        for piece in self._draft.remainder():
+            yield piece.replace(b"\r", b"\n")
+
+    def write(self, file, front):
+        """Write the message to descriptor `file` behind `front`. Raises OSError."""
+        for piece in self.pieces(front):
+            write_all(file, piece)
+
+
+def field_name(field):
+    """The name of a header field (bytes) in lower case."""
+    return field.partition(b":")[0].rstrip(BLANKS).lower()
+
+
+def split_header(text):
+    """([fields], where the rest of the body starts, the body's beginning) of a Draft's `text`.
+
+    A field is a line and the lines behind it that begin with a blank; of those, last ones of nothing but
+    blanks are dropped. What can be no field ends the header and is, in one piece, the body's beginning.
+    """
+    fields = []
+    position = 0
+    while position < len(text):
+        end = _field_end(text, position)
+        if text[position] == 10:
+            return fields, position + 1, b""
+        field = text[position:end].replace(b"\r", b"\n ")
+        if not _is_field(field):
+            return fields, end, field
+        fields.append(_without_blank_end(field))
+        position = end
+    return fields, position, b""
+
+
+def _line_end(text, position):
+    return text.find(b"\n", position) + 1 or len(text)
+
+
+def _field_end(text, position):
+    end = _line_end(text, position)
+    while text[end:end + 1] in (b" ", b"\t"):
+        end = _line_end(text, end)
+    return end
+
+
+def _is_field(field):
+    name, colon, _ = field.partition(b":")
+    return bool(colon) and NOT_IN_NAMES.isdisjoint(name.rstrip(BLANKS))
+
+
+def _without_blank_end(field):
+    """`field` without last lines that hold nothing but blanks."""
+    kept = field.rstrip(b" \t\n")
+    return field[:_line_end(field, len(kept))]

@@ -1,0 +1,261 @@
+"""Who has mail here: accounts, aliases, lists. The only place where a name becomes a path."""
+import posix
+from stat import S_ISDIR, S_ISREG
+
+from mailstore import aliases as alias_file
+from mailstore.identity import acting_as
+from mailstore.outcome import Later, Never
+
+SPOOL = "/var/mail"
+FIRST_USER = 1000
+POSTMASTER = "postmaster"
+
+
+class Mailbox:
+    """One account's mail. user: its name; uid, gid: who owns it; home: its folder; path: the Maildir or
+    the mbox file; is_mbox: which of both; full_name: from the password database, or ""."""
+
+    __slots__ = ("user", "uid", "gid", "home", "path", "is_mbox", "full_name", "login")
+
+    def __init__(self, user, uid, gid, home, path, is_mbox=False, full_name="", login=""):
+        self.user = user
+        self.uid = uid
+        self.gid = gid
+        self.home = home
+        self.path = path
+        self.is_mbox = is_mbox
+        self.full_name = full_name
+        self.login = login
+
+    @property
+    def transport(self):
+        """Exim's name for this kind of delivery, as the log has it."""
+        return "mail_spool" if self.is_mbox else "maildir_home"
+
+    def owner(self):
+        """A context in which this mailbox is touched as its owner."""
+        return acting_as(self.uid, self.gid, self.login)
+
+
+class Place:
+    """Where mail for one address goes. mailboxes: [(Mailbox, the address that named it, how many aliases deep)];
+    elsewhere: addresses (str) in other domains; unknown: addresses of ours, named by an alias, that nobody
+    has; is_alias: whether an alias led here."""
+
+    def __init__(self):
+        self.mailboxes = []
+        self.elsewhere = []
+        self.unknown = []
+        self.is_alias = False
+
+
+class Mailboxes:
+    """store: "maildir", "mbox" or a folder. domain: the local one. aliases: a file or ""."""
+
+    def __init__(self, store, domain, aliases=""):
+        self.store = store
+        self.domain = domain
+        self._aliases_path = aliases
+        self._aliases = None
+
+    # Names
+
+    @property
+    def aliases(self):
+        """{name: targets' text}; an unreadable file is Later, for it may name anybody."""
+        if self._aliases is None:
+            try:
+                self._aliases = alias_file.read_aliases(self._aliases_path)
+            except OSError as error:
+                raise Later("aliases cannot be read now", f"{self._aliases_path}: {error.strerror}") from error
+        return self._aliases
+
+    def is_local(self, domain, own_addresses=()):
+        """Whether `domain` (str) is ours: the local one, or a literal of an address of this host."""
+        domain = domain.lower()
+        if domain == self.domain:
+            return True
+        literal = domain[1:-1].removeprefix("ipv6:") if domain.startswith("[") else ""
+        return bool(literal) and (literal in own_addresses or literal.startswith("127.") or literal == "::1")
+
+    def resolve(self, local):
+        """The Place for a local part. Raises Never (nobody here, or `:fail:`) and Later (`:defer:`)."""
+        place = Place()
+        self._expand(local, f"{local}@{self.domain}", place, ())
+        if not place.mailboxes and local.lower() == POSTMASTER:
+            place.mailboxes.append((self._postmaster(), f"{local}@{self.domain}", 0))
+        if not place.mailboxes and not place.elsewhere:
+            raise Never("no such user here", "Unrouteable address")
+        return place
+
+    def _expand(self, local, address, place, seen):
+        name = local.lower()
+        entry = None if name in seen else self.aliases.get(name)
+        if entry is None:
+            self._add_account(name, address, place, seen)
+        else:
+            place.is_alias = True
+            for target in alias_file.split_targets(entry):
+                self._follow(target, place, (*seen, name))
+
+    def _add_account(self, name, address, place, seen):
+        mailbox = self.account(name)
+        if mailbox:
+            place.mailboxes.append((mailbox, address, len(seen)))
+        else:
+            place.unknown.append(address)
+
+    def _follow(self, target, place, seen):
+        if target.startswith(":fail:"):
+            raise Never(target[6:].strip() or "address refused")
+        if target.startswith(":defer:"):
+            raise Later(target[7:].strip() or "address deferred")
+        if alias_file.is_unsafe(target):
+            return
+        local, at, domain = target.rpartition("@")
+        if not at:
+            self._expand(target, f"{target}@{self.domain}", place, seen)
+        elif self.is_local(domain):
+            self._expand(local, target, place, seen)
+        else:
+            place.elsewhere.append(target)
+
+    def members(self, name):
+        """The targets (list of str) of the list called `name`, or None if there is no such list."""
+        entry = self.aliases.get(name.lower())
+        return alias_file.split_targets(entry) if entry else None
+
+    def named(self, words):
+        """The accounts whose full name has `words` in it (RFC 821 §3.3), without case."""
+        if self.store.startswith("/"):
+            return []
+        import pwd
+        wanted = words.lower().split()
+        found = (self._system_mailbox(entry) for entry in pwd.getpwall())
+        return [box for box in found
+                if box and wanted and set(wanted) <= set(box.full_name.lower().split())]
+
+    # Accounts
+
+    def account(self, name):
+        """The Mailbox of the account called `name` (lower case), or None."""
+        if not name or name.startswith(".") or "/" in name or not name.isprintable():
+            return None
+        if self.store.startswith("/"):
+            return self._folder_mailbox(name)
+        import pwd
+        try:
+            return self._system_mailbox(pwd.getpwnam(name))
+        except (KeyError, UnicodeEncodeError):
+            return None
+
+    def _system_mailbox(self, entry):
+        if not entry.pw_dir or 0 < entry.pw_uid < FIRST_USER:
+            return None
+        return self._as_mailbox(entry)
+
+    def _as_mailbox(self, entry):
+        is_mbox = self.store == "mbox"
+        path = f"{SPOOL}/{entry.pw_name}" if is_mbox else f"{entry.pw_dir}/Maildir"
+        # The spool's group may make lock files and mailboxes there, the user's own may not.
+        gid = posix.stat(SPOOL).st_gid if is_mbox else entry.pw_gid
+        full_name = entry.pw_gecos.partition(",")[0].replace("&", entry.pw_name.capitalize())
+        return Mailbox(entry.pw_name, entry.pw_uid, gid, entry.pw_dir, path, is_mbox,
+                       full_name, entry.pw_name)
+
+    def _folder_mailbox(self, name):
+        home = f"{self.store}/{name}"
+        try:
+            state = posix.lstat(home)
+        except (OSError, ValueError):
+            return None
+        if not S_ISDIR(state.st_mode):
+            return None
+        return Mailbox(name, state.st_uid, state.st_gid, home, f"{home}/Maildir")
+
+    def _postmaster(self):
+        """RFC 5321 §4.5.1: postmaster is always there: root if we can, else whoever runs the server."""
+        import pwd
+        uid = posix.getuid()
+        runners = [entry for entry in pwd.getpwall() if entry.pw_uid == uid]
+        if self.store.startswith("/"):
+            found = [self.account(name) for name in ("root", *(entry.pw_name for entry in runners))]
+            return next(filter(None, found), None) or self._own_folder()
+        if not runners:
+            raise Later("postmaster has no mailbox now", f"uid {uid} has no account")
+        return self._as_mailbox(runners[0])
+
+    def _own_folder(self):
+        """The postmaster's own account in a store of folders, made when it is first asked for."""
+        owner = posix.stat(self.store)
+        try:
+            with acting_as(owner.st_uid, owner.st_gid):
+                posix.mkdir(f"{self.store}/{POSTMASTER}", 0o700)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise Later("postmaster has no mailbox now", f"{self.store}: {error.strerror}") from error
+        return self._folder_mailbox(POSTMASTER)
+
+
+# Whether it can be used now
+
+WRITE_HERE = posix.W_OK | posix.X_OK
+
+
+def check_usable(mailbox):
+    """Raise Later if mail could not be stored in `mailbox` right now, for a reason one can see."""
+    try:
+        with mailbox.owner():
+            _check_mbox(mailbox) if mailbox.is_mbox else _check_maildir(mailbox)
+    except OSError as error:
+        raise Later("mailbox cannot be used now", f"({error.errno}) {error.strerror}: {mailbox.path}") from error
+
+
+def _check_maildir(mailbox):
+    path = mailbox.path
+    if _exists(path):
+        _check_folder(path)
+        for sub in ("tmp", "new", "cur"):
+            if _exists(f"{path}/{sub}"):
+                _check_folder(f"{path}/{sub}")
+    else:
+        _check_folder(mailbox.home)
+
+
+def _exists(path):
+    try:
+        posix.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _check_folder(path):
+    if not S_ISDIR(posix.stat(path).st_mode):
+        raise Later("mailbox cannot be used now", f"(-5) {path} is not a directory")
+    if not posix.access(path, WRITE_HERE, effective_ids=True):
+        raise Later("mailbox cannot be used now", f"(13) Permission denied: {path}")
+
+
+def _check_mbox(mailbox):
+    _check_folder(SPOOL)
+    if not _exists(mailbox.path):
+        return
+    check_mbox_state(mailbox, posix.lstat(mailbox.path))
+    if not posix.access(mailbox.path, posix.W_OK, effective_ids=True):
+        raise Later("mailbox cannot be used now", f"(13) Permission denied: {mailbox.path}")
+
+
+def check_mbox_state(mailbox, state):
+    """Raise Later unless `state` (of lstat) is that of a mailbox file which only its owner holds."""
+    if state.st_uid != mailbox.uid:
+        kind = "" if S_ISREG(state.st_mode) else " (symlink)"
+        problem = f"(-6) mailbox {mailbox.path}{kind} has wrong uid ({state.st_uid} != {mailbox.uid})"
+    elif not S_ISREG(state.st_mode):
+        problem = f"(-4) mailbox {mailbox.path} is not a regular file"
+    elif state.st_nlink != 1:
+        problem = f"(-4) mailbox {mailbox.path} has too many links ({state.st_nlink})"
+    else:
+        return
+    raise Later("mailbox cannot be used now", problem)

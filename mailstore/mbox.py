@@ -1,0 +1,166 @@
+"""One message into one mbox file, /var/mail/<user>, under Exim's locks.
+
+A message begins with a `From ` line and ends with an empty line; a line of the message that begins
+with `From ` gets a `>` in front. Locks, in this order: a lock file made by link(), then fcntl on the
+whole file. Everything here runs as the mailbox's owner with the group of the spool, and that group is
+what lets it make the lock file.
+"""
+import posix
+from errno import EACCES, EAGAIN
+from fcntl import LOCK_EX, LOCK_NB, lockf
+from time import sleep, time
+
+from mailstore.files import WRITE_NEW, failed, remove, write_all
+from mailstore.mailboxes import check_mbox_state
+from mailstore.outcome import Later
+from mailstore.trace import mbox_date
+from octets import begun
+
+LOCK_TRIES = 10
+LOCK_PAUSE = 3              # seconds
+STALE_LOCK = 1800           # seconds, by the lock file's ctime
+FROM_LINE = b"\nFrom "
+MODE = 0o660
+
+
+class Prepared:
+    """A locked mbox that takes one message. `commit` appends it; `discard` only unlocks."""
+
+    def __init__(self, mailbox, file, letter, front):
+        self.mailbox = mailbox
+        self._file = file
+        self._letter = letter
+        self._front = front
+
+    def commit(self):
+        """Append the message, synced. Raises Later, NoRoom, and then the file is as it was."""
+        length = posix.fstat(self._file).st_size
+        try:
+            for piece in escaped(self._letter.pieces(self._front)):
+                write_all(self._file, piece)
+            write_all(self._file, b"\n")
+            posix.fsync(self._file)
+        except OSError as error:
+            posix.ftruncate(self._file, length)
+            raise failed(error, f"error while writing to {self.mailbox.path}") from error
+        finally:
+            self.discard()
+
+    def discard(self):
+        """Unlock."""
+        posix.close(self._file)
+        remove(f"{self.mailbox.path}.lock")
+
+
+def prepare(mailbox, letter, front, clock):
+    """Lock the mbox for `letter`, behind `front` (bytes: the From line stands first). Returns a Prepared.
+
+    Raises Later when it cannot be locked or may not be written.
+    """
+    _lock_file(mailbox.path, clock)
+    try:
+        return Prepared(mailbox, _open_locked(mailbox), letter, front)
+    except OSError as error:
+        remove(f"{mailbox.path}.lock")
+        raise failed(error, f"while opening mailbox {mailbox.path}") from error
+    except Later:
+        remove(f"{mailbox.path}.lock")
+        raise
+
+
+def from_line(sender, seconds):
+    """The line that parts messages, as str. sender: "" for the null reverse-path."""
+    return f"From {sender or 'MAILER-DAEMON'} {mbox_date(seconds)}\n"
+
+
+def escaped(pieces):
+    """Yield `pieces` (bytes) with a > before each line that begins with `From `, but for the first."""
+    held = b""
+    for piece in pieces:
+        data = held + piece
+        keep = begun(data, FROM_LINE)
+        held = data[len(data) - keep:]
+        yield data[:len(data) - keep].replace(FROM_LINE, b"\n>From ")
+    yield held
+
+
+def _lock_file(path, clock):
+    """Make `path`.lock by link(), which is atomic on NFS too."""
+    seconds, microseconds = clock.moment()
+    hitching_post = f"{path}.lock.{clock.host}.{seconds:08x}{microseconds:05x}.{posix.getpid():08x}"
+    try:
+        posix.close(posix.open(hitching_post, WRITE_NEW, 0o600))
+        try:
+            _link_patiently(hitching_post, path)
+        finally:
+            remove(hitching_post)
+    except OSError as error:
+        raise failed(error, f"creating lock file hitching post {hitching_post}") from error
+
+
+def _link_patiently(hitching_post, path):
+    for attempt in range(LOCK_TRIES):
+        if attempt:
+            sleep(LOCK_PAUSE)
+        try:
+            posix.link(hitching_post, f"{path}.lock")
+            return
+        except FileExistsError:
+            _break_stale(f"{path}.lock")
+    raise Later("mailbox is locked", f"defer (-9): failed to lock mailbox {path} (lock file)")
+
+
+def _break_stale(lock):
+    try:
+        if time() - posix.stat(lock).st_ctime > STALE_LOCK:
+            posix.unlink(lock)
+    except FileNotFoundError:
+        pass
+
+
+def _open_locked(mailbox):
+    """The mbox's descriptor, opened for append, locked with fcntl, and checked to be what it was."""
+    file = _open(mailbox)
+    try:
+        for attempt in range(LOCK_TRIES):
+            if attempt:
+                sleep(LOCK_PAUSE)
+            if _try_lock(file):
+                return file
+        raise Later("mailbox is locked", f"defer (-9): failed to lock mailbox {mailbox.path} (fcntl/flock)")
+    except BaseException:
+        posix.close(file)
+        raise
+
+
+def _open(mailbox):
+    flags = posix.O_RDWR | posix.O_APPEND | posix.O_CLOEXEC | posix.O_NOFOLLOW
+    try:
+        before = posix.lstat(mailbox.path)
+    except FileNotFoundError:
+        return _create(mailbox, flags)
+    check_mbox_state(mailbox, before)
+    file = posix.open(mailbox.path, flags)
+    after = posix.fstat(file)
+    if (after.st_dev, after.st_ino) != (before.st_dev, before.st_ino):
+        posix.close(file)
+        raise Later("mailbox cannot be used now", f"defer (-4): {mailbox.path} changed while it was opened")
+    if after.st_mode & 0o777 & ~MODE:
+        posix.fchmod(file, after.st_mode & MODE)
+    return file
+
+
+def _create(mailbox, flags):
+    file = posix.open(mailbox.path, flags | posix.O_CREAT | posix.O_EXCL, MODE)
+    posix.fchmod(file, MODE)
+    return file
+
+
+def _try_lock(file):
+    try:
+        lockf(file, LOCK_EX | LOCK_NB)
+    except OSError as error:
+        if error.errno in (EACCES, EAGAIN):
+            return False
+        raise
+    return True

@@ -1,0 +1,136 @@
+"""Accepted mail that waits: for another host, or for a mailbox here that could not be written.
+
+Two files a message in the queue's folder, as simple to read as a letter:
+
+    ID.message    the message as it will be sent, Received on top, lines ended by LF
+    ID.envelope   JSON: {
+        "id": "1xVkyz-0002Ae-0G",
+        "received": 1795503574.5,           seconds since 1970
+        "sender": "a@b.example",            "" for the null reverse-path
+        "utf8": false,                      whether SMTPUTF8 was asked for (RFC 6531)
+        "notified": false,                  whether its sender was told of a delay
+        "recipients": [{
+            "address": "x@relay.example",   where to
+            "envelope_to": ["x@relay.example"],     the recipients as the client gave them, before aliases
+            "mailbox": null,                or the account here whose copy this is
+            "state": "waiting",             "waiting", "done" or "failed"
+            "tries": 0,
+            "reply": "",                    the last answer, or why there was none
+            "next": 0                       not before these seconds since 1970
+        }]
+    }
+
+Both are written in tmp/, synced, renamed, and their folder is synced; the envelope comes last, so a
+message is in the queue exactly when its envelope is. After an attempt the envelope is replaced whole.
+Text is UTF-8 with surrogateescape. `wake` is a FIFO: an octet in it tells the runner of new mail.
+"""
+import posix
+
+from mailstore.files import WRITE_NEW, failed, remove, sync_folder, write_all
+
+ENVELOPE = ".envelope"
+MESSAGE = ".message"
+
+
+class Prepared:
+    """A queued message that lies in tmp/. `commit` makes it count; `discard` forgets it."""
+
+    def __init__(self, folder, message_id):
+        self._folder = folder
+        self._id = message_id
+
+    def commit(self):
+        """Rename both files, the envelope last, and make that durable. Raises Later."""
+        try:
+            for ending in (MESSAGE, ENVELOPE):
+                name = self._id + ending
+                posix.rename(f"{self._folder}/tmp/{name}", f"{self._folder}/{name}")
+            sync_folder(self._folder)
+        except OSError as error:
+            self.discard()
+            raise failed(error, f"while queueing {self._id}") from error
+
+    def discard(self):
+        """Leave nothing behind."""
+        for ending in (ENVELOPE, MESSAGE):
+            remove(f"{self._folder}/{self._id}{ending}")
+            remove(f"{self._folder}/tmp/{self._id}{ending}")
+
+
+class Queue:
+    """The queue in `folder`, which is made when the first message comes for it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def prepare(self, message_id, message, received, distant):
+        """A Prepared for `message` (a delivery.Message) to `distant`, pairs of (address, as given).
+
+        received: the Received field (str). Raises Later, NoRoom.
+        """
+        recipients = [_recipient(address, [given]) for address, given in distant]
+        return self._prepare(message_id, message, received, recipients)
+
+    def prepare_local(self, message_id, message, received, copies):
+        """A Prepared for `copies` (delivery.Copy) of `message` that their mailboxes did not take."""
+        recipients = [_recipient(copy.given, copy.envelope_to, copy.mailbox.user) for copy in copies]
+        return self._prepare(message_id, message, received, recipients)
+
+    def _prepare(self, message_id, message, received, recipients):
+        from time import time
+        envelope = {"id": message_id, "received": time(), "sender": message.sender, "utf8": message.utf8,
+                    "notified": False, "recipients": recipients}
+        try:
+            self._make_folders()
+            self._write_message(message_id, message.letter, received.encode("utf-8", "surrogateescape"))
+            self.write_new_envelope(envelope)
+        except OSError as error:
+            Prepared(self.folder, message_id).discard()
+            raise failed(error, f"while queueing {message_id}") from error
+        return Prepared(self.folder, message_id)
+
+    def _make_folders(self):
+        for folder in (self.folder, f"{self.folder}/tmp"):
+            try:
+                posix.mkdir(folder, 0o750)
+            except FileExistsError:
+                pass
+
+    def _write_message(self, message_id, letter, front):
+        file = posix.open(f"{self.folder}/tmp/{message_id}{MESSAGE}", WRITE_NEW, 0o640)
+        try:
+            letter.write(file, front)
+            posix.fsync(file)
+        finally:
+            posix.close(file)
+
+    def write_new_envelope(self, envelope):
+        """Write and sync tmp/ID.envelope; renaming it is the caller's. Raises OSError."""
+        from json import dumps
+        path = f"{self.folder}/tmp/{envelope['id']}{ENVELOPE}"
+        remove(path)
+        file = posix.open(path, WRITE_NEW, 0o640)
+        try:
+            text = dumps(envelope, indent=1, ensure_ascii=True)
+            write_all(file, text.encode() + b"\n")
+            posix.fsync(file)
+        finally:
+            posix.close(file)
+
+    def wake(self):
+        """Tell the runner that mail has come. Does nothing if none runs."""
+        try:
+            fifo = posix.open(f"{self.folder}/wake", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            posix.write(fifo, b"\n")
+        except BlockingIOError:
+            pass    # a full FIFO wakes as well
+        finally:
+            posix.close(fifo)
+
+
+def _recipient(address, envelope_to, mailbox=None):
+    return {"address": address, "envelope_to": envelope_to, "mailbox": mailbox, "state": "waiting",
+            "tries": 0, "reply": "", "next": 0}

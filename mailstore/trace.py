@@ -1,0 +1,98 @@
+"""The message's id, the dates, and the header lines that an MTA adds (RFC 5321 §4.4), as Exim writes them."""
+import posix
+from time import localtime, sleep, strftime, time
+
+DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+NAME_CHARACTERS = "-._:[]/+"     # what may stand in a Received comment and a log field and change neither
+TICKS = 2000                # an id tells half milliseconds apart
+
+
+def base62(number, width):
+    digits = ""
+    for _ in range(width):
+        number, digit = divmod(number, 62)
+        digits = DIGITS[digit] + digits
+    return digits
+
+
+class Clock:
+    """Makes ids and moments of which no two are alike within one process. host: this host's name, as it
+    may stand in a file name: Maildir readers take / and : for something else (djb's maildir page)."""
+
+    def __init__(self, host):
+        self.host = host.replace("/", "\\057").replace(":", "\\072")
+        self._tick = 0
+        self._microsecond = 0
+
+    def message_id(self):
+        """A new id, `tttttt-pppppp-ss`: seconds, process id, fraction of the second in 1/2000 s."""
+        while (tick := int(time() * TICKS)) == self._tick:
+            sleep(1 / TICKS / 4)
+        self._tick = tick
+        seconds, fraction = divmod(tick, TICKS)
+        return f"{base62(seconds, 6)}-{base62(posix.getpid(), 6)}-{base62(fraction, 2)}"
+
+    def moment(self):
+        """(seconds, microseconds) since 1970, never the same twice."""
+        while (now := int(time() * 1000000)) == self._microsecond:
+            pass
+        self._microsecond = now
+        return divmod(now, 1000000)
+
+
+def mail_date(seconds=None):
+    """The date as header lines have it (RFC 5322 §3.3), local time."""
+    return strftime("%a, %d %b %Y %H:%M:%S %z", localtime(seconds))
+
+
+def mbox_date(seconds=None):
+    """The date as an mbox's `From ` line has it, the day of the month in two digits."""
+    return strftime("%a %b %d %H:%M:%S %Y", localtime(seconds))
+
+
+class Origin:
+    """Where a message came from. address: the client's, "" for this host itself; name: what it called
+    itself; protocol: "smtp", "esmtp", ...; login: who authenticated, or ""; mechanism: how, or "";
+    cipher: of the TLS session, or ""."""
+
+    def __init__(self, address, name, protocol, login="", mechanism="", cipher=""):
+        self.address = address
+        self.name = "".join(c if c.isalnum() or c in NAME_CHARACTERS else "?" for c in name)
+        self.protocol = protocol
+        self.login = login
+        self.mechanism = mechanism
+        self.cipher = cipher
+
+    def received_from(self):
+        """`[address] (helo=name)`, as in a Received line."""
+        # A name that only repeats the address as a literal says nothing more, and Exim leaves it out.
+        if not self.name or self.name.lower() in (f"[{self.address}]", f"[ipv6:{self.address}]"):
+            return f"[{self.address}]"
+        return f"[{self.address}] (helo={self.name})"
+
+    def log_host(self):
+        """`(name) [address]`, as in a log line after H=."""
+        return f"({self.name}) [{self.address}]" if self.name else f"[{self.address}]"
+
+
+def received(origin, domain, message_id, sender, recipients, seconds):
+    """The Received field as str with its line ends. sender: "" for the null reverse-path; recipients:
+    the addresses as given; named only when there is one (RFC 5321 §4.4, as Exim)."""
+    lines = [f"Received: from {origin.received_from()}",
+             f"by {domain} with {origin.protocol} (serveur)"]
+    if origin.cipher:
+        lines[1] = f"by {domain} with {origin.protocol} ({origin.cipher})"
+        lines.append("(serveur)")
+    if sender:
+        lines.append(f"(envelope-from <{sender}>)")
+    lines.append(f"id {message_id}")
+    if len(recipients) == 1:
+        lines.append(f"for {recipients[0]}")
+    return "\n\t".join(lines) + f";\n\t{mail_date(seconds)}\n"
+
+
+def delivery_header(sender, envelope_to, seconds):
+    """The three fields of final delivery as str. envelope_to: the addresses that led to this mailbox."""
+    return (f"Return-path: <{sender}>\n"
+            "Envelope-to: " + ",\n ".join(envelope_to) + "\n"
+            f"Delivery-date: {mail_date(seconds)}\n")
