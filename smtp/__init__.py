@@ -1,0 +1,1 @@
+"""The dialogue: bytes, syntax, replies, states. Nothing here opens a mailbox."""

@@ -1,0 +1,148 @@
+"""Bytes between this process and its client: lines in, replies out, time-outs. It knows no command.
+
+Replies are gathered and flushed only before a read that would block, which is all that PIPELINING asks
+of a server (RFC 2920 §3.2). Works on a socket as on a pair of pipes.
+"""
+import posix
+from select import POLLIN, POLLOUT, poll
+from time import monotonic
+
+READ_OCTETS = 65536
+LINE_OCTETS = 12290         # the longest command there is: an AUTH response, RFC 4954 §4, and its CRLF
+WRITE_SECONDS = 300         # RFC 5321 §4.5.3.2.7
+
+
+class Disconnected(Exception):
+    """The client is gone, or takes no replies any more."""
+
+
+class TimedOut(Exception):
+    """Nothing came in time."""
+
+
+class LineTooLong(Exception):
+    """A line passed the longest that any command may have. It has been read to its end and dropped."""
+
+
+class Channel:
+    """source, sink: descriptors to read from and to write to; one and the same for a socket.
+
+    crlf_seen: whether the client has ever ended a line with CRLF (see smtp/data.py).
+    transcript: an object whose heard(line) and said(text) show the dialogue, or None.
+    """
+
+    def __init__(self, source=0, sink=1, transcript=None):
+        self.source = source
+        self.sink = sink
+        self.transcript = transcript
+        self.crlf_seen = False
+        self._layer = None
+        self._input = b""
+        self._output = []
+        self._readable = poll()
+        self._readable.register(source, POLLIN)
+        if not posix.isatty(sink):
+            # A client that takes no replies must not hold this process for ever.
+            posix.set_blocking(sink, False)
+
+    def read_line(self, deadline):
+        """One command line as str, without its line end (CRLF, or LF for a person at netcat).
+
+        deadline: monotonic seconds. Raises TimedOut, Disconnected, LineTooLong.
+        """
+        line = self._raw_line(deadline)
+        if line.endswith(b"\r"):
+            self.crlf_seen = True
+            line = line[:-1]
+        return line.decode("utf-8", "surrogateescape")
+
+    def _raw_line(self, deadline):
+        searched = 0
+        while True:
+            end = self._input.find(b"\n", searched)
+            if end >= 0:
+                line, self._input = self._input[:end], self._input[end + 1:]
+                if end >= LINE_OCTETS:
+                    raise LineTooLong
+                return line
+            searched = len(self._input)
+            if searched > LINE_OCTETS:
+                self._drop_line(deadline)
+            self._input += self._receive(deadline)
+
+    def _drop_line(self, deadline):
+        data = self._input
+        while (end := data.find(b"\n")) < 0:
+            data = self._receive(deadline)
+        self._input = data[end + 1:]
+        raise LineTooLong
+
+    def read_some(self, deadline):
+        """Whatever octets come next, at least one. Raises TimedOut, Disconnected."""
+        if self._input:
+            data, self._input = self._input, b""
+            return data
+        return self._receive(deadline)
+
+    def unread(self, data):
+        """Give back octets that belong to what comes next."""
+        self._input = data + self._input
+
+    def pending(self):
+        """Whether input that was read already waits to be used."""
+        return bool(self._input)
+
+    def send(self, reply):
+        """Queue a Reply; it leaves with the next flush."""
+        self._output.append(reply.encode())
+        if self.transcript:
+            for line in reply.lines():
+                self.transcript.said(line)
+
+    def flush(self):
+        """Send what is queued. Raises Disconnected."""
+        if self._output:
+            data = b"".join(self._output)
+            self._output.clear()
+            self._transmit(self._layer.encrypt(data) if self._layer else data)
+
+    def _receive(self, deadline):
+        self.flush()
+        while True:
+            data = self._receive_raw(deadline)
+            if self._layer:
+                data = self._layer.decrypt(data)
+            if data:
+                return data
+
+    def _receive_raw(self, deadline):
+        while True:
+            wait = deadline - monotonic()
+            if wait <= 0 or not self._readable.poll(wait * 1000 + 1):
+                raise TimedOut
+            try:
+                data = posix.read(self.source, READ_OCTETS)
+            except BlockingIOError:
+                continue
+            except OSError:
+                raise Disconnected from None
+            if not data:
+                raise Disconnected
+            return data
+
+    def _transmit(self, data):
+        deadline = monotonic() + WRITE_SECONDS
+        while data:
+            try:
+                data = data[posix.write(self.sink, data):]
+            except BlockingIOError:
+                self._await_writable(deadline)
+            except OSError:
+                raise Disconnected from None
+
+    def _await_writable(self, deadline):
+        writable = poll()
+        writable.register(self.sink, POLLOUT)
+        wait = deadline - monotonic()
+        if wait <= 0 or not writable.poll(wait * 1000 + 1):
+            raise Disconnected

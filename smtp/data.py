@@ -1,0 +1,84 @@
+"""Where a message ends, and what its text is: a reader of octets without any policy (RFC 5321 §4.5.2).
+
+Input comes in pieces cut anywhere; text goes out with each line ended by LF. The end is CRLF . CRLF
+exactly. Only while the client has never sent a CRLF, in a command or in the data, it is LF . LF: such
+a client is a person at netcat, and no relay that could be made to smuggle.
+
+A bare CR or a bare LF is no line end of the protocol: it goes out as CR, and whoever stores the text
+decides what becomes of it (mailstore/letter.py). A dot is taken off only where a line begins as the
+protocol counts lines, so a dot behind a bare CR or LF stays, and nothing that is stored can be taken
+for an end of data when it is sent on (CVE-2023-51764).
+"""
+from octets import begun
+
+CRLF = b"\r\n"
+LF = b"\n"
+
+
+class DataReader:
+    """crlf_seen: whether the client has sent a CRLF so far; kept up to date while reading.
+
+    octets: the message's size so far as it is on the wire, dots undone (RFC 1870 §3 counts so).
+    rest: after the end, the octets behind it.
+    """
+
+    def __init__(self, crlf_seen):
+        self.crlf_seen = crlf_seen
+        self.octets = 0
+        self.rest = b""
+        self.ended = False
+        # The data begins at the beginning of a line: as if behind a line end, which is taken back.
+        self._held = CRLF if crlf_seen else LF
+        self._virtual = len(self._held)
+
+    def feed(self, data):
+        """Take `data`, return the text that is certain by now. Sets `ended` (and `rest`) at the end."""
+        data = self._held + data
+        self._held = b""
+        text = b""
+        if not self.crlf_seen:
+            text, data = self._feed_lf(data)
+        if self.crlf_seen and not self.ended:
+            text += self._feed_lines(data, CRLF)
+        return self._without_virtual(text)
+
+    def _feed_lf(self, data):
+        """Read as LF lines up to the first CRLF. Returns the text and what is left for CRLF lines."""
+        switch = data.find(CRLF)
+        if switch < 0:
+            return self._feed_lines(data, LF), b""
+        text = self._feed_lines(data[:switch], LF, whole=True)
+        if self.ended:
+            self.rest += data[switch:]
+            return text, b""
+        self.crlf_seen = True
+        return text, data[switch:]
+
+    def _feed_lines(self, data, line_end, whole=False):
+        """Text of `data`, in which lines end by `line_end`. whole: nothing is held back for more input."""
+        end = data.find(line_end + b"." + line_end)
+        if end >= 0:
+            self.ended = True
+            self.rest = data[end + 2 * len(line_end) + 1:]
+            data = data[:end + len(line_end)]
+        elif not whole:
+            # A last CR may be half a CRLF, whichever line end counts now.
+            keep = begun(data, line_end + b"." + line_end) or data.endswith(b"\r")
+            data, self._held = data[:len(data) - keep], data[len(data) - keep:]
+        data = data.replace(line_end + b".", line_end)
+        self.octets += len(data)
+        return _mark_bare(data) if line_end is CRLF else data
+
+    def _without_virtual(self, text):
+        if self._virtual and text:
+            self.octets -= self._virtual
+            self._virtual = 0
+            return text[1:]
+        return text
+
+
+def _mark_bare(data):
+    """`data` with CRLF as LF, and a bare LF as CR."""
+    if data.count(LF) == data.count(CRLF):
+        return data.replace(CRLF, LF)
+    return LF.join(part.replace(LF, b"\r") for part in data.split(CRLF))

@@ -1,0 +1,81 @@
+"""VRFY and EXPN: what the server tells about its users (RFC 5321 §3.5)."""
+from mailstore.aliases import is_unsafe
+from mailstore.mailboxes import check_usable
+from mailstore.outcome import Later, Never
+from smtp import replies
+from smtp.envelope import locate, refusal_reply
+from smtp.syntax import Malformed, parse_path
+
+
+def verify(session, argument):
+    """VRFY: whether a user, given as an address, a local part or words of a full name, can receive now."""
+    try:
+        address, rest = parse_path(_with_domain(session, argument))
+        if rest or not address.text:
+            raise Malformed("one user name or address expected")
+    except Malformed:
+        return _verify_name(session, argument)
+    try:
+        return _verify_address(session, address)
+    except (Later, Never) as error:
+        named = session.service.mailboxes.named(argument) if isinstance(error, Never) else []
+        return _choose(session, named) if named else refusal_reply(error)
+
+
+def _with_domain(session, argument):
+    text = argument if argument.startswith("<") else f"<{argument}>"
+    return text if "@" in text else f"{text[:-1]}@{session.domain}>"
+
+
+def _verify_address(session, address):
+    place, reply = locate(session, address)
+    for mailbox, *_ in place.mailboxes:
+        check_usable(mailbox)
+    if not place.mailboxes:
+        return reply if reply.code == 251 else replies.CANNOT_VERIFY
+    if place.is_alias:
+        return replies.members([f"<{address.text}>"])
+    return replies.members([_entry(session, place.mailboxes[0][0])])
+
+
+def _verify_name(session, argument):
+    """RFC 821 §3.3: the argument may be somebody's name."""
+    named = session.service.mailboxes.named(argument)
+    if named:
+        return _choose(session, named)
+    if all(character.isalpha() or character in " -'." for character in argument):
+        return replies.NO_SUCH_USER
+    return replies.bad_recipient("one user name or address expected")
+
+
+def _choose(session, mailboxes):
+    if len(mailboxes) > 1:
+        return replies.AMBIGUOUS
+    try:
+        check_usable(mailboxes[0])
+    except Later as error:
+        return refusal_reply(error)
+    return replies.members([_entry(session, mailboxes[0])])
+
+
+def _entry(session, mailbox):
+    address = f"<{mailbox.user}@{session.domain}>"
+    return f"{mailbox.full_name} {address}" if mailbox.full_name else address
+
+
+def expand(session, argument):
+    """EXPN: the members of a list, one a line."""
+    name = argument.strip("<>").partition("@")[0].strip('"')
+    try:
+        members = session.service.mailboxes.members(name)
+    except Later as error:
+        return refusal_reply(error)
+    shown = [_member(session, member) for member in members or () if not is_unsafe(member)]
+    return replies.members(shown) if shown else replies.NO_SUCH_LIST
+
+
+def _member(session, target):
+    if "@" in target:
+        return f"<{target}>"
+    mailbox = session.service.mailboxes.account(target.lower())
+    return _entry(session, mailbox) if mailbox else f"<{target}@{session.domain}>"

@@ -1,0 +1,171 @@
+"""MAIL and RCPT: the envelope of one transaction (RFC 5321 §3.3, §4.1.1.2, §4.1.1.3)."""
+from posix import statvfs
+
+from mailstore.draft import Draft
+from mailstore.mailboxes import Place, check_usable
+from mailstore.outcome import Later, Never
+from smtp import replies
+from smtp.syntax import Malformed, parse_parameters, parse_path, parse_size
+
+SPARE_OCTETS = 1 << 20      # what the disk must have left beyond the message itself
+
+
+class Transaction:
+    """From MAIL to the end of its data; RSET throws it away whole.
+
+    sender: a syntax.Address; utf8: whether SMTPUTF8 was asked for; recipients: pairs of (the address as
+    the client wrote it, its Place); refused: how many RCPT were turned away; draft: the text to come.
+    """
+
+    def __init__(self, sender, utf8, draft):
+        self.sender = sender
+        self.utf8 = utf8
+        self.draft = draft
+        self.recipients = []
+        self.refused = 0
+
+    def close(self):
+        self.draft.close()
+
+
+def mail(session, argument):
+    """MAIL FROM:<reverse-path> [parameters]: opens a transaction."""
+    if argument[:5].upper() != "FROM:":
+        return replies.argument_needed("MAIL FROM:<reverse-path>")
+    try:
+        sender, rest = parse_path(argument[5:])
+        parameters = parse_parameters(rest)
+    except Malformed as error:
+        return replies.bad_sender(error.reason)
+    if sender.text and not sender.domain:
+        return replies.bad_sender("address must contain a domain")
+    if sender.needs_utf8 and "SMTPUTF8" not in parameters:
+        return replies.UTF8_NOT_ANNOUNCED
+    refusal = _check_parameters(session, parameters)
+    if not refusal:
+        draft = Draft(f"{session.settings.spool}/tmp")
+        session.transaction = Transaction(sender, "SMTPUTF8" in parameters, draft)
+    return refusal or replies.SENDER_OK
+
+
+def _check_parameters(session, parameters):
+    """The Reply that refuses MAIL's parameters, or None."""
+    if parameters and not session.extended:
+        return replies.UNKNOWN_PARAMETER
+    for keyword, value in parameters.items():
+        check = PARAMETERS.get(keyword)
+        refusal = check(session, value) if check else replies.UNKNOWN_PARAMETER
+        if refusal:
+            return refusal
+    return None if "SIZE" in parameters else _check_room(session, 0)
+
+
+def _check_size(session, value):
+    """RFC 1870 §6.1: refuse at once what is declared too big, or bigger than the room there is."""
+    try:
+        octets = parse_size(value)
+    except Malformed:
+        return replies.BAD_PARAMETER
+    if octets > session.settings.max_size:
+        session.journal.write(f"rejected MAIL H={session.log_host()}: message too big: "
+                              f"size={octets} max={session.settings.max_size}")
+        return replies.MESSAGE_TOO_BIG
+    return _check_room(session, octets)
+
+
+def _check_room(session, octets):
+    try:
+        state = statvfs(session.settings.spool)
+    except OSError:
+        return None
+    room = state.f_bavail * state.f_frsize
+    return None if room >= octets + SPARE_OCTETS else replies.NO_ROOM
+
+
+def _check_body(_, value):
+    return None if (value or "").upper() in ("7BIT", "8BITMIME") else replies.BAD_PARAMETER
+
+
+def _check_flag(_, value):
+    return replies.BAD_PARAMETER if value else None
+
+
+PARAMETERS = {"SIZE": _check_size, "BODY": _check_body, "SMTPUTF8": _check_flag}
+
+
+def rcpt(session, argument):
+    """RCPT TO:<forward-path>: adds a recipient."""
+    if argument[:3].upper() != "TO:":
+        return replies.argument_needed("RCPT TO:<forward-path>")
+    try:
+        address, rest = parse_path(argument[3:])
+        parameters = parse_parameters(rest)
+    except Malformed as error:
+        return replies.bad_recipient(error.reason)
+    if not address.text or not (address.domain or address.local.lower() == "postmaster"):
+        return replies.bad_recipient("address must contain a domain")
+    if parameters:
+        return replies.UNKNOWN_PARAMETER
+    if address.needs_utf8 and not session.transaction.utf8:
+        return replies.UTF8_NOT_ANNOUNCED
+    return _add_recipient(session, address)
+
+
+def _add_recipient(session, address):
+    transaction = session.transaction
+    if len(transaction.recipients) >= session.settings.max_recipients:
+        session.journal.write(f"too many recipients: excess temporarily rejected: "
+                              f"sender=<{transaction.sender.text}> H={session.log_host()}")
+        return replies.TOO_MANY_RECIPIENTS
+    try:
+        place, reply = locate(session, address)
+        for mailbox, *_ in place.mailboxes:
+            check_usable(mailbox)
+    except (Later, Never) as error:
+        transaction.refused += 1
+        return _refuse(session, address, error)
+    given = address.text if address.domain else f"{address.text}@{session.domain}"
+    transaction.recipients.append((given, place))
+    return reply
+
+
+def locate(session, address):
+    """(Place, Reply) for a forward-path. Raises Never and Later, whose `reply` answers RCPT or VRFY."""
+    if address.domain and not session.service.mailboxes.is_local(address.domain, (session.own_address,)):
+        return _locate_elsewhere(session, address.text, address.domain)
+    place = session.service.mailboxes.resolve(address.local)
+    if place.is_alias and not place.mailboxes and len(place.elsewhere) == 1:
+        target = place.elsewhere[0]
+        if not session.service.carries(target.rpartition("@")[2], session.login):
+            raise _answered(Never("user not local"), replies.please_try(target))
+        return place, replies.will_forward(target)
+    return place, replies.RECIPIENT_OK
+
+
+def _locate_elsewhere(session, text, domain):
+    if not session.service.carries(domain, session.login):
+        raise _answered(Never("relay not permitted"), replies.RELAY_REFUSED)
+    place = Place()
+    place.elsewhere.append(text)
+    return place, replies.RECIPIENT_OK
+
+
+def _answered(outcome, reply):
+    outcome.reply = reply
+    return outcome
+
+
+def refusal_reply(outcome):
+    """The Reply that tells a client of `outcome`, a Never or Later met on the way to a mailbox."""
+    if outcome.reply:
+        return outcome.reply
+    if isinstance(outcome, Never):
+        return replies.recipient_refused(outcome.text)
+    return replies.recipient_later(outcome.text)
+
+
+def _refuse(session, address, outcome):
+    how = "rejected" if isinstance(outcome, Never) else "temporarily rejected"
+    session.journal.write(f"H={session.log_host()} F=<{session.transaction.sender.text}> "
+                          f"{how} RCPT <{address.text}>: {outcome.detail}")
+    return refusal_reply(outcome)

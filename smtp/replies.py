@@ -1,0 +1,186 @@
+"""Every reply: its code, its enhanced code (RFC 3463) and its text, under a name that says what happened.
+
+A reply holds one text, or a tuple of texts for several lines. Where a text has to carry something that
+came from outside, a function makes the reply, and `_clean` lets only printable ASCII through.
+"""
+
+LINE_OCTETS = 512           # RFC 5321 §4.5.3.1.5, CRLF included
+
+
+class Reply:
+    """code: three digits. enhanced: "" or as "2.1.0". texts: a tuple, a line each.
+    closes: the connection ends after it. refusal: a recipient was refused, which is no error of the client."""
+
+    __slots__ = ("code", "enhanced", "texts", "closes", "refusal")
+
+    def __init__(self, code, enhanced, *texts, closes=False, refusal=False):
+        self.code = code
+        self.enhanced = enhanced
+        self.texts = texts
+        self.closes = closes
+        self.refusal = refusal
+
+    def lines(self):
+        """The reply as str lines without their CRLF, none longer than 510 octets."""
+        prefix = f"{self.enhanced} " if self.enhanced else ""
+        last = len(self.texts) - 1
+        return [f"{self.code}{' ' if i == last else '-'}{prefix}{text}"[:LINE_OCTETS - 2]
+                for i, text in enumerate(self.texts)]
+
+    def encode(self):
+        return "".join(line + "\r\n" for line in self.lines()).encode("ascii")
+
+
+def _clean(text):
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if " " <= c <= "~" else "?" for c in text)
+
+
+# The connection
+
+def greeting(domain):
+    return Reply(220, "", f"{domain} ESMTP serveur ready")
+
+
+def closing(domain):
+    return Reply(221, "2.0.0", f"{domain} closing connection", closes=True)
+
+
+def stopping(domain):
+    return Reply(421, "4.3.2", f"{domain} shutting down, closing connection", closes=True)
+
+
+def timed_out(domain):
+    return Reply(421, "4.4.2", f"{domain} timeout, closing connection", closes=True)
+
+
+def too_slow(domain):
+    return Reply(421, "4.4.2", f"{domain} data comes too slowly, closing connection", closes=True)
+
+
+def too_many_sessions(domain):
+    return Reply(421, "4.7.0", f"{domain} too many connections, please try again later", closes=True)
+
+
+def too_many_from_address(domain):
+    return Reply(421, "4.7.0", f"{domain} too many connections from your address, please try again later",
+                 closes=True)
+
+
+def too_many_errors(domain):
+    return Reply(421, "4.7.0", f"{domain} too many errors, closing connection", closes=True)
+
+
+def internal_error(domain):
+    return Reply(421, "4.3.0", f"{domain} internal error, closing connection", closes=True)
+
+
+# Any command
+
+UNRECOGNIZED = Reply(500, "5.5.2", "Unrecognized command")
+LINE_TOO_LONG = Reply(500, "5.5.2", "Line too long")
+NUL_IN_COMMAND = Reply(501, "5.5.2", "NUL characters are not allowed in commands")
+NOT_IMPLEMENTED = Reply(502, "5.5.1", "Command not implemented")
+UNEXPECTED_ARGUMENT = Reply(501, "5.5.4", "Unexpected argument")
+GREETING_NEEDED = Reply(503, "5.5.1", "HELO or EHLO required")
+AUTHENTICATION_NEEDED = Reply(530, "5.7.0", "Authentication required")
+OK = Reply(250, "2.0.0", "OK")
+RESET = Reply(250, "2.0.0", "Reset OK")
+
+
+def argument_needed(syntax):
+    return Reply(501, "5.5.4", f"Syntax: {syntax}")
+
+
+# HELO, EHLO, HELP
+
+def hello(domain, name, address):
+    return Reply(250, "", f"{domain} Hello {_clean(name)} [{address}]")
+
+
+def extensions(domain, name, address, keywords):
+    return Reply(250, "", f"{domain} Hello {_clean(name)} [{address}]", *keywords)
+
+
+def help_general(verbs, facts):
+    return Reply(214, "2.0.0", "Commands: " + " ".join(verbs), *facts, "HELP command tells its syntax")
+
+
+def help_verb(syntax, purpose):
+    return Reply(214, "2.0.0", f"Syntax: {syntax}", purpose)
+
+
+HELP_UNKNOWN = Reply(504, "5.5.4", "No help: unknown command")
+
+
+# MAIL
+
+SENDER_OK = Reply(250, "2.1.0", "Sender OK")
+SENDER_ALREADY_GIVEN = Reply(503, "5.5.1", "Sender already given")
+MESSAGE_TOO_BIG = Reply(552, "5.3.4", "Message size exceeds fixed maximum message size")
+HEADER_TOO_BIG = Reply(552, "5.3.4", "Message header too big")
+NO_ROOM = Reply(452, "4.3.1", "Insufficient system storage, please try later")
+BAD_PARAMETER = Reply(501, "5.5.4", "Malformed parameter")
+UNKNOWN_PARAMETER = Reply(555, "5.5.4", "Unknown parameter")
+UTF8_NOT_ANNOUNCED = Reply(553, "5.6.7", "Non-ASCII address needs SMTPUTF8")
+
+
+def bad_sender(reason):
+    return Reply(501, "5.1.7", f"Malformed reverse-path: {_clean(reason)}")
+
+
+# RCPT
+
+RECIPIENT_OK = Reply(250, "2.1.5", "Recipient OK")
+SENDER_NOT_GIVEN = Reply(503, "5.5.1", "Sender not yet given")
+NO_SUCH_USER = Reply(550, "5.1.1", "No such user here", refusal=True)
+RELAY_REFUSED = Reply(550, "5.7.1", "Relaying not permitted", refusal=True)
+TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
+
+
+def bad_recipient(reason):
+    return Reply(501, "5.1.3", f"Malformed forward-path: {_clean(reason)}")
+
+
+def will_forward(address):
+    return Reply(251, "2.1.5", f"User not local; will forward to <{_clean(address)}>")
+
+
+def please_try(address):
+    return Reply(551, "5.1.6", f"User not local; please try <{_clean(address)}>", refusal=True)
+
+
+def recipient_refused(text):
+    return Reply(550, "5.1.1", _clean(text), refusal=True)
+
+
+def recipient_later(text):
+    return Reply(450, "4.2.0", _clean(text))
+
+
+# DATA
+
+START_INPUT = Reply(354, "", 'Enter message, ending with "." on a line by itself')
+RECIPIENT_NEEDED = Reply(503, "5.5.1", "Valid RCPT command must precede DATA")
+NO_VALID_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
+MAIL_LOOP = Reply(554, "5.4.6", 'Too many "Received" headers - suspected mail loop')
+
+
+def accepted(message_id):
+    return Reply(250, "2.0.0", f"OK id={message_id}")
+
+
+def not_stored(text):
+    return Reply(451, "4.3.0", _clean(text))
+
+
+# VRFY, EXPN
+
+AMBIGUOUS = Reply(553, "5.1.4", "User ambiguous")
+CANNOT_VERIFY = Reply(252, "2.5.1", "Cannot verify, but will accept mail and attempt delivery")
+NO_SUCH_LIST = Reply(550, "5.1.1", "No such mailing list here", refusal=True)
+
+
+def members(entries):
+    return Reply(250, "2.1.5", *map(_clean, entries))

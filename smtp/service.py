@@ -1,0 +1,26 @@
+"""What a session needs of the server that it is a session of."""
+from mailstore.delivery import Delivery
+from mailstore.mailboxes import Mailboxes
+from mailstore.queue import Queue
+from mailstore.trace import Clock
+
+
+class Service:
+    """settings: a Settings; journal: the log; sessions: the register of who is connected, or None."""
+
+    def __init__(self, settings, journal, sessions):
+        self.settings = settings
+        self.journal = journal
+        self.clock = Clock(settings.domain)
+        self.mailboxes = Mailboxes(settings.store, settings.domain, settings.aliases)
+        self.delivery = Delivery(journal, self.clock, settings.domain, Queue(f"{settings.spool}/queue"))
+        self._sessions = sessions
+
+    def is_pressed(self):
+        """Whether sessions are so scarce that idle ones must go."""
+        return bool(self._sessions) and self._sessions.pressed()
+
+    def carries(self, domain, login):
+        """Whether mail for `domain` is carried further for a client; `login`: who it authenticated as."""
+        relays = self.settings.relays
+        return domain.lower() in relays or bool(login) and "*" in relays

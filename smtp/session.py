@@ -1,0 +1,169 @@
+"""One SMTP session: its states, and the loop that reads a command, looks it up, runs it and answers.
+
+Guard, effect, reply: the table of commands is in smtp/verbs.py; handlers there return a Reply, and only
+the loop here sends. A session leaves nothing behind in its process.
+"""
+from time import monotonic
+
+from smtp import replies
+from smtp.channel import Disconnected, LineTooLong, TimedOut
+from smtp.verbs import VERBS, LINE_OCTETS
+
+IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.7
+PRESSED_SECONDS = 30
+MOST_ERRORS = 20
+FACTS = ("This is a small mail server that netcat drives; mail for {domain} is stored here,",
+         "mail for {relays} is carried further; a message may have {size} octets")
+
+
+class Stopping(Exception):
+    """The server is being stopped, and this session has no transaction to finish."""
+
+
+class Session:
+    """channel: a Channel; service: what the session needs of the server (entry.Service);
+    address: the client's; own_address: ours, as the client reached it, or "".
+
+    name: what the client called itself, "" before HELO. extended: whether it said EHLO.
+    login: who authenticated, or "". transaction: the open one, or None.
+    """
+
+    def __init__(self, channel, service, address, own_address=""):
+        self.channel = channel
+        self.service = service
+        self.settings = service.settings
+        self.journal = service.journal
+        self.domain = service.settings.domain
+        self.address = address
+        self.own_address = own_address
+        self.name = ""
+        self.extended = False
+        self.login = ""
+        self.mechanism = ""
+        self.cipher = ""
+        self.transaction = None
+        self.stopping = False
+        self._waiting = False
+        self._errors = 0
+        self._refusals = 0
+
+    def run(self):
+        """Serve the client until it goes or is sent away. The greeting has been sent already."""
+        try:
+            while not self._serve_one():
+                pass
+            self.channel.flush()
+        except Disconnected:
+            self.journal.write(f"SMTP connection from {self.log_host()} lost{self._while()}")
+        finally:
+            self.drop_transaction()
+
+    def _while(self):
+        return " while in a transaction" if self.transaction else ""
+
+    def _serve_one(self):
+        """One command and its reply. Returns whether the session is over."""
+        try:
+            reply = self._answer(self._next_line())
+        except LineTooLong:
+            reply = replies.LINE_TOO_LONG
+        except TimedOut:
+            self.journal.write(f"SMTP command timeout on connection from {self.log_host()}")
+            reply = replies.timed_out(self.domain)
+        except Stopping:
+            reply = replies.stopping(self.domain)
+        reply = self._count(reply)
+        self.channel.send(reply)
+        return reply.closes
+
+    # Reading
+
+    def _next_line(self):
+        self._waiting = self.transaction is None
+        try:
+            if self.stopping and self._waiting:
+                raise Stopping
+            return self._line_in_time()
+        finally:
+            self._waiting = False
+
+    def _line_in_time(self):
+        started = monotonic()
+        while True:
+            try:
+                return self.channel.read_line(min(monotonic() + PRESSED_SECONDS, started + IDLE_SECONDS))
+            except TimedOut:
+                if monotonic() >= started + IDLE_SECONDS or self.service.is_pressed():
+                    raise
+
+    def terminate(self):
+        """The server stops: end at once when idle, else after the running transaction. Signal-safe."""
+        self.stopping = True
+        if self._waiting:
+            raise Stopping
+
+    # Answering
+
+    def _answer(self, line):
+        word, _, argument = line.partition(" ")
+        verb = VERBS.get(word.upper())
+        self._show(line)
+        if "\0" in line:
+            return self.protocol_error("syntax", line, replies.NUL_IN_COMMAND)
+        if len(line.encode("utf-8", "surrogateescape")) + 2 > (verb.line_octets if verb else LINE_OCTETS):
+            return replies.LINE_TOO_LONG
+        if not verb:
+            return self.protocol_error("syntax", line, replies.UNRECOGNIZED)
+        reply = verb.run(self, argument.strip(" \t"))
+        if 500 <= reply.code < 505:
+            self.protocol_error("syntax" if reply.code < 503 else "protocol", line, reply)
+        return reply
+
+    def _show(self, line):
+        if self.channel.transcript:
+            self.channel.transcript.heard(line)
+
+    def protocol_error(self, kind, line, reply):
+        """Log a command that could not be obeyed, as Exim words it; returns `reply`."""
+        command = line if not line.upper().startswith("AUTH ") else "AUTH ***"
+        self.journal.write(f'SMTP {kind} error in "{command}" H={self.log_host()} {reply.texts[0]}')
+        return reply
+
+    def _count(self, reply):
+        """`reply`, or the 421 that takes its place when there have been too many bad ones."""
+        if reply.refusal:
+            self._refusals += 1
+        elif reply.code >= 500:
+            self._errors += 1
+        if self._errors < MOST_ERRORS and self._refusals < self.settings.max_recipients or reply.closes:
+            return reply
+        self.journal.write(f"SMTP call from {self.log_host()} dropped: too many syntax or protocol errors")
+        return replies.too_many_errors(self.domain)
+
+    # What handlers use
+
+    def log_host(self):
+        return self.origin().log_host()
+
+    def origin(self):
+        from mailstore.trace import Origin
+        protocol = "smtp"
+        if self.extended:
+            protocol = "utf8smtp" if self.transaction and self.transaction.utf8 else "esmtp"
+            protocol += ("s" if self.cipher else "") + ("a" if self.login else "")
+        return Origin(self.address, self.name, protocol, self.login, self.mechanism, self.cipher)
+
+    @property
+    def authorised(self):
+        return bool(self.login) or not self.settings.accounts
+
+    def drop_transaction(self):
+        if self.transaction:
+            self.transaction.close()
+            self.transaction = None
+
+    def facts(self):
+        """The lines of HELP that tell about this server."""
+        values = {"domain": self.domain, "relays": ", ".join(self.settings.relays) or "nobody",
+                  "size": self.settings.max_size}
+        return [fact.format(**values) for fact in FACTS]

@@ -1,0 +1,201 @@
+"""Paths, addresses and parameters: text in, values out (RFC 5321 §4.1.2).
+
+Text is str whose undecodable octets are surrogates (UTF-8 with surrogateescape), so octets survive a
+round trip and comparing without case is right for both ASCII and UTF-8.
+"""
+
+ATOM_SPECIALS = frozenset('()<>[]:;@\\,." ')
+DIGITS = frozenset("0123456789")
+PATH_OCTETS = 256           # RFC 5321 §4.5.3.1.3
+LABEL_OCTETS = 63           # RFC 1035 §2.3.4
+
+
+class Malformed(Exception):
+    """Text that does not follow the grammar. `reason`: a phrase for the reply."""
+
+    def __init__(self, reason):
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Address:
+    """A mailbox. local: the local part with quoting undone; domain: as written, "" for a bare
+    <postmaster>; text: the address as the client wrote it, its source route dropped."""
+
+    __slots__ = ("local", "domain", "text")
+
+    def __init__(self, local, domain, text):
+        self.local = local
+        self.domain = domain
+        self.text = text
+
+    @property
+    def needs_utf8(self):
+        """Whether only SMTPUTF8 allows it (RFC 6531 §3.3)."""
+        return not self.text.isascii()
+
+
+NULL = Address("", "", "")
+
+
+def parse_path(text):
+    """Split `<path> parameters` into (Address, the text of the parameters).
+
+    Lenient as people type: blanks around, no brackets. An empty path, `<>`, gives NULL. Raises Malformed.
+    """
+    text = text.strip(" \t")
+    if text.startswith("<"):
+        end = _end_of_path(text)
+        inner, rest = text[1:end], text[end + 1:]
+    else:
+        inner, rest = _first_word(text)
+    if rest[:1] not in ("", " ", "\t"):
+        raise Malformed("unexpected text after the address")
+    if not text:
+        raise Malformed("no address")
+    return parse_address(_without_route(inner)) if inner else NULL, rest.strip(" \t")
+
+
+def _end_of_path(text):
+    quoted = False
+    position = 1
+    while position < len(text):
+        character = text[position]
+        if quoted and character == "\\":
+            position += 1
+        elif character == '"':
+            quoted = not quoted
+        elif character == ">" and not quoted:
+            return position
+        position += 1
+    raise Malformed('unbalanced quote' if quoted else "'>' missing at end of address")
+
+
+def _first_word(text):
+    quoted = False
+    for position, character in enumerate(text):
+        if character == '"':
+            quoted = not quoted
+        elif character in " \t" and not quoted:
+            return text[:position], text[position:]
+    return text, ""
+
+
+def _without_route(path):
+    """RFC 5321 §4.1.1.3, appendix C: a source route is read, and ignored."""
+    if not path.startswith("@"):
+        return path
+    route, colon, mailbox = path.partition(":")
+    if not colon or not mailbox:
+        raise Malformed("malformed source route")
+    for hop in route.split(","):
+        if not hop.startswith("@"):
+            raise Malformed("malformed source route")
+        check_domain(hop[1:])
+    return mailbox
+
+
+def parse_address(text):
+    """An Address from `local@domain`, or from `postmaster` alone. Raises Malformed."""
+    try:
+        octets = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise Malformed("address is not valid UTF-8") from None
+    if octets > PATH_OCTETS:
+        raise Malformed("address too long")
+    local, rest = _quoted_local(text) if text.startswith('"') else _plain_local(text)
+    if not rest and text.lower() == "postmaster":
+        return Address(local, "", text)
+    if not rest:
+        raise Malformed("address must contain a domain")
+    if not rest.startswith("@"):
+        raise Malformed("'@' expected after the local part")
+    check_domain(rest[1:])
+    return Address(local, rest[1:], text)
+
+
+def _quoted_local(text):
+    characters = []
+    position = 1
+    while position < len(text):
+        character = text[position]
+        if character == '"':
+            return _checked_quoted(characters), text[position + 1:]
+        if character == "\\":
+            position += 1
+            character = text[position:position + 1]
+        characters.append(character)
+        position += 1
+    raise Malformed("unbalanced quote")
+
+
+def _checked_quoted(characters):
+    local = "".join(characters)
+    if not local:
+        raise Malformed("empty local part")
+    if not local.isprintable():
+        raise Malformed("control character in local part")
+    return local
+
+
+def _plain_local(text):
+    local = text.partition("@")[0]
+    if not local:
+        raise Malformed("no local part")
+    if local.startswith(".") or local.endswith(".") or ".." in local:
+        raise Malformed("empty part in local part")
+    for character in local:
+        if character != "." and (character in ATOM_SPECIALS or not character.isprintable()):
+            raise Malformed("malformed local part")
+    return local, text[len(local):]
+
+
+def check_domain(domain):
+    """Raise Malformed unless `domain` is a domain name or an address literal (RFC 5321 §4.1.2)."""
+    if domain.startswith("[") and domain.endswith("]"):
+        _check_literal(domain[1:-1])
+    elif not all(map(_is_label, domain.split("."))):
+        raise Malformed("domain missing or malformed")
+
+
+def _is_label(label):
+    # The underscore is no letter of a host name (RFC 1123 §2.1), but lab machines carry it.
+    return (0 < len(label) <= LABEL_OCTETS and label[0] != "-" and label[-1] != "-"
+            and label.replace("-", "").replace("_", "").isalnum())
+
+
+def _check_literal(text):
+    if text[:5].upper() == "IPV6:":
+        good = ":" in text[5:] and set(text[5:].lower()) <= set("0123456789abcdef:.")
+    else:
+        parts = text.split(".")
+        good = len(parts) == 4 and all(p and set(p) <= DIGITS and len(p) < 4 and int(p) < 256 for p in parts)
+    if not good:
+        raise Malformed("malformed address literal")
+
+
+def parse_parameters(text):
+    """ESMTP parameters as {keyword in capitals: value or None} (RFC 5321 §4.1.2). Raises Malformed."""
+    parameters = {}
+    for word in text.split():
+        keyword, equals, value = word.partition("=")
+        keyword = keyword.upper()
+        if not _is_keyword(keyword) or keyword in parameters or (equals and not _is_value(value)):
+            raise Malformed("malformed parameter")
+        parameters[keyword] = value if equals else None
+    return parameters
+
+
+def _is_keyword(text):
+    return text.isascii() and text.replace("-", "").isalnum() and text[0] != "-"
+
+
+def _is_value(text):
+    return bool(text) and text.isprintable() and "=" not in text
+
+
+def parse_size(value):
+    """The octets that SIZE= declares (RFC 1870 §6: 1 to 20 digits). Raises Malformed."""
+    if not value or not set(value) <= DIGITS or len(value) > 20:
+        raise Malformed("SIZE needs a number of octets")
+    return int(value)

@@ -1,0 +1,150 @@
+"""The commands: one row each, with its guards, its handler, its syntax and what HELP says of it.
+
+A guard returns the Reply that refuses, or None. A handler gets the session and the argument's text, has
+its effect, and returns a Reply; it never sends.
+"""
+from smtp import envelope, replies
+from smtp.reception import data
+
+LINE_OCTETS = 512           # RFC 5321 §4.5.3.1.4
+MAIL_OCTETS = LINE_OCTETS + 26 + 17 + 500 + 10      # RFC 1870 §3, 6152 §2, 4954 §3, 6531 §3.1
+
+
+class Verb:
+    """line_octets: how long the command may be, CRLF included. argument: "none", "some" or "any"."""
+
+    def __init__(self, handler, syntax, purpose, guards=(), argument="any", line_octets=LINE_OCTETS):
+        self.handler = handler
+        self.syntax = syntax
+        self.purpose = purpose
+        self.guards = guards
+        self.argument = argument
+        self.line_octets = line_octets
+
+    def run(self, session, argument):
+        """The Reply to this verb with `argument` in the state that `session` is in."""
+        if self.argument == "none" and argument:
+            return replies.UNEXPECTED_ARGUMENT
+        for guard in self.guards:
+            refusal = guard(session)
+            if refusal:
+                return refusal
+        if self.argument == "some" and not argument:
+            return replies.argument_needed(self.syntax)
+        return self.handler(session, argument)
+
+
+# Guards
+
+def greeted(session):
+    return None if session.name else replies.GREETING_NEEDED
+
+
+def authorised(session):
+    return None if session.authorised else replies.AUTHENTICATION_NEEDED
+
+
+def no_transaction(session):
+    return replies.SENDER_ALREADY_GIVEN if session.transaction else None
+
+
+def in_transaction(session):
+    return None if session.transaction else replies.SENDER_NOT_GIVEN
+
+
+def has_recipient(session):
+    transaction = session.transaction
+    if transaction and transaction.recipients:
+        return None
+    if transaction and transaction.refused:
+        return replies.NO_VALID_RECIPIENTS
+    return replies.RECIPIENT_NEEDED
+
+
+# Handlers
+
+def helo(session, name):
+    if not _introduce(session, name, extended=False):
+        return replies.argument_needed(VERBS["HELO"].syntax)
+    return replies.hello(session.domain, name, session.address)
+
+
+def ehlo(session, name):
+    if not _introduce(session, name, extended=True):
+        return replies.argument_needed(VERBS["EHLO"].syntax)
+    return replies.extensions(session.domain, name, session.address, extensions(session))
+
+
+def _introduce(session, name, extended):
+    """Note who the client says it is; anything printable will do. Ends a transaction (RFC 5321 §4.1.4)."""
+    if not (name.isascii() and name.isprintable()):
+        return False
+    session.drop_transaction()
+    session.name = name
+    session.extended = extended
+    return True
+
+
+def extensions(session):
+    """The keywords of the extensions on offer (RFC 5321 §4.1.1.1)."""
+    return [f"SIZE {session.settings.max_size}", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES",
+            "SMTPUTF8", "HELP"]
+
+
+def rset(session, _):
+    session.drop_transaction()
+    return replies.RESET
+
+
+def noop(session, _):
+    return replies.OK
+
+
+def quit_(session, _):
+    return replies.closing(session.domain)
+
+
+def help_(session, argument):
+    if not argument:
+        return replies.help_general(VERBS, session.facts())
+    verb = VERBS.get(argument.upper())
+    return replies.help_verb(verb.syntax, verb.purpose) if verb else replies.HELP_UNKNOWN
+
+
+def vrfy(session, argument):
+    from smtp.directory import verify
+    return verify(session, argument)
+
+
+def expn(session, argument):
+    from smtp.directory import expand
+    return expand(session, argument)
+
+
+def not_implemented(session, _):
+    return replies.NOT_IMPLEMENTED
+
+
+OBSOLETE = "Obsolete (RFC 5321 appendix F), not implemented"
+VERBS = {
+    "HELO": Verb(helo, "HELO your-host-name", "Introduces you; ends a transaction", argument="some"),
+    "EHLO": Verb(ehlo, "EHLO your-host-name", "As HELO, and lists the extensions", argument="some"),
+    "MAIL": Verb(envelope.mail, "MAIL FROM:<reverse-path> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8]",
+                 "Begins a transaction; <> is the null reverse-path",
+                 (greeted, authorised, no_transaction), "some", MAIL_OCTETS),
+    "RCPT": Verb(envelope.rcpt, "RCPT TO:<forward-path>", "Adds a recipient to the transaction",
+                 (greeted, authorised, in_transaction), "some"),
+    "DATA": Verb(data, "DATA", "Takes the message, up to a line of a single dot",
+                 (greeted, authorised, has_recipient), "none"),
+    "RSET": Verb(rset, "RSET", "Drops the transaction", argument="none"),
+    "NOOP": Verb(noop, "NOOP [anything]", "Does nothing"),
+    "QUIT": Verb(quit_, "QUIT", "Ends the session", argument="none"),
+    "HELP": Verb(help_, "HELP [command]", "Lists the commands, or tells one's syntax"),
+    "VRFY": Verb(vrfy, "VRFY user-name-or-address", "Tells whether a user exists and can receive now",
+                 (authorised,), "some"),
+    "EXPN": Verb(expn, "EXPN list-name", "Lists the members of a mailing list", (authorised,), "some"),
+    "SEND": Verb(not_implemented, "SEND FROM:<reverse-path>", OBSOLETE),
+    "SOML": Verb(not_implemented, "SOML FROM:<reverse-path>", OBSOLETE),
+    "SAML": Verb(not_implemented, "SAML FROM:<reverse-path>", OBSOLETE),
+    "TURN": Verb(not_implemented, "TURN", OBSOLETE),
+}
