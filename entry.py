@@ -1,0 +1,130 @@
+"""One connection, from the process's start to its end.
+
+The process is born after the client has connected, so its start is the greeting's delay: the greeting
+goes out before anything is imported that only the dialogue needs.
+"""
+import _signal
+import _socket
+import posix
+
+import settings as configuration
+from journal import Journal
+from mailstore.identity import become_service
+from sessions import Sessions, TooMany
+from smtp import replies
+from smtp.channel import Channel, Disconnected
+
+PEER_VARIABLES = (b"TCPREMOTEIP", b"NCAT_REMOTE_ADDR", b"REMOTE_ADDR")
+OWN_VARIABLES = (b"TCPLOCALIP", b"NCAT_LOCAL_ADDR", b"SERVER_ADDR")
+THIS_HOST = "127.0.0.1"
+
+
+def main():
+    """Serve the connection on descriptors 0 and 1 and end the process."""
+    _hide_client_from_tracebacks()
+    settings = configuration.from_environ()
+    become_service()
+    serve(settings, *_ends_of_connection())
+    posix._exit(0)
+
+
+def serve(settings, address, own_address):
+    """Serve one connection on descriptors 0 and 1. address, own_address: the client's and ours."""
+    journal = Journal(settings.log, settings.terminal)
+    channel = Channel(transcript=_transcript(settings))
+    sessions = _register(settings, journal)
+    try:
+        _converse(channel, settings, journal, sessions, address, own_address)
+    except Disconnected:
+        pass
+    except Exception:
+        _report(channel, journal, settings.domain)
+    finally:
+        if sessions:
+            sessions.leave()
+
+
+def _converse(channel, settings, journal, sessions, address, own_address):
+    refusal = _admit(sessions, address, settings.domain)
+    if refusal:
+        journal.write(f"Connection from [{address}] refused: too many connections")
+    channel.send(refusal or replies.greeting(settings.domain))
+    channel.flush()
+    if not refusal:
+        from smtp.service import Service
+        from smtp.session import Session
+        session = Session(channel, Service(settings, journal, sessions), address, own_address)
+        _signal.signal(_signal.SIGTERM, lambda *_: session.terminate())
+        session.run()
+
+
+def _admit(sessions, address, domain):
+    """The Reply that sends a client away, or None."""
+    try:
+        if sessions:
+            sessions.enter(address)
+    except TooMany as error:
+        refuse = replies.too_many_from_address if error.from_address else replies.too_many_sessions
+        return refuse(domain)
+    return None
+
+
+def _register(settings, journal):
+    try:
+        return Sessions(f"{settings.spool}/sessions", settings.max_sessions)
+    except OSError as error:
+        journal.write(f"{settings.spool}/sessions: {error.strerror}: sessions are not counted")
+        return None
+
+
+def _transcript(settings):
+    if not settings.verbose:
+        return None
+    from smtp.transcript import Transcript
+    return Transcript()
+
+
+def _hide_client_from_tracebacks():
+    """inetd makes descriptor 2 the client too; what is not a reply must not go there."""
+    try:
+        if posix.fstat(2)[1:3] == posix.fstat(1)[1:3] and not posix.isatty(2):
+            posix.dup2(posix.open("/dev/null", posix.O_WRONLY), 2)
+    except OSError:
+        pass
+
+
+def _ends_of_connection():
+    """(the client's address, our own) for descriptor 0, whether a socket or, under ncat, a pipe."""
+    try:
+        connection = _socket.socket(fileno=0)
+    except OSError:
+        return _from_environment(PEER_VARIABLES) or THIS_HOST, _from_environment(OWN_VARIABLES)
+    try:
+        return _host(connection.getpeername()), _host(connection.getsockname())
+    except OSError:
+        return THIS_HOST, ""
+    finally:
+        connection.detach()
+
+
+def _from_environment(names):
+    for name in names:
+        if posix.environ.get(name):
+            return _host((posix.environ[name].decode("ascii", "replace"),))
+    return ""
+
+
+def _host(name):
+    """The address in a socket's name. IPv4 clients of an IPv6 socket keep their IPv4 address."""
+    return name[0].removeprefix("::ffff:") if isinstance(name, tuple) else THIS_HOST
+
+
+def _report(channel, journal, domain):
+    from traceback import format_exc
+    for line in format_exc().splitlines():
+        journal.write(line)
+    try:
+        channel.send(replies.internal_error(domain))
+        channel.flush()
+    except Disconnected:
+        pass

@@ -1,0 +1,170 @@
+"""What serveur.sh asks before it starts: are the options sound, and what do they come to?
+
+Reads the SMTP_* variables that serveur.sh set from its command line. Prints `NAME=value` lines, every
+option resolved, so that no handler has to work them out again; problems go to standard error, in
+French, a line each. Exit status: 0, or 2 when the server must not start.
+"""
+import os
+import pwd
+import sys
+
+import settings as configuration
+from mailstore.aliases import is_unsafe, read_aliases, split_targets
+from mailstore.identity import SERVICE_USER
+from mailstore.mailboxes import SPOOL
+from noms import BadNames
+from smtp.syntax import Malformed, check_domain
+
+NAMES_REASONS = {
+    "missing": "le fichier des noms {} est introuvable ou illisible (ou donnez -domain)",
+    "empty": "le fichier des noms {} ne contient aucun nom (ou donnez -domain)",
+    "long": "les noms de {} font un nom de domaine trop long, plus de 63 caractères (ou donnez -domain)",
+}
+NUMBER_OPTIONS = {
+    "SMTP_MAX": "-max demande un nombre entre 1 et 4096",
+    "SMTP_SIZE": "-size demande un nombre d'octets, 1024 au moins",
+    "SMTP_RCPTS": "-rcpts demande un nombre entre 1 et 1000000",
+    "SMTP_PORTS": "-port demande un nombre entre 1 et 65535",
+    "SMTP_SMTPS": "-smtps demande un nombre entre 1 et 65535",
+}
+
+
+class Problem(Exception):
+    """Why the server must not start, in French."""
+
+
+def main():
+    """Check, print, and end the process with 0 or 2."""
+    try:
+        settings = read_settings()
+        for check in (check_domains, check_store, check_aliases, check_accounts, check_tls, make_spool):
+            check(settings)
+    except Problem as problem:
+        print(f"serveur.sh: {problem}", file=sys.stderr)
+        return 2
+    print_resolved(settings)
+    return 0
+
+
+def warn(text):
+    print(f"serveur.sh: attention : {text}", file=sys.stderr)
+
+
+def read_settings():
+    """The Settings, or a Problem for what they cannot be made of."""
+    try:
+        return configuration.from_environ()
+    except configuration.BadSetting as error:
+        raise Problem(f"{NUMBER_OPTIONS.get(error.name, error.name)}, pas « {error.value} »") from error
+    except BadNames as error:
+        raise Problem(NAMES_REASONS[error.reason].format(error.path)) from error
+
+
+def check_domains(settings):
+    """The local domain and those of -relay must be domain names."""
+    domains = [("-domain", settings.domain)]
+    domains += [("-relay", domain) for domain in settings.relays if domain != "*"]
+    for option, domain in domains:
+        try:
+            check_domain(domain)
+        except Malformed as error:
+            raise Problem(f"{option} : « {domain} » n'est pas un nom de domaine") from error
+    if settings.domain in settings.relays:
+        raise Problem(f"-relay : « {settings.domain} » est le domaine local")
+    for domain, host in settings.relays.items():
+        _check_host(domain, host)
+
+
+def _check_host(domain, host):
+    port = host.rpartition(":")[2] if host.count(":") == 1 else ""
+    if ":" in host and host.count(":") == 1 and not (port.isdigit() and 0 < int(port) < 65536):
+        raise Problem(f"-relay : « {domain}={host} » : mauvais numéro de port")
+    if domain == "*" and not host:
+        raise Problem("-relay : « * » demande un hôte, par exemple '*=smtp.example.org:25'")
+
+
+def check_store(settings):
+    """Where mail is put must be there."""
+    if settings.store.startswith("/"):
+        if not os.path.isdir(settings.store):
+            raise Problem(f"-store : le dossier {settings.store} n'existe pas")
+        if not os.access(settings.store, os.R_OK | os.X_OK):
+            raise Problem(f"-store : le dossier {settings.store} ne peut pas être lu")
+    elif settings.store not in ("maildir", "mbox"):
+        raise Problem(f"-store demande maildir, mbox ou un dossier, pas « {settings.store} »")
+    elif settings.store == "mbox" and not os.access(SPOOL, os.W_OK):
+        warn(f"{SPOOL} n'est pas accessible en écriture : le courrier sera refusé (450) ; lancez en root")
+
+
+def check_aliases(settings):
+    """The aliases must be readable; entries that we never follow are named."""
+    try:
+        entries = read_aliases(settings.aliases)
+    except OSError as error:
+        raise Problem(f"-aliases : {settings.aliases} : {error.strerror}") from error
+    for name, targets in entries.items():
+        for target in split_targets(targets):
+            if is_unsafe(target) and not target.startswith((":fail:", ":defer:")):
+                warn(f"alias {name} : « {target} » ne sera jamais suivi (ni commande, ni fichier)")
+
+
+def check_accounts(settings):
+    """The accounts of -pass must be sound."""
+    if not settings.accounts:
+        return
+    import auth
+    try:
+        accounts = auth.read_accounts(settings.accounts)
+    except auth.Unreadable as error:
+        raise Problem(error.text) from error
+    for problem in accounts.problems:
+        print(f"serveur.sh: {problem}", file=sys.stderr)
+    if accounts.problems:
+        raise Problem(f"-pass : {settings.accounts} est à corriger, rien n'a été lancé")
+    for warning in accounts.warnings:
+        warn(warning)
+
+
+def check_tls(settings):
+    """The certificate must be readable, in date, and fit its key."""
+    if settings.smtps and not settings.tls:
+        raise Problem("-smtps demande un certificat : ajoutez -tls CERT[,CLÉ] ou -tls auto")
+
+
+def make_spool(settings):
+    """The state folder and what is in it, owned by whoever the sessions run as."""
+    try:
+        for folder in (settings.spool, f"{settings.spool}/tmp", f"{settings.spool}/queue",
+                       f"{settings.spool}/queue/tmp"):
+            os.makedirs(folder, mode=0o750, exist_ok=True)
+            give_to_service(folder)
+        os.close(os.open(settings.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640))
+        give_to_service(settings.log)
+    except OSError as error:
+        raise Problem(f"{error.filename} : {error.strerror}") from error
+
+
+def give_to_service(path):
+    """As root, make `path` belong to the user that sessions run as."""
+    if os.geteuid() == 0:
+        service = pwd.getpwnam(SERVICE_USER)
+        os.chown(path, service.pw_uid, service.pw_gid)
+
+
+def print_resolved(settings):
+    """Every option that a handler reads, on standard output."""
+    relays = " ".join(f"{domain}={host}" if host else domain for domain, host in settings.relays.items())
+    resolved = {
+        "DOMAIN": settings.domain, "NOMS": settings.noms, "STORE": settings.store,
+        "ALIASES": settings.aliases, "RELAY": relays, "PASS": settings.accounts,
+        "TLS": ",".join(settings.tls), "SPOOL": settings.spool, "LOG": settings.log,
+        "MAX": settings.max_sessions, "SIZE": settings.max_size, "RCPTS": settings.max_recipients,
+        "BIND": settings.bind, "PORTS": " ".join(map(str, settings.ports)),
+        "SMTPS": " ".join(map(str, settings.smtps)), "LISTEN": settings.listen,
+    }
+    for name, value in resolved.items():
+        print(f"SMTP_{name}={value}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
