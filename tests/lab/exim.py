@@ -28,6 +28,7 @@ from tests import support
 ALIASES = """\
 postmaster: eximalice
 both: eximalice, eximbob
+everyone: both, postmaster
 gone: :fail: moved away
 later: :defer: mailbox is being moved
 """
