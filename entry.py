@@ -48,14 +48,16 @@ def _converse(channel, settings, journal, sessions, address, own_address):
     refusal = _admit(sessions, address, settings.domain)
     if refusal:
         journal.write(f"Connection from [{address}] refused: too many connections")
-    channel.send(refusal or replies.greeting(settings.domain))
-    channel.flush()
-    if not refusal:
-        from smtp.service import Service
-        from smtp.session import Session
-        session = Session(channel, Service(settings, journal, sessions), address, own_address)
-        _signal.signal(_signal.SIGTERM, lambda *_: session.terminate())
-        session.run()
+    if not settings.implicit_tls:
+        channel.send(refusal or replies.greeting(settings.domain))
+        channel.flush()
+    if refusal:
+        return
+    from smtp.service import Service
+    from smtp.session import Session
+    session = Session(channel, Service(settings, journal, sessions), address, own_address)
+    _signal.signal(_signal.SIGTERM, lambda *_: session.terminate())
+    session.run()
 
 
 def _admit(sessions, address, domain):

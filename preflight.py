@@ -38,13 +38,14 @@ def main():
     """Check, print, and end the process with 0 or 2."""
     try:
         settings = read_settings()
-        for check in (check_domains, check_store, check_aliases, check_accounts, check_tls, make_spool):
+        for check in (check_domains, check_store, check_aliases, check_accounts, make_spool):
             check(settings)
+        tls, fingerprint = prepare_tls(settings)
         compile_modules()
     except Problem as problem:
         print(f"serveur.sh: {problem}", file=sys.stderr)
         return 2
-    print_resolved(settings)
+    print_resolved(settings, tls, fingerprint)
     return 0
 
 
@@ -127,10 +128,23 @@ def check_accounts(settings):
         warn(warning)
 
 
-def check_tls(settings):
-    """The certificate must be readable, in date, and fit its key."""
-    if settings.smtps and not settings.tls:
-        raise Problem("-smtps demande un certificat : ajoutez -tls CERT[,CLÉ] ou -tls auto")
+def prepare_tls(settings):
+    """((certificate, key), fingerprint): made for `-tls auto`, checked in any case; empty without -tls."""
+    if not settings.tls:
+        if settings.smtps:
+            raise Problem("-smtps demande un certificat : ajoutez -tls CERT[,CLÉ] ou -tls auto")
+        return (), ""
+    import certificate
+    try:
+        files = settings.tls
+        if files[0] == "auto":
+            files = certificate.self_signed(settings.spool, settings.domain)
+            for path in files:
+                give_to_service(path)
+        certificate.check(*files)
+        return files, certificate.fingerprint(files[0])
+    except certificate.Unusable as error:
+        raise Problem(f"-tls : {error.text}") from error
 
 
 def make_spool(settings):
@@ -159,13 +173,13 @@ def give_to_service(path):
         os.chown(path, service.pw_uid, service.pw_gid)
 
 
-def print_resolved(settings):
+def print_resolved(settings, tls, fingerprint):
     """Every option that a handler reads, on standard output."""
     relays = " ".join(f"{domain}={host}" if host else domain for domain, host in settings.relays.items())
     resolved = {
         "DOMAIN": settings.domain, "NOMS": settings.noms, "STORE": settings.store,
         "ALIASES": settings.aliases, "RELAY": relays, "PASS": settings.accounts,
-        "TLS": ",".join(settings.tls), "SPOOL": settings.spool, "LOG": settings.log,
+        "TLS": ",".join(tls), "FINGERPRINT": fingerprint, "SPOOL": settings.spool, "LOG": settings.log,
         "MAX": settings.max_sessions, "SIZE": settings.max_size, "RCPTS": settings.max_recipients,
         "BIND": settings.bind, "PORTS": " ".join(map(str, settings.ports)),
         "SMTPS": " ".join(map(str, settings.smtps)), "LISTEN": settings.listen,

@@ -12,14 +12,16 @@ from mailstore.outcome import Later
 
 class Message:
     """What was received. letter: a Letter; sender: the reverse-path, "" for null; recipients: pairs of
-    (address as given, Place); origin: a trace.Origin; utf8: whether SMTPUTF8 was asked for."""
+    (address as given, Place); origin: a trace.Origin; utf8: whether SMTPUTF8 was asked for; chunked:
+    whether it came by BDAT."""
 
-    def __init__(self, letter, sender, recipients, origin, utf8=False):
+    def __init__(self, letter, sender, recipients, origin, utf8=False, chunked=False):
         self.letter = letter
         self.sender = sender
         self.recipients = recipients
         self.origin = origin
         self.utf8 = utf8
+        self.chunked = chunked
 
 
 class Copy:
@@ -169,6 +171,8 @@ def arrival(message, received_octets):
     """The `<=` line's text for `message`, whose Received field has so many octets."""
     origin = message.origin
     words = [f"<= {message.sender or '<>'} H={origin.log_host()} P={origin.protocol}"]
+    if message.chunked:
+        words.append("K")
     if origin.cipher:
         words.append(f"X={origin.cipher} CV=no")
     if origin.login:

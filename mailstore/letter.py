@@ -4,6 +4,7 @@ In a Draft's text LF ends a line, and CR stands where a client sent a bare CR or
 that becomes a line end; in the header it becomes a fold, so that it cannot begin a field of its own.
 """
 from mailstore.files import write_all
+from mailstore.trace import mail_date
 
 HEADER_OCTETS = 1 << 20
 DELIVERY_FIELDS = (b"return-path", b"envelope-to", b"delivery-date")
@@ -29,12 +30,33 @@ class Letter:
         if draft.is_long and start == len(text) and not first:
             raise HeaderTooBig
         self.fields = [f.replace(b"\0", b"?") for f in fields if field_name(f) not in DELIVERY_FIELDS]
+        self._before = []
+        self._after = []
         self._body = first + text[start:].replace(b"\r", b"\n")
         self._body_octets = len(self._body) - len(text) + draft.octets
 
     @property
     def octets(self):
-        return sum(map(len, self.fields)) + 1 + self._body_octets
+        return sum(map(len, self._header())) + 1 + self._body_octets
+
+    def _header(self):
+        return [*self._before, *self.fields, *self._after]
+
+    def complete(self, message_id, sender, domain):
+        """Add what a submission server adds if it is missing, as Exim does (RFC 6409 §8.1).
+
+        A message that is resent, with any Resent- field, gets the Resent- forms, in front.
+        """
+        names = set(map(field_name, self.fields))
+        resent = any(name.startswith(b"resent-") for name in names)
+        prefix = "Resent-" if resent else ""
+        added = [f"{prefix}{name}: {value}\n".encode("utf-8", "surrogateescape") for name, value in (
+                     ("Message-Id", f"<E{message_id}@{domain}>"), ("From", sender), ("Date", mail_date()))
+                 if f"{prefix}{name}".lower().encode() not in names]
+        if resent:
+            self._before = added[::-1]
+        else:
+            self._after = added
 
     def values(self, name):
         """The values (bytes, unfolded, stripped) of the fields called `name` (bytes, lower case)."""
@@ -43,7 +65,7 @@ class Letter:
 
     def pieces(self, front):
         """Yield the message in pieces, `front` (bytes) before its header."""
-        yield b"".join([front, *self.fields, b"\n", self._body])
+        yield b"".join([front, *self._header(), b"\n", self._body])
         for piece in self._draft.remainder():
             yield piece.replace(b"\r", b"\n")
 

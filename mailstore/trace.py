@@ -70,6 +70,13 @@ class Origin:
             return f"[{self.address}]"
         return f"[{self.address}] (helo={self.name})"
 
+    def received_tls(self):
+        """The TLS version and cipher as a Received line has them, "" without TLS."""
+        if not self.cipher:
+            return ""
+        version, name, _ = self.cipher.split(":")
+        return f" ({version}) tls {name}\n\t"
+
     def log_host(self):
         """`(name) [address]`, as in a log line after H=."""
         return f"({self.name}) [{self.address}]" if self.name else f"[{self.address}]"
@@ -79,10 +86,7 @@ def received(origin, domain, message_id, sender, recipients, seconds):
     """The Received field as str with its line ends. sender: "" for the null reverse-path; recipients:
     the addresses as given; named only when there is one (RFC 5321 §4.4, as Exim)."""
     lines = [f"Received: from {origin.received_from()}",
-             f"by {domain} with {origin.protocol} (serveur)"]
-    if origin.cipher:
-        lines[1] = f"by {domain} with {origin.protocol} ({origin.cipher})"
-        lines.append("(serveur)")
+             f"by {domain} with {origin.protocol} {origin.received_tls()}(serveur)"]
     if sender:
         lines.append(f"(envelope-from <{sender}>)")
     lines.append(f"id {message_id}")

@@ -20,6 +20,14 @@ class TimedOut(Exception):
     """Nothing came in time."""
 
 
+class HandshakeFailed(Exception):
+    """TLS could not be set up. `reason`: one line, for the log."""
+
+    def __init__(self, reason):
+        super().__init__()
+        self.reason = reason
+
+
 class LineTooLong(Exception):
     """A line passed the longest that any command may have. It has been read to its end and dropped."""
 
@@ -106,14 +114,47 @@ class Channel:
             self._output.clear()
             self._transmit(self._layer.encrypt(data) if self._layer else data)
 
+    def finish(self):
+        """Send what is queued, and end TLS. Raises Disconnected."""
+        self.flush()
+        if self._layer:
+            self._transmit(self._layer.end())
+
+    def start_tls(self, layer, deadline):
+        """Go on under `layer`, a tls.Layer. Raises TimedOut, Disconnected, HandshakeFailed.
+
+        What the client sent behind STARTTLS in clear is dropped, unread (CVE-2011-0411).
+        """
+        from smtp.tls import Broken
+        self.flush()
+        self._input = b""
+        try:
+            while not layer.handshake(self._receive_raw(deadline)):
+                self._transmit(layer.due())
+        except Broken as error:
+            self._transmit(layer.due())
+            raise HandshakeFailed(error.reason) from error
+        self._transmit(layer.due())
+        self._layer = layer
+
     def _receive(self, deadline):
         self.flush()
-        while True:
-            data = self._receive_raw(deadline)
-            if self._layer:
-                data = self._layer.decrypt(data)
-            if data:
-                return data
+        if not self._layer:
+            return self._receive_raw(deadline)
+        return self._receive_decrypted(deadline)
+
+    def _receive_decrypted(self, deadline):
+        from smtp.tls import Broken
+        data = b""
+        try:
+            while data == b"":
+                data = self._layer.decrypt(self._receive_raw(deadline))
+                self._transmit(self._layer.due())
+        except Broken:
+            raise Disconnected from None
+        if data is None:
+            raise Disconnected
+        return data
 
     def _receive_raw(self, deadline):
         while True:

@@ -1,4 +1,4 @@
-"""Where a message ends, and what its text is: a reader of octets without any policy (RFC 5321 §4.5.2).
+"""Where a message ends, and what its text is: readers of octets without any policy (RFC 5321 §4.5.2).
 
 Input comes in pieces cut anywhere; text goes out with each line ended by LF. The end is CRLF . CRLF
 exactly. Only while the client has never sent a CRLF, in a command or in the data, it is LF . LF: such
@@ -82,3 +82,31 @@ def _mark_bare(data):
     if data.count(LF) == data.count(CRLF):
         return data.replace(CRLF, LF)
     return LF.join(part.replace(LF, b"\r") for part in data.split(CRLF))
+
+
+class ChunkReader:
+    """The text of BDAT's chunks (RFC 3030): octets as they are, without dots; line ends as for DATA.
+
+    octets: how many have come so far.
+    """
+
+    def __init__(self):
+        self.octets = 0
+        self._held = b""
+        self._last = b""
+
+    def feed(self, data):
+        """Take `data`, return the text that is certain by now."""
+        self.octets += len(data)
+        data = self._held + data
+        self._held = b"\r" if data.endswith(b"\r") else b""
+        return self._note(_mark_bare(data[:len(data) - len(self._held)]))
+
+    def finish(self):
+        """The text's end: a line end where the last line has none."""
+        text = self._note(self._held)
+        return text if self._last in (b"", LF) else text + LF
+
+    def _note(self, text):
+        self._last = text[-1:] or self._last
+        return text

@@ -14,7 +14,8 @@ class Transaction:
     """From MAIL to the end of its data; RSET throws it away whole.
 
     sender: a syntax.Address; utf8: whether SMTPUTF8 was asked for; recipients: pairs of (the address as
-    the client wrote it, its Place); refused: how many RCPT were turned away; draft: the text to come.
+    the client wrote it, its Place); refused: how many RCPT were turned away; draft: the text to come;
+    chunks: the data.ChunkReader once BDAT has begun, or None.
     """
 
     def __init__(self, sender, utf8, draft):
@@ -23,6 +24,7 @@ class Transaction:
         self.draft = draft
         self.recipients = []
         self.refused = 0
+        self.chunks = None
 
     def close(self):
         self.draft.close()
@@ -41,7 +43,7 @@ def mail(session, argument):
         return replies.bad_sender("address must contain a domain")
     if sender.needs_utf8 and "SMTPUTF8" not in parameters:
         return replies.UTF8_NOT_ANNOUNCED
-    refusal = _check_parameters(session, parameters)
+    refusal = _check_parameters(session, parameters) or _check_owner(session, sender)
     if not refusal:
         draft = Draft(f"{session.settings.spool}/tmp")
         session.transaction = Transaction(sender, "SMTPUTF8" in parameters, draft)
@@ -58,6 +60,14 @@ def _check_parameters(session, parameters):
         if refusal:
             return refusal
     return None if "SIZE" in parameters else _check_room(session, 0)
+
+
+def _check_owner(session, sender):
+    """Under -match-sender, who authenticated writes in its own name only; <> is nobody's."""
+    if not (session.settings.match_sender and session.login and sender.text):
+        return None
+    login = session.login if "@" in session.login else f"{session.login}@{session.domain}"
+    return None if sender.text.lower() == login.lower() else replies.SENDER_NOT_YOURS
 
 
 def _check_size(session, value):
@@ -90,7 +100,14 @@ def _check_flag(_, value):
     return replies.BAD_PARAMETER if value else None
 
 
-PARAMETERS = {"SIZE": _check_size, "BODY": _check_body, "SMTPUTF8": _check_flag}
+def _check_auth(session, value):
+    """RFC 4954 §5: who a client says wrote it. Nobody here is trusted to say so, but it may."""
+    if not session.auth_offered:
+        return replies.UNKNOWN_PARAMETER
+    return None if value else replies.BAD_PARAMETER
+
+
+PARAMETERS = {"SIZE": _check_size, "BODY": _check_body, "SMTPUTF8": _check_flag, "AUTH": _check_auth}
 
 
 def rcpt(session, argument):

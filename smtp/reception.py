@@ -1,4 +1,5 @@
-"""DATA: the message's text comes in, and is answered for (RFC 5321 §4.1.1.4, §6.1)."""
+"""DATA and BDAT: the message's text comes in, and is answered for (RFC 5321 §4.1.1.4,
+§6.1; RFC 3030)."""
 from time import monotonic
 
 from mailstore.delivery import Message
@@ -6,7 +7,7 @@ from mailstore.letter import HeaderTooBig, Letter
 from mailstore.outcome import Later, NoRoom
 from smtp import replies
 from smtp.channel import Disconnected, TimedOut
-from smtp.data import DataReader
+from smtp.data import ChunkReader, DataReader
 
 IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.5 asks for 3 minutes
 GRACE_SECONDS = 300
@@ -22,10 +23,16 @@ class TooSlow(Exception):
 def data(session, _):
     """DATA: takes the text and hands the message to the mail store. Ends the transaction."""
     session.channel.send(replies.START_INPUT)
-    message_id = session.service.clock.message_id()
     try:
-        problem = _read_text(session)
-        return problem or _accept(session, message_id)
+        return _receiving(session, _read_text) or _accept(session)
+    finally:
+        session.drop_transaction()
+
+
+def _receiving(session, read):
+    """What read(session) returns: the Reply that refuses the text, or None. Deals with clients that stop."""
+    try:
+        return read(session)
     except TimedOut:
         return _abandon(session, "SMTP data timeout", replies.timed_out(session.domain))
     except TooSlow:
@@ -33,13 +40,11 @@ def data(session, _):
     except Disconnected:
         session.journal.write(f"SMTP connection from {session.log_host()} lost while reading message data")
         raise
-    finally:
-        session.drop_transaction()
 
 
 def _abandon(session, what, reply):
-    session.journal.write(f"{what} (message abandoned) on connection from {session.log_host()} "
-                          f"F=<{session.transaction.sender.text}>")
+    sender = f" F=<{session.transaction.sender.text}>" if session.transaction else ""
+    session.journal.write(f"{what} (message abandoned) on connection from {session.log_host()}{sender}")
     return reply
 
 
@@ -99,8 +104,74 @@ def _check_rate(session, started, octets):
         raise TooSlow
 
 
-def _accept(session, message_id):
+def bdat(session, argument):
+    """BDAT octets [LAST]: takes one chunk (RFC 3030 §2); the last one ends the transaction."""
+    words = argument.upper().split()
+    if not words[0].isdigit() or len(words[0]) > 20 or words[1:] not in ([], ["LAST"]):
+        return replies.BAD_CHUNK
+    octets = int(words[0])
+    refusal = _may_send_chunk(session)
+    if refusal:
+        # The octets are on their way whatever the reply is, and must not be taken for commands.
+        return _receiving(session, lambda _: _drop_chunk(session, octets)) or refusal
+    problem = _receiving(session, lambda _: _read_chunk(session, octets))
+    if not problem and not words[1:]:
+        return replies.chunk_received(octets)
+    try:
+        return problem or _finish_chunks(session)
+    finally:
+        session.drop_transaction()
+
+
+def _may_send_chunk(session):
+    """The Reply that refuses BDAT in this state, or None."""
+    if not session.authorised:
+        return replies.AUTHENTICATION_NEEDED
+    transaction = session.transaction
+    if transaction and transaction.recipients:
+        return None
+    return replies.NO_VALID_RECIPIENTS if transaction and transaction.refused else replies.RECIPIENT_NEEDED
+
+
+def _read_chunk(session, octets):
+    """Read a chunk into the draft. Returns the Reply that refuses the text, or None."""
+    transaction = session.transaction
+    reader = transaction.chunks = transaction.chunks or ChunkReader()
+    problem = None
+    for piece in _pieces(session, octets):
+        text = reader.feed(piece)
+        problem = problem or _keep(session, transaction.draft, text, reader.octets)
+    return problem
+
+
+def _drop_chunk(session, octets):
+    for _ in _pieces(session, octets):
+        pass
+
+
+def _pieces(session, octets):
+    """Yield the next `octets` octets as they come."""
+    started = monotonic()
+    left = octets
+    while left:
+        piece = _read_some(session, started, octets - left)
+        session.channel.unread(piece[left:])
+        piece = piece[:left]
+        left -= len(piece)
+        yield piece
+
+
+def _finish_chunks(session):
+    transaction = session.transaction
+    if session.channel.transcript:
+        session.channel.transcript.message(transaction.chunks.octets)
+    return (_keep(session, transaction.draft, transaction.chunks.finish(), transaction.chunks.octets)
+            or _accept(session))
+
+
+def _accept(session):
     """The Reply to a text that has come in whole."""
+    message_id = session.service.clock.message_id()
     transaction = session.transaction
     try:
         letter = Letter(transaction.draft)
@@ -110,8 +181,11 @@ def _accept(session, message_id):
     if len(letter.values(b"received")) > MOST_RECEIVED:
         _log_rejected(session, 'Too many "Received" headers - suspected mail loop', message_id)
         return replies.MAIL_LOOP
+    if session.login:
+        letter.complete(message_id, transaction.sender.text or f"{session.login}@{session.domain}",
+                        session.domain)
     message = Message(letter, transaction.sender.text, transaction.recipients, session.origin(),
-                      transaction.utf8)
+                      transaction.utf8, transaction.chunks is not None)
     try:
         session.service.delivery.accept(message, message_id)
     except Later as error:

@@ -114,8 +114,34 @@ def help_verb(syntax, purpose):
 HELP_UNKNOWN = Reply(504, "5.5.4", "No help: unknown command")
 
 
+# AUTH, STARTTLS
+
+def challenge(text):
+    return Reply(334, "", text)
+
+
+def too_many_failures(domain):
+    return Reply(421, "4.7.0", f"{domain} too many failed authentications, closing connection", closes=True)
+
+
+AUTHENTICATED = Reply(235, "2.7.0", "Authentication succeeded")
+AUTHENTICATION_FAILED = Reply(535, "5.7.8", "Incorrect authentication data")
+AUTHENTICATION_LATER = Reply(454, "4.7.0", "Temporary authentication failure")
+AUTHENTICATION_CANCELLED = Reply(501, "5.7.0", "Authentication cancelled")
+BAD_BASE64 = Reply(501, "5.5.2", "Invalid base64 data")
+NO_INITIAL_RESPONSE = Reply(501, "5.7.0", "This mechanism takes no initial response")
+UNKNOWN_MECHANISM = Reply(504, "5.5.4", "Unknown authentication mechanism")
+AUTH_NOT_OFFERED = Reply(503, "5.5.1", "AUTH command used when not advertised")
+ALREADY_AUTHENTICATED = Reply(503, "5.5.1", "Already authenticated")
+NOT_IN_TRANSACTION = Reply(503, "5.5.1", "Not permitted in a mail transaction")
+TLS_GO_AHEAD = Reply(220, "2.0.0", "TLS go ahead")
+TLS_UNAVAILABLE = Reply(454, "4.7.0", "TLS not available")
+TLS_ALREADY = Reply(503, "5.5.1", "Already in TLS")
+
+
 # MAIL
 
+SENDER_NOT_YOURS = Reply(553, "5.7.1", "Sender address is not that of the authenticated user")
 SENDER_OK = Reply(250, "2.1.0", "Sender OK")
 SENDER_ALREADY_GIVEN = Reply(503, "5.5.1", "Sender already given")
 MESSAGE_TOO_BIG = Reply(552, "5.3.4", "Message size exceeds fixed maximum message size")
@@ -169,6 +195,14 @@ MAIL_LOOP = Reply(554, "5.4.6", 'Too many "Received" headers - suspected mail lo
 
 def accepted(message_id):
     return Reply(250, "2.0.0", f"OK id={message_id}")
+
+
+def chunk_received(octets):
+    return Reply(250, "2.0.0", f"{octets} octets received")
+
+
+CHUNKS_BEGUN = Reply(503, "5.5.1", "Not permitted between chunks")
+BAD_CHUNK = Reply(501, "5.5.4", "Syntax: BDAT octets [LAST]")
 
 
 def not_stored(text):

@@ -15,10 +15,18 @@ class Service:
         self.mailboxes = Mailboxes(settings.store, settings.domain, settings.aliases)
         self.delivery = Delivery(journal, self.clock, settings.domain, Queue(f"{settings.spool}/queue"))
         self._sessions = sessions
+        self._tls_context = None
 
     def is_pressed(self):
         """Whether sessions are so scarce that idle ones must go."""
         return bool(self._sessions) and self._sessions.pressed()
+
+    def tls_layer(self):
+        """A fresh tls.Layer. Raises OSError (ssl.SSLError is one) if the certificate cannot be used."""
+        from smtp import tls
+        if not self._tls_context:
+            self._tls_context = tls.make_context(*self.settings.tls)
+        return tls.Layer(self._tls_context)
 
     def carries(self, domain, login):
         """Whether mail for `domain` is carried further for a client; `login`: who it authenticated as."""

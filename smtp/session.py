@@ -6,7 +6,7 @@ the loop here sends. A session leaves nothing behind in its process.
 from time import monotonic
 
 from smtp import replies
-from smtp.channel import Disconnected, LineTooLong, TimedOut
+from smtp.channel import Disconnected, HandshakeFailed, LineTooLong, TimedOut
 from smtp.verbs import VERBS, LINE_OCTETS
 
 IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.7
@@ -25,7 +25,8 @@ class Session:
     address: the client's; own_address: ours, as the client reached it, or "".
 
     name: what the client called itself, "" before HELO. extended: whether it said EHLO.
-    login: who authenticated, or "". transaction: the open one, or None.
+    login, mechanism: who authenticated, and how, or ""; failures: attempts that failed.
+    cipher: of the TLS it speaks, or "". transaction: the open one, or None.
     """
 
     def __init__(self, channel, service, address, own_address=""):
@@ -41,6 +42,7 @@ class Session:
         self.login = ""
         self.mechanism = ""
         self.cipher = ""
+        self.failures = 0
         self.transaction = None
         self.stopping = False
         self._waiting = False
@@ -48,21 +50,32 @@ class Session:
         self._refusals = 0
 
     def run(self):
-        """Serve the client until it goes or is sent away. The greeting has been sent already."""
+        """Serve the client until it goes or is sent away.
+
+        The greeting has been sent already, except where TLS has to come first.
+        """
         try:
+            if self.settings.implicit_tls:
+                self._start_with_tls()
             while not self._serve_one():
                 pass
-            self.channel.flush()
+            self.channel.finish()
+        except HandshakeFailed as error:
+            self.journal.write(f"TLS error on connection from {self.log_host()} (SSL_accept): {error.reason}")
         except Disconnected:
             self.journal.write(f"SMTP connection from {self.log_host()} lost{self._while()}")
         finally:
             self.drop_transaction()
 
+    def _start_with_tls(self):
+        self._go_on_under(self.service.tls_layer())
+        self.channel.send(replies.greeting(self.domain))
+
     def _while(self):
         return " while in a transaction" if self.transaction else ""
 
     def _serve_one(self):
-        """One command and its reply. Returns whether the session is over."""
+        """One command and its reply, if it is not sent yet. Returns whether the session is over."""
         try:
             reply = self._answer(self._next_line())
         except LineTooLong:
@@ -72,6 +85,8 @@ class Session:
             reply = replies.timed_out(self.domain)
         except Stopping:
             reply = replies.stopping(self.domain)
+        if not reply:
+            return False
         reply = self._count(reply)
         self.channel.send(reply)
         return reply.closes
@@ -96,6 +111,14 @@ class Session:
                 if monotonic() >= started + IDLE_SECONDS or self.service.is_pressed():
                     raise
 
+    def next_secret_line(self):
+        """One line that must not be shown: a response of an authentication. Raises as read_line."""
+        if self.channel.transcript:
+            self.channel.transcript.hide_next()
+        line = self._line_in_time()
+        self._show(line)
+        return line
+
     def terminate(self):
         """The server stops: end at once when idle, else after the running transaction. Signal-safe."""
         self.stopping = True
@@ -115,7 +138,7 @@ class Session:
         if not verb:
             return self.protocol_error("syntax", line, replies.UNRECOGNIZED)
         reply = verb.run(self, argument.strip(" \t"))
-        if 500 <= reply.code < 505:
+        if reply and 500 <= reply.code < 505:
             self.protocol_error("syntax" if reply.code < 503 else "protocol", line, reply)
         return reply
 
@@ -125,7 +148,7 @@ class Session:
 
     def protocol_error(self, kind, line, reply):
         """Log a command that could not be obeyed, as Exim words it; returns `reply`."""
-        command = line if not line.upper().startswith("AUTH ") else "AUTH ***"
+        command = "AUTH ***" if line.upper().startswith("AUTH ") else line
         self.journal.write(f'SMTP {kind} error in "{command}" H={self.log_host()} {reply.texts[0]}')
         return reply
 
@@ -141,6 +164,12 @@ class Session:
         return replies.too_many_errors(self.domain)
 
     # What handlers use
+
+    def forget_client(self):
+        """Back to the state after connecting, as STARTTLS demands (RFC 3207 §4.2)."""
+        self.drop_transaction()
+        self.name = self.login = self.mechanism = ""
+        self.extended = False
 
     def log_host(self):
         return self.origin().log_host()
@@ -161,6 +190,22 @@ class Session:
         if self.transaction:
             self.transaction.close()
             self.transaction = None
+
+    def start_tls(self):
+        """Answer 220 and set up TLS. Raises OSError without a usable certificate, and as Channel.start_tls."""
+        layer = self.service.tls_layer()
+        self.channel.send(replies.TLS_GO_AHEAD)
+        self._go_on_under(layer)
+        self.forget_client()
+
+    def _go_on_under(self, layer):
+        self.channel.start_tls(layer, monotonic() + IDLE_SECONDS)
+        self.cipher = layer.cipher()
+
+    @property
+    def auth_offered(self):
+        """With a certificate, passwords are taken under TLS only."""
+        return bool(self.settings.accounts) and (bool(self.cipher) or not self.settings.tls)
 
     def facts(self):
         """The lines of HELP that tell about this server."""

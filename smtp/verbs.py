@@ -4,9 +4,10 @@ A guard returns the Reply that refuses, or None. A handler gets the session and 
 its effect, and returns a Reply; it never sends.
 """
 from smtp import envelope, replies
-from smtp.reception import data
+from smtp.reception import bdat, data
 
 LINE_OCTETS = 512           # RFC 5321 §4.5.3.1.4
+AUTH_OCTETS = 12288         # RFC 4954 §4
 MAIL_OCTETS = LINE_OCTETS + 26 + 17 + 500 + 10      # RFC 1870 §3, 6152 §2, 4954 §3, 6531 §3.1
 
 
@@ -49,11 +50,15 @@ def no_transaction(session):
 
 
 def in_transaction(session):
+    if session.transaction and session.transaction.chunks:
+        return replies.CHUNKS_BEGUN
     return None if session.transaction else replies.SENDER_NOT_GIVEN
 
 
 def has_recipient(session):
     transaction = session.transaction
+    if transaction and transaction.chunks:
+        return replies.CHUNKS_BEGUN
     if transaction and transaction.recipients:
         return None
     if transaction and transaction.refused:
@@ -87,8 +92,38 @@ def _introduce(session, name, extended):
 
 def extensions(session):
     """The keywords of the extensions on offer (RFC 5321 §4.1.1.1)."""
-    return [f"SIZE {session.settings.max_size}", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES",
-            "SMTPUTF8", "HELP"]
+    keywords = [f"SIZE {session.settings.max_size}", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES",
+                "SMTPUTF8", "CHUNKING", "HELP"]
+    if session.settings.tls and not session.cipher:
+        keywords.insert(-1, "STARTTLS")
+    if session.auth_offered:
+        from smtp.authentication import mechanisms
+        keywords.insert(-1, " ".join(["AUTH", *mechanisms(session)]))
+    return keywords
+
+
+def auth(session, argument):
+    if not session.extended or not session.auth_offered:
+        return replies.AUTH_NOT_OFFERED
+    if session.login:
+        return replies.ALREADY_AUTHENTICATED
+    if session.transaction:
+        return replies.NOT_IN_TRANSACTION
+    from smtp.authentication import authenticate
+    return authenticate(session, argument)
+
+
+def starttls(session, _):
+    """The Reply is None when TLS has come about: its 220 went out before the handshake."""
+    if session.cipher:
+        return replies.TLS_ALREADY
+    if not session.settings.tls:
+        return replies.TLS_UNAVAILABLE
+    try:
+        return session.start_tls()
+    except OSError as error:
+        session.journal.write(f"TLS cannot be used: {error.strerror}")
+        return replies.TLS_UNAVAILABLE
 
 
 def rset(session, _):
@@ -136,6 +171,7 @@ VERBS = {
                  (greeted, authorised, in_transaction), "some"),
     "DATA": Verb(data, "DATA", "Takes the message, up to a line of a single dot",
                  (greeted, authorised, has_recipient), "none"),
+    "BDAT": Verb(bdat, "BDAT octets [LAST]", "Takes a part of the message, as it is", argument="some"),
     "RSET": Verb(rset, "RSET", "Drops the transaction", argument="none"),
     "NOOP": Verb(noop, "NOOP [anything]", "Does nothing"),
     "QUIT": Verb(quit_, "QUIT", "Ends the session", argument="none"),
@@ -143,6 +179,9 @@ VERBS = {
     "VRFY": Verb(vrfy, "VRFY user-name-or-address", "Tells whether a user exists and can receive now",
                  (authorised,), "some"),
     "EXPN": Verb(expn, "EXPN list-name", "Lists the members of a mailing list", (authorised,), "some"),
+    "AUTH": Verb(auth, "AUTH mechanism [initial-response]", "Proves who you are", argument="some",
+                 line_octets=AUTH_OCTETS),
+    "STARTTLS": Verb(starttls, "STARTTLS", "Goes on under TLS", argument="none"),
     "SEND": Verb(not_implemented, "SEND FROM:<reverse-path>", OBSOLETE),
     "SOML": Verb(not_implemented, "SOML FROM:<reverse-path>", OBSOLETE),
     "SAML": Verb(not_implemented, "SAML FROM:<reverse-path>", OBSOLETE),

@@ -1,0 +1,100 @@
+"""AUTH: the dialogue of an authentication (RFC 4954). The mechanisms themselves are in auth.py.
+
+Imported when AUTH is to be offered, which is under `-pass` only.
+"""
+import auth
+from binascii import Error, a2b_base64, b2a_base64
+from mailstore.identity import reading
+from smtp import replies
+
+MOST_FAILURES = 3
+
+
+def mechanisms(session):
+    """The mechanisms on offer, [] if the accounts cannot be read now."""
+    try:
+        return _accounts(session).mechanisms()
+    except auth.Unreadable:
+        return []
+
+
+def _accounts(session):
+    """The accounts as they are now, so that a new one needs no restart. Raises auth.Unreadable."""
+    path = session.settings.accounts
+    try:
+        with reading(path):
+            return auth.read_accounts(path)
+    except OSError as error:
+        raise auth.Unreadable(f"{path}: {error.strerror}") from error
+
+
+def authenticate(session, argument):
+    """AUTH mechanism [initial-response]: the whole exchange, up to its last Reply."""
+    name, _, initial = argument.partition(" ")
+    try:
+        exchange = auth.start(name, _accounts(session), session.domain)
+    except auth.UnknownMechanism:
+        return replies.UNKNOWN_MECHANISM
+    except auth.Unreadable as error:
+        session.journal.write(f"accounts cannot be read: {error.text}")
+        return replies.AUTHENTICATION_LATER
+    try:
+        verdict = _exchange(session, exchange, initial.strip())
+    except _Ended as end:
+        _log_failure(session, exchange, end.reply.code, end.reply.texts[0])
+        return end.reply
+    return _conclude(session, exchange, verdict)
+
+
+class _Ended(Exception):
+    """The client's line ends the exchange."""
+
+    def __init__(self, reply):
+        super().__init__()
+        self.reply = reply
+
+
+def _exchange(session, exchange, initial):
+    """Challenge and response until there is a verdict: an auth.Success or auth.Failure."""
+    step = exchange.step(_decode(initial) if initial else None)
+    while isinstance(step, auth.Challenge):
+        session.channel.send(replies.challenge(b2a_base64(step.data, newline=False).decode()))
+        line = session.next_secret_line()
+        if line == "*":
+            raise _Ended(replies.AUTHENTICATION_CANCELLED)
+        step = exchange.step(_decode(line))
+    return step
+
+
+def _decode(text):
+    """RFC 4954 §4: `=` stands for an empty initial response."""
+    if text == "=":
+        return b""
+    try:
+        data = a2b_base64(text.encode("ascii"))
+    except (Error, UnicodeEncodeError):
+        raise _Ended(replies.BAD_BASE64) from None
+    # a2b_base64 passes over what is no base64; only what comes back unchanged was some.
+    if b2a_base64(data, newline=False).decode() != text:
+        raise _Ended(replies.BAD_BASE64)
+    return data
+
+
+def _conclude(session, exchange, verdict):
+    if isinstance(verdict, auth.Success):
+        session.login = verdict.login
+        session.mechanism = exchange.mechanism.lower()
+        return replies.AUTHENTICATED
+    if isinstance(verdict, auth.Malformed):
+        return replies.NO_INITIAL_RESPONSE
+    session.failures += 1
+    _log_failure(session, exchange, 535, "Incorrect authentication data", verdict.login)
+    if session.failures >= MOST_FAILURES:
+        return replies.too_many_failures(session.domain)
+    return replies.AUTHENTICATION_FAILED
+
+
+def _log_failure(session, exchange, code, text, login=None):
+    who = f" (set_id={login})" if login else ""
+    session.journal.write(f"{exchange.mechanism.lower()} authenticator failed for {session.log_host()}: "
+                          f"{code} {text}{who}")
