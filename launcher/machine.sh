@@ -1,0 +1,140 @@
+# What the machine must give before the server starts: netcat, the ports, one setting of the kernel.
+# shellcheck shell=bash
+
+readonly MIGRATE=/proc/sys/net/ipv4/tcp_migrate_req
+export NETCAT=                  # path of nc.traditional
+locks=                          # how the names of all lock files begin
+migration_lock=
+
+# -- netcat ---------------------------------------------------------------------------------------
+
+find_netcat() {
+    local path
+    for path in "$(command -v nc.traditional)" /bin/nc.traditional "$1"/{usr/,}bin/nc.traditional; do
+        [ ! -x "$path" ] || { NETCAT=$path; return 0; }
+    done
+    return 1
+}
+
+install_netcat() {
+    local apt=(apt-get -q -y -o DPkg::Lock::Timeout=60)
+    say "netcat n'est pas installé : installation du paquet netcat-traditional."
+    export DEBIAN_FRONTEND=noninteractive
+    "${apt[@]}" install netcat-traditional && return
+    "${apt[@]}" update && "${apt[@]}" install netcat-traditional
+}
+
+# Without privilege: the package, and apt's lists if the machine has none, go into a folder of our own.
+fetch_netcat() {
+    local folder=$1 apt=(apt-get -q -o "Dir::Cache=$1/apt/cache")
+    say "netcat n'est pas installé : le paquet netcat-traditional est copié dans $folder."
+    mkdir -p "$folder"/apt/{lists,cache/archives}/partial && cd "$folder/apt" || return
+    if ! "${apt[@]}" download netcat-traditional; then
+        apt+=(-o "Dir::State::lists=$folder/apt/lists")
+        "${apt[@]}" update && "${apt[@]}" download netcat-traditional
+    fi
+    dpkg -x netcat-traditional_*.deb "$folder"
+    rm -rf "$folder/apt"
+}
+
+# need_netcat FOLDER: what is fetched without privilege goes there
+need_netcat() {
+    find_netcat "$1" && return
+    if [ "$EUID" = 0 ]; then install_netcat; else (fetch_netcat "$1"); fi >&2
+    find_netcat "$1" || fail 1 "il manque nc.traditional ; comme administrateur : apt-get install netcat-traditional"
+}
+
+# -- ports ----------------------------------------------------------------------------------------
+
+# The locks are one user's own: netcat can't share a port with another user, the kernel sees to that.
+# Their names have the network namespace, since each has ports and settings of its own.
+open_locks() {
+    local folder=/run/lock namespace
+    [ "$EUID" != 0 ] || folder=/run
+    [ -w "$folder" ] || folder=/tmp
+    folder+=/serveur-smtp-$EUID
+    mkdir -m 700 "$folder" 2>/dev/null
+    if [ -L "$folder" ] || [ ! -O "$folder" ]; then fail 1 "$folder n'est pas à nous : il faut l'enlever"; fi
+    namespace=$(readlink /proc/self/ns/net)
+    locks=$folder/${namespace//[!0-9]/}
+}
+
+# take_lock NAME FLOCK-OPTION...: until the launcher ends; leaves its descriptor in $lock
+take_lock() {
+    local file=$locks-$1
+    shift
+    exec {lock}>>"$file" && flock "$@" "$lock" && keep_for_launcher "$lock"
+}
+
+# lock_port PORT [ADDRESS]: a server on all addresses keeps all others off that port; servers on
+# different addresses go together.
+lock_port() {
+    case $2 in
+    '' | 0.0.0.0 | ::) take_lock "$1" -n -x ;;
+    *) take_lock "$1" -n -s && take_lock "$1-$2" -n -x ;;
+    esac
+}
+
+# can_bind PORT [ADDRESS]: without SO_REUSEPORT, so that whoever listens there is seen.  The exit code
+# is errno.  A server that was just killed gets a second to let go of its port.
+can_bind() {
+    "$PYTHON" -ESc '
+import sys, time, _socket as s
+port, address = int(sys.argv[1]), sys.argv[2] or "0.0.0.0"
+family = s.AF_INET6 if ":" in address else s.AF_INET
+try:
+    s.inet_pton(family, address)
+except OSError:
+    sys.exit(22)
+for left in range(20, -1, -1):
+    try:
+        probe = s.socket(family, s.SOCK_STREAM)
+        probe.setsockopt(s.SOL_SOCKET, s.SO_REUSEADDR, 1)
+        probe.bind((address, port))
+        sys.exit(0)
+    except OSError as error:
+        if error.errno != 98 or not left:
+            sys.exit(error.errno)
+    time.sleep(0.05)' "$1" "$2"
+}
+
+# claim_port PORT [ADDRESS]: ours until we end, or says whose it is and ends
+claim_port() {
+    lock_port "$1" "$2" || fail 1 "un autre serveur.sh écoute déjà sur le port $1"
+    can_bind "$1" "$2"
+    case $? in
+    0) ;;
+    13) fail 1 "le port $1 est réservé à root : en choisir un à partir de 1024, ou démarrer en root" ;;
+    22) fail 2 "-bind attend une adresse IP comme 127.0.0.1, pas « $2 »" ;;
+    98) fail 1 "le port $1 est déjà pris par un autre programme (ss -ltnp le montre)" ;;
+    99) fail 1 "l'adresse $2 n'est pas de cette machine (ip address montre les siennes)" ;;
+    *) fail 1 "impossible d'écouter sur le port $1 ${2:+de l\'adresse $2}" ;;
+    esac
+}
+
+# -- tcp_migrate_req ------------------------------------------------------------------------------
+
+# A client queued on a netcat that has just taken another one is passed on to the next netcat only if
+# the kernel is told so.  Until the last of our servers puts it back, the lock's file holds the old
+# value; so it comes back even when the launcher that changed it was killed.
+enable_migration() {
+    local value=
+    read -r value 2>/dev/null <"$MIGRATE"
+    [ -n "$value" ] || say "Noyau antérieur à Linux 5.14 : dans une rafale de clients, quelques-uns seront refusés."
+    if [ "$EUID" = 0 ] && take_lock migration -s; then migration_lock=$lock; fi
+    [ "$value" = 0 ] || return
+    if [ -n "$migration_lock" ] && echo 1 2>/dev/null >"$MIGRATE"; then
+        echo "$value" >"$locks-migration"
+        say "net.ipv4.tcp_migrate_req passe à 1, pour ne perdre aucun client d'une rafale ; l'arrêt le remettra à $value."
+    else
+        say "Pour ne perdre aucun client d'une rafale, l'administrateur peut taper : sysctl -w net.ipv4.tcp_migrate_req=1"
+    fi
+}
+
+restore_migration() {
+    local value=
+    [ -n "$migration_lock" ] && flock -n -x "$migration_lock" || return
+    read -r value <"$locks-migration" && echo "$value" >"$MIGRATE" || return
+    : >"$locks-migration"
+    say "net.ipv4.tcp_migrate_req est remis à $value."
+}

@@ -1,0 +1,188 @@
+# What runs in the background: keepers with their netcats, the relay; and how all of it ends.
+# shellcheck shell=bash
+#
+# nc.traditional takes one client, turns into the handler (nc -e, same process) and ends with the session.
+# So each port has a pool of -max netcats, which share it (they set SO_REUSEPORT), looked after by a few
+# subshells, the keepers: a keeper waits for any of its netcats to end and starts the next.
+#
+# Everything here watches one pipe, of which only the launcher has the writing end: when that is closed,
+# by an orderly stop or because the launcher was killed, each ends its children and itself.
+
+readonly GRACE=10               # seconds that running sessions get to finish when the server stops
+launcher_only=()                # descriptors that nobody in the background may have
+background_jobs=()              # what to start again if it dies: [pid]="function argument..."
+
+keep_for_launcher() { launcher_only+=("$1"); }
+
+# The pipe, and a second one with both ends in one descriptor, which is never ready: reading it with a
+# time limit is a nap without a fork.
+open_life() {
+    exec {life_end}> >(:)
+    exec {life}<"/proc/self/fd/$life_end" {never}<> <(:)
+    keep_for_launcher "$life_end"
+}
+
+close_life() { exec {life_end}>&-; }
+
+nap() { read -r -t "$1" -u "$never"; }
+
+# -- what each of them does -----------------------------------------------------------------------
+
+# How each begins.  Signals are the launcher's business, also those of "pkill -f serveur.sh"; caught and
+# not ignored, since what is ignored stays so in the programs started.  The watch is one more child:
+# wait -n returns for the launcher's end as it does for any child's.
+become_background() {
+    local descriptor
+    trap : INT TERM HUP
+    for descriptor in "${launcher_only[@]}"; do exec {descriptor}>&-; done
+    exec {terminal}>&2 2>/dev/null          # bash reports there each child that a signal ended
+    (trap '' INT TERM HUP; read -r -u "$life") &
+    watch=$!
+    read -r own_name <"/proc/$BASHPID/comm"
+}
+
+# run COMMAND...: a child that has none of our descriptors
+run() { "$@" 2>&"$terminal" {terminal}>&- {life}<&- {never}<&- & }
+
+# await_child: leaves the pid of the child that ended in $ended, its exit code in $status
+await_child() {
+    until wait -n -p ended; status=$?; [ -n "${ended-}" ]; do :; done
+}
+
+# keep_listeners PORT COUNT [ADDRESS]
+keep_listeners() {
+    local left=$2 ended status pause=1 failures=0
+    local command=("$NETCAT" -n -l -p "$1" ${3:+-s "$3"} -e "$HERE/smtp_handler.py")
+    local -A since=()
+    become_background
+    export SMTP_PORT=$1
+    [[ " $SMTP_SMTPS " != *" $1 "* ]] || export SMTP_IMPLICIT_TLS=1
+    while ((left-- > 0)); do run "${command[@]}"; since[$!]=$SECONDS; done
+    while await_child; [ "$ended" != "$watch" ]; do
+        back_off "$status" $((SECONDS - since[$ended]))
+        unset "since[$ended]"
+        run "${command[@]}"
+        since[$!]=$SECONDS
+    done
+    end_children "${!since[@]}"
+}
+
+# back_off STATUS AGE: a pause when netcat after netcat fails as soon as it starts
+back_off() {
+    (($1 == 1 && $2 < 2)) || { failures=0 pause=1; return; }
+    ((++failures >= 8)) || return
+    warn "netcat s'arrête aussitôt lancé sur le port $SMTP_PORT ; nouvel essai dans $pause s." 2>&"$terminal"
+    read -r -t "$pause" -u "$life"
+    pause=$((pause < 30 ? 2 * pause : 30))
+}
+
+# supervise PROGRAM: runs as long as we do; started again when it dies, after a growing pause
+supervise() {
+    local ended status pause=1 child started
+    become_background
+    while :; do
+        run "$PYTHON" -ES "$HERE/$1"
+        child=$! started=$SECONDS
+        await_child
+        [ "$ended" != "$watch" ] || break
+        ((SECONDS - started < 60)) || pause=1
+        warn "$1 s'est arrêté (code $status) ; il redémarre dans $pause s." 2>&"$terminal"
+        read -r -t "$pause" -u "$life"
+        (($? > 128)) || return              # the pipe's end, not the time's
+        pause=$((pause < 30 ? 2 * pause : 30))
+    done
+    end_children "$child"
+}
+
+# end_orphans PID: those whom a killed keeper leaves behind, its process group
+end_orphans() {
+    local round
+    become_background
+    kill -TERM -- "-$1"
+    for ((round = 0; round < GRACE * 20; round++)); do
+        kill -0 -- "-$1" || return
+        nap 0.05
+    done
+    kill -KILL -- "-$1"
+}
+
+# -- how it ends ----------------------------------------------------------------------------------
+
+# end_children PID...: each is asked to end; KILL when the grace time is over
+end_children() {
+    local pid round
+    local -A alive=() asked=()
+    for pid in "$@"; do alive[$pid]=1; done
+    for ((round = 0; round < GRACE * 20 && ${#alive[@]} > 0; round++)); do
+        for pid in "${!alive[@]}"; do
+            [ -n "${asked[$pid]-}" ] || ! ask_to_end "$pid" "$round" || asked[$pid]=1
+            kill -0 "$pid" || unset "alive[$pid]"
+        done
+        nap 0.05
+    done
+    [ ${#alive[@]} = 0 ] || kill -KILL "${!alive[@]}"
+    wait
+}
+
+# ask_to_end PID ROUND: false if it is too early.  A netcat that still waits for a client is ended.  A
+# handler gets TERM once it catches it: before, it would die of it with a client at the other end.
+ask_to_end() {
+    local name text=
+    { read -r _ name && read -r -d '' text; } <"/proc/$1/status"
+    case $name in
+    nc.traditional) kill -KILL "$1" ;;
+    "$own_name") return 1 ;;                # forked, but not netcat yet
+    *) { catches_term "$text" || (($2 > 40)); } && kill -TERM "$1" ;;
+    esac
+}
+
+# catches_term STATUS: does the process with this /proc/PID/status have a handler for TERM?
+catches_term() {
+    [[ $1 =~ SigCgt:[[:space:]]*[0-9a-f]*([0-9a-f]{4}) ]] && ((16#${BASH_REMATCH[1]} & 1 << 14))
+}
+
+# -- from the launcher ----------------------------------------------------------------------------
+
+# background FUNCTION ARGUMENT...: in a process group of its own, out of the terminal's reach
+background() {
+    set -m
+    "$@" &
+    set +m
+    background_jobs[$!]=$*
+}
+
+# start_keepers PORT [ADDRESS]: one bash that restarts all netcats falls behind in a burst; several don't
+start_keepers() {
+    local keepers=$((SMTP_MAX / 8)) i
+    keepers=$((keepers < 4 ? 4 : keepers > 16 ? 16 : keepers))
+    ((keepers <= SMTP_MAX)) || keepers=$SMTP_MAX
+    for ((i = 0; i < keepers; i++)); do
+        background keep_listeners "$1" $(((SMTP_MAX + i) / keepers)) "$2"
+    done
+}
+
+# replace_job PID: it was killed
+replace_job() {
+    local job
+    read -ra job <<<"${background_jobs[$1]}"
+    unset "background_jobs[$1]"
+    warn "${job[*]} (processus $1) est mort ; il est remplacé."
+    background end_orphans "$1"
+    unset "background_jobs[$!]"
+    nap 0.2
+    background "${job[@]}"
+}
+
+# await_jobs: until nothing of ours is left, which is soon after the pipe was closed
+await_jobs() {
+    local ended status
+    while :; do
+        wait -n -p ended
+        status=$?
+        if [ -n "${ended-}" ]; then
+            [ -n "$stopping" ] || [ -z "${background_jobs[$ended]-}" ] || replace_job "$ended"
+        elif ((status == 127)); then
+            return
+        fi
+    done
+}

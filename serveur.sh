@@ -1,0 +1,243 @@
+#!/usr/bin/env bash
+# serveur.sh: keeps netcat listening and hands each connection to smtp_handler.py.  ./serveur.sh -help
+#
+# The options become SMTP_* variables; preflight.py checks them and answers with every value resolved.
+# launcher/machine.sh gets what the machine must give (netcat, the ports), launcher/pool.sh runs the
+# netcats and the relay.  This file knows netcat and nothing of SMTP.
+set -u
+
+HERE=$(dirname "$(readlink -f "$0")")
+readonly HERE PYTHON=/usr/bin/python3
+. "$HERE/launcher/machine.sh"
+. "$HERE/launcher/pool.sh"
+
+stopping=                       # set once a signal, or a failure, asks for the end
+endpoints=()                    # "PORT ADDRESS" of each listener; no address: all of them
+code=0
+
+say() { printf '%s\n' "$*"; }
+warn() { printf 'serveur.sh: %s\n' "$*" >&2; }
+fail() { local code=$1; shift; warn "$*"; exit "$code"; }
+
+help() {
+    cat <<'END'
+serveur.sh : un serveur de courrier SMTP derrière netcat.
+
+usage : ./serveur.sh [options]          (Ctrl-C l'arrête)
+
+  -port N            écouter sur ce port (répétable)                    [4567]
+  -smtps N           écouter aussi là, en TLS dès la connexion (répétable)
+  -bind ADRESSE      n'écouter que sur cette adresse (répétable)        [toutes]
+  -pass FICHIER      seuls les comptes de ce fichier peuvent envoyer    [tout le monde]
+  -match-sender      un compte ne peut envoyer que sous son adresse     [non]
+  -noms FICHIER      tirer le domaine local des noms de ce fichier      [noms.txt]
+  -domain DOMAINE    domaine local                                      [noms.tp.info.unicaen.fr]
+  -store OÙ          maildir : ~compte/Maildir ; mbox : /var/mail/compte ;
+                     ou un dossier dont chaque sous-dossier est un compte [maildir]
+  -aliases FICHIER   alias et listes, au format de /etc/aliases         [/etc/aliases]
+  -relay DOMAINE[=HÔTE[:PORT]]
+                     domaine dont le courrier part plus loin (répétable) [tpmail.info.unicaen.fr]
+  -tls CERT[,CLÉ]    certificat PEM, pour STARTTLS et -smtps ; « -tls auto » en fabrique un
+  -spool DOSSIER     file d'attente et état   [/var/spool/serveur-smtp pour root,
+                                               sinon ~/.local/state/serveur-smtp]
+  -log FICHIER       journal                                            [DOSSIER/mainlog]
+  -max N             sessions à la fois                                 [128]
+  -size OCTETS       plus grand message                                 [52428800]
+  -rcpts N           destinataires par message                          [1000]
+  -listen MOYEN      netcat, ou prefork : un seul programme, plus rapide, IPv6 [netcat]
+  -v                 montrer les dialogues
+  -help              cette page
+END
+}
+
+# -- options --------------------------------------------------------------------------------------
+
+absolute() {
+    case $1 in
+    /*) printf '%s' "$1" ;;
+    *) printf '%s/%s' "${PWD%/}" "$1" ;;
+    esac
+}
+
+# The store's two keywords and -tls auto aren't paths.
+absolute_unless() {
+    local value=$1 word
+    shift
+    for word in "$@"; do
+        [ "$value" != "$word" ] || { printf '%s' "$value"; return; }
+    done
+    absolute "$value"
+}
+
+absolute_pair() {
+    local certificate=${1%%,*}
+    absolute_unless "$certificate" auto
+    [ "$certificate" = "$1" ] || printf ',%s' "$(absolute "${1#*,}")"
+}
+
+# "–pass", pasted from a text that a word processor made, is "-pass".
+plain_dash() {
+    case $1 in
+    –*) printf '%s' "-${1#–}" ;;
+    --*) printf '%s' "${1#-}" ;;
+    *) printf '%s' "$1" ;;
+    esac
+}
+
+declare -rA variable_of=(
+    [-port]=SMTP_PORTS [-smtps]=SMTP_SMTPS [-bind]=SMTP_BIND [-listen]=SMTP_LISTEN
+    [-pass]=SMTP_PASS [-tls]=SMTP_TLS [-relay]=SMTP_RELAY [-aliases]=SMTP_ALIASES
+    [-noms]=SMTP_NOMS [-domain]=SMTP_DOMAIN [-store]=SMTP_STORE [-spool]=SMTP_SPOOL
+    [-log]=SMTP_LOG [-max]=SMTP_MAX [-size]=SMTP_SIZE [-rcpts]=SMTP_RCPTS
+)
+
+set_option() {
+    local option=$1 value=$2 name=${variable_of[$1]-}
+    [ -n "$name" ] || fail 2 "option inconnue : $option (./serveur.sh -help les montre toutes)"
+    [[ -n $value && $(plain_dash "$value") != -* ]] || fail 2 "il manque la valeur de l'option $option"
+    case $option in
+    -port | -smtps | -bind | -relay) value=${!name:+${!name} }$value ;;
+    -pass | -noms | -aliases | -spool | -log) value=$(absolute "$value") ;;
+    -store) value=$(absolute_unless "$value" maildir mbox) ;;
+    -tls) value=$(absolute_pair "$value") ;;
+    esac
+    export "$name=$value"
+}
+
+# What is set beforehand doesn't count: the command line says it all.
+read_options() {
+    local option
+    unset "${!SMTP_@}"
+    while [ $# -gt 0 ]; do
+        option=$(plain_dash "$1")
+        case $option in
+        -help | -h) help; exit 0 ;;
+        -v) export SMTP_VERBOSE=1 ;;
+        -match-sender) export SMTP_MATCH_SENDER=1 ;;
+        -*) set_option "$option" "${2-}"; shift ;;
+        *) fail 2 "argument de trop : $1 (./serveur.sh -help montre les options)" ;;
+        esac
+        shift
+    done
+}
+
+check_listener() {
+    case ${SMTP_LISTEN-netcat} in
+    netcat)
+        [[ ${SMTP_BIND-} != *:* ]] || fail 2 "netcat n'écoute pas en IPv6 ($SMTP_BIND) : -listen prefork le peut"
+        ;;
+    prefork)
+        [ -e "$HERE/prefork.py" ] || fail 2 "-listen prefork : il manque $HERE/prefork.py"
+        ;;
+    *) fail 2 "-listen attend netcat ou prefork, pas « $SMTP_LISTEN »" ;;
+    esac
+    [ -x "$HERE/smtp_handler.py" ] || fail 1 "$HERE/smtp_handler.py n'est pas exécutable (chmod +x)"
+}
+
+# Every value resolved, by the one program that knows the defaults.
+resolve_settings() {
+    local lines line
+    [ -x "$PYTHON" ] || fail 1 "il manque $PYTHON ; comme administrateur : apt-get install python3"
+    lines=$("$PYTHON" -ES "$HERE/preflight.py") || exit $?
+    while IFS= read -r line; do
+        [[ $line != SMTP_*=* ]] || export "${line?}"
+    done <<<"$lines"
+    export SMTP_TERMINAL=1
+}
+
+# Every port on every address.
+list_endpoints() {
+    local port address addresses seen=" "
+    read -ra addresses <<<"$SMTP_BIND"
+    for port in ${SMTP_PORTS?} $SMTP_SMTPS; do
+        [[ $seen != *" $port "* ]] || fail 2 "le port $port est donné deux fois"
+        seen+="$port "
+        for address in "${addresses[@]:-}"; do endpoints+=("$port $address"); done
+    done
+}
+
+# -- start and stop -------------------------------------------------------------------------------
+
+start() {
+    local endpoint
+    [ ! -e "$HERE/relay.py" ] || background supervise relay.py
+    if [ "$SMTP_LISTEN" = prefork ]; then
+        background supervise prefork.py
+    else
+        for endpoint in "${endpoints[@]}"; do start_keepers "${endpoint% *}" "${endpoint#* }"; done
+    fi
+}
+
+# count_listeners PORT
+count_listeners() {
+    local hex
+    printf -v hex '%04X' "$1"
+    cat /proc/net/tcp{,6} 2>/dev/null | grep -c ":$hex [0-9A-F]*:0000 0A "
+}
+
+# wait_for_port PORT: until the whole pool listens, or 5 s; false if nobody does by then
+wait_for_port() {
+    local wanted=1 found=0 round
+    [ "$SMTP_LISTEN" = prefork ] || wanted=$SMTP_MAX
+    for ((round = 0; round < 100 && found < wanted; round++)); do
+        [ -z "$stopping" ] || return 0
+        nap 0.05
+        found=$(count_listeners "$1")
+    done
+    ((found > 0))
+}
+
+request_stop() {
+    [ -z "$stopping" ] || return
+    stopping=1
+    say "Arrêt du serveur : les sessions en cours ont $GRACE secondes pour finir."
+    close_life
+}
+
+# announce_port PORT [ADDRESS]
+announce_port() {
+    local note=
+    [[ " $SMTP_SMTPS " != *" $1 "* ]] || note=", en TLS dès la connexion"
+    say "Le serveur écoute sur le port $1 (${2:-toutes les adresses})$note."
+}
+
+announce() {
+    local store=$SMTP_STORE/compte/Maildir endpoint senders="tout le monde"
+    case $SMTP_STORE in
+    maildir) store='~compte/Maildir' ;;
+    mbox) store=/var/mail/compte ;;
+    esac
+    [ -z "$SMTP_PASS" ] || senders="les comptes de $SMTP_PASS, une fois authentifiés"
+    for endpoint in "${endpoints[@]}"; do announce_port "${endpoint% *}" "${endpoint#* }"; done
+    say "Domaine local : $SMTP_DOMAIN ; son courrier va dans $store."
+    say "Domaines relayés : $SMTP_RELAY ; leur courrier part par la file d'attente, $SMTP_SPOOL/queue."
+    say "Qui peut envoyer : $senders."
+    say "Journal : $SMTP_LOG"
+    say "Pour essayer : telnet ${SMTP_BIND:-localhost} ${SMTP_PORTS%% *}    (Ctrl-C ici arrête le serveur)"
+}
+
+main() {
+    read_options "$@"
+    exec </dev/null
+    check_listener
+    resolve_settings
+    list_endpoints
+    [ "$SMTP_LISTEN" = prefork ] || need_netcat "$SMTP_SPOOL/netcat"
+    open_locks
+    for endpoint in "${endpoints[@]}"; do claim_port "${endpoint% *}" "${endpoint#* }"; done
+    open_life
+    trap '' PIPE
+    trap request_stop INT TERM HUP
+    enable_migration
+    start
+    for endpoint in "${endpoints[@]}"; do
+        wait_for_port "${endpoint% *}" || { code=1; warn "personne n'écoute sur le port ${endpoint% *} : abandon"; request_stop; }
+    done
+    [ -n "$stopping" ] || announce
+    await_jobs
+    restore_migration
+    say "Serveur arrêté."
+    exit "$code"
+}
+
+main "$@"
