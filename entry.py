@@ -24,40 +24,74 @@ def main():
     _hide_client_from_tracebacks()
     settings = configuration.from_environ()
     become_service()
-    serve(settings, *_ends_of_connection())
+    door = Door(settings)
+    serve(door, *_ends_of_connection(), when_begun=_end_on_signal)
     posix._exit(0)
 
 
-def serve(settings, address, own_address):
-    """Serve one connection on descriptors 0 and 1. address, own_address: the client's and ours."""
-    journal = Journal(settings.log, settings.terminal)
-    channel = Channel(transcript=_transcript(settings))
-    sessions = _register(settings, journal)
+class Door:
+    """What stands before a session: who may come in, and where that is noted.
+
+    settings: a Settings; journal: the log; sessions: the register of who is connected, or None where it
+    cannot be kept. service: what sessions need of the server, made when the first one begins.
+    """
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.journal = Journal(settings.log, settings.terminal)
+        self.sessions = self._register()
+        self._service = None
+
+    def _register(self):
+        path = f"{self.settings.spool}/sessions"
+        try:
+            return Sessions(path, self.settings.max_sessions)
+        except OSError as error:
+            self.journal.write(f"{path}: {error.strerror}: sessions are not counted")
+            return None
+
+    @property
+    def service(self):
+        if not self._service:
+            from smtp.service import Service
+            self._service = Service(self.settings, self.journal, self.sessions)
+        return self._service
+
+
+def serve(door, address, own_address, when_begun):
+    """Serve one connection on descriptors 0 and 1, and leave nothing of it behind.
+
+    address, own_address: the client's and ours; when_begun: is called with the Session before it runs.
+    """
+    channel = Channel(transcript=_transcript(door.settings))
     try:
-        _converse(channel, settings, journal, sessions, address, own_address)
+        _converse(door, channel, address, own_address, when_begun)
     except Disconnected:
         pass
     except Exception:
-        _report(channel, journal, settings.domain)
+        _report(channel, door.journal, door.settings.domain)
     finally:
-        if sessions:
-            sessions.leave()
+        if door.sessions:
+            door.sessions.leave()
 
 
-def _converse(channel, settings, journal, sessions, address, own_address):
-    refusal = _admit(sessions, address, settings.domain)
+def _converse(door, channel, address, own_address, when_begun):
+    domain = door.settings.domain
+    refusal = _admit(door.sessions, address, domain)
     if refusal:
-        journal.write(f"Connection from [{address}] refused: too many connections")
-    if not settings.implicit_tls:
-        channel.send(refusal or replies.greeting(settings.domain))
+        door.journal.write(f"Connection from [{address}] refused: too many connections")
+    if not door.settings.implicit_tls:
+        channel.send(refusal or replies.greeting(domain))
         channel.flush()
-    if refusal:
-        return
-    from smtp.service import Service
-    from smtp.session import Session
-    session = Session(channel, Service(settings, journal, sessions), address, own_address)
+    if not refusal:
+        from smtp.session import Session
+        session = Session(channel, door.service, address, own_address)
+        when_begun(session)
+        session.run()
+
+
+def _end_on_signal(session):
     _signal.signal(_signal.SIGTERM, lambda *_: session.terminate())
-    session.run()
 
 
 def _admit(sessions, address, domain):
@@ -69,14 +103,6 @@ def _admit(sessions, address, domain):
         refuse = replies.too_many_from_address if error.from_address else replies.too_many_sessions
         return refuse(domain)
     return None
-
-
-def _register(settings, journal):
-    try:
-        return Sessions(f"{settings.spool}/sessions", settings.max_sessions)
-    except OSError as error:
-        journal.write(f"{settings.spool}/sessions: {error.strerror}: sessions are not counted")
-        return None
 
 
 def _transcript(settings):
@@ -102,7 +128,7 @@ def _ends_of_connection():
     except OSError:
         return _from_environment(PEER_VARIABLES) or THIS_HOST, _from_environment(OWN_VARIABLES)
     try:
-        return _host(connection.getpeername()), _host(connection.getsockname())
+        return host_of(connection.getpeername()), host_of(connection.getsockname())
     except OSError:
         return THIS_HOST, ""
     finally:
@@ -112,12 +138,12 @@ def _ends_of_connection():
 def _from_environment(names):
     for name in names:
         if posix.environ.get(name):
-            return _host((posix.environ[name].decode("ascii", "replace"),))
+            return host_of((posix.environ[name].decode("ascii", "replace"),))
     return ""
 
 
-def _host(name):
-    """The address in a socket's name. IPv4 clients of an IPv6 socket keep their IPv4 address."""
+def host_of(name):
+    """The address (str) in a socket's name. IPv4 clients of an IPv6 socket keep their IPv4 address."""
     return name[0].removeprefix("::ffff:") if isinstance(name, tuple) else THIS_HOST
 
 

@@ -38,6 +38,10 @@ class Settings:
     def __init__(self, values):
         self.__dict__.update(values)
 
+    def at_port(self, port):
+        """The same for the listener at `port`."""
+        return Settings({**self.__dict__, "port": port, "implicit_tls": port in self.smtps})
+
     def __setattr__(self, name, value):
         raise AttributeError("settings are read-only")
 
