@@ -16,6 +16,7 @@ server is stopped, and the class fails when its exit code is not 0 or anything o
 what the server wrote meanwhile is shown.
 """
 
+import atexit
 import contextlib
 import fcntl
 import os
@@ -112,6 +113,7 @@ def system_users(*names: str, full_name: str = "Compte Essai"):
             fcntl.flock(lock, fcntl.LOCK_EX)
             remove_user(name)
             stack.callback(remove_user, name)
+            atexit.register(remove_user, name)      # should the tests be interrupted
             gecos = "%s,,,,%s" % (full_name, MARK)
             subprocess.run(["useradd", "-m", "-U", "-K", "MAIL_DIR=/nonexistent", "-s", "/bin/sh", "-c", gecos, name],
                            check=True, capture_output=True)
@@ -171,6 +173,7 @@ class Server:
                  run_as: typing.Optional[int] = None, environment=()):
         self.domain, self.port, self.run_as = domain, free_port(), run_as
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="serveur-smtp-essai-"))
+        atexit.register(self.destroy)               # should the tests be interrupted
         self.folder.chmod(0o755)
         self.mail, self.spool = self.folder / "mail", self.folder / "spool"
         self.log_path, self.output_path = self.spool / "mainlog", self.folder / "output"

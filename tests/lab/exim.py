@@ -14,6 +14,7 @@ Root only.  Debian's binary reads one place only for a configuration with which 
 runs in a mount namespace of its own where that place shows ours; nothing on the machine changes.
 """
 
+import atexit
 import contextlib
 import os
 import pathlib
@@ -150,6 +151,7 @@ class Exim:
         self.port = support.free_port()
         self.domain = domain
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="exim-essai-"))
+        atexit.register(self.stop)                  # should the tests be interrupted
         self.collected = self.folder / "collected"
         self.log_path = self.folder / "log" / "mainlog"
         self.process: typing.Optional[subprocess.Popen] = None

@@ -1,0 +1,203 @@
+"""A scripted SMTP host on a free loopback port: it answers what it is told to, and keeps what it was sent.
+
+    with Sink({"rcpt": "450 mailbox busy"}) as sink:        # every other step gets its usual answer
+        ...
+        sink.messages[0].data
+
+A step's answer is text, SILENCE, DROP, or a function of (the command's argument, the Visit) that gives one of these.
+Steps: connect, ehlo, helo, starttls, mail, rcpt, data, dot, rset, quit.  A text may hold several lines.
+"""
+
+import contextlib
+import socket
+import threading
+import typing
+
+from tests import support
+
+SILENCE = object()              # no answer, and the connection stays open until the client closes it
+DROP = object()                 # the connection is closed without an answer
+
+USUAL = {"connect": "220 sink.example ESMTP", "helo": "250 sink.example", "starttls": "220 go ahead", "mail": "250 OK",
+         "rcpt": "250 Accepted", "data": "354 go on", "dot": "250 queued as 12345", "rset": "250 OK", "quit": "221 bye"}
+VERBS = {b"EHLO": "ehlo", b"HELO": "helo", b"STARTTLS": "starttls", b"MAIL": "mail", b"RCPT": "rcpt", b"DATA": "data",
+         b"RSET": "rset", b"QUIT": "quit"}
+
+
+class Received(typing.NamedTuple):
+    """One message as it came: the MAIL and RCPT arguments, the data's octets with their dots undoubled, which
+    connection brought it, and whether that was encrypted."""
+    sender: str
+    recipients: typing.List[str]
+    data: bytes
+    connection: int
+    encrypted: bool
+
+
+class Finished(Exception):
+    """The connection is over."""
+
+
+class Sink:
+    """See the module.  extensions: lines of the EHLO reply; tls: an ssl.SSLContext, which offers STARTTLS."""
+
+    def __init__(self, script=None, extensions: typing.Sequence[str] = ("SIZE 52428800", "8BITMIME"), tls=None,
+                 port: int = 0):
+        self.script = {**USUAL, **(script or {})}
+        self.extensions = [*extensions, "STARTTLS"] if tls else list(extensions)
+        self.tls = tls
+        self.messages: typing.List[Received] = []
+        self.commands: typing.List[str] = []
+        self.connections = 0
+        self.open_connections = 0
+        self.most_at_once = 0
+        self.changed = threading.Condition()
+        self._visits: typing.Set["Visit"] = set()
+        self._listener = socket.create_server(("127.0.0.1", port or support.free_port()), backlog=128)
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening, and end every connection.  Safe to repeat."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self.changed:
+            visits = list(self._visits)
+        for visit in visits:
+            visit.close()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with self.changed:
+                    self.connections += 1
+                    visit = Visit(self, connection, self.connections)
+                    self._visits.add(visit)
+                    self.open_connections += 1
+                    self.most_at_once = max(self.most_at_once, self.open_connections)
+                threading.Thread(target=visit.run, daemon=True).start()
+
+    def gone(self, visit: "Visit") -> None:
+        with self.changed:
+            self._visits.discard(visit)
+            self.open_connections -= 1
+            self.changed.notify_all()
+
+    def keep(self, message: Received) -> None:
+        with self.changed:
+            self.messages.append(message)
+            self.changed.notify_all()
+
+    def note(self, command: str) -> None:
+        with self.changed:
+            self.commands.append(command)
+            self.changed.notify_all()
+
+    def wait(self, condition: typing.Callable[["Sink"], typing.Any], what: str, seconds: float = support.PATIENCE):
+        """Wait until `condition(sink)` holds; AssertionError naming `what` when it takes too long."""
+        with self.changed:
+            if not self.changed.wait_for(lambda: condition(self), seconds):
+                raise AssertionError("not seen within %d s: %s (%d messages, commands %s)" % (
+                    seconds, what, len(self.messages), self.commands[-10:]))
+
+    def wait_messages(self, count: int, seconds: float = support.PATIENCE) -> typing.List[Received]:
+        self.wait(lambda sink: len(sink.messages) >= count, "%d messages at the sink" % count, seconds)
+        return self.messages
+
+
+class Visit:
+    """One connection.  transactions: how many MAIL it has seen."""
+
+    def __init__(self, sink: Sink, connection: socket.socket, number: int):
+        self.sink, self.connection, self.number = sink, connection, number
+        self.file = connection.makefile("rb")
+        self.transactions = 0
+        self.sender, self.recipients = "", []
+        self.encrypted = False
+
+    def run(self) -> None:
+        try:
+            with contextlib.suppress(OSError, Finished, ValueError):
+                self.answer("connect", "")
+                while line := self.file.readline():
+                    self.obey(line)
+        finally:
+            self.close()
+            self.sink.gone(self)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self.connection.close()
+
+    def obey(self, line: bytes) -> None:
+        verb, _, argument = line.rstrip(b"\r\n").partition(b" ")
+        step, text = VERBS.get(verb.upper()), argument.decode("utf-8", "surrogateescape")
+        self.sink.note(line.rstrip(b"\r\n").decode("utf-8", "surrogateescape"))
+        if step is None:
+            self.say("500 unknown")
+            return
+        if step == "mail":
+            self.transactions += 1
+            self.sender, self.recipients = text, []
+        reply = self.answer(step, text)
+        if step == "rcpt" and reply.startswith("2"):
+            self.recipients.append(text)
+        elif step == "data" and reply.startswith("3"):
+            self.take_data()
+        elif step == "starttls" and reply.startswith("2"):
+            self.encrypt()
+        elif step == "quit":
+            raise Finished
+
+    def encrypt(self) -> None:
+        self.connection = self.sink.tls.wrap_socket(self.connection, server_side=True)
+        self.file = self.connection.makefile("rb")
+        self.encrypted = True
+
+    def take_data(self) -> None:
+        lines = []
+        while (line := self.file.readline()) != b".\r\n":
+            if not line:
+                raise Finished
+            lines.append(line[1:] if line.startswith(b".") else line)
+        data = b"".join(lines)
+        # What is kept was answered with 250, even if the client is not there to hear it.
+        reply = self.choose("dot", data)
+        if isinstance(reply, str) and reply.startswith("2"):
+            self.sink.keep(Received(self.sender, self.recipients, data, self.number, self.encrypted))
+        self.give(reply)
+
+    def choose(self, step: str, argument):
+        if step == "ehlo" and step not in self.sink.script:
+            return "\n".join(["250 sink.example", *("250 " + line for line in self.sink.extensions)])
+        reply = self.sink.script[step]
+        return reply(argument, self) if callable(reply) else reply
+
+    def answer(self, step: str, argument: str) -> str:
+        return self.give(self.choose(step, argument))
+
+    def give(self, reply) -> str:
+        if reply is DROP:
+            raise Finished
+        if reply is SILENCE:
+            self.connection.recv(1)
+            raise Finished
+        self.say(reply)
+        return reply
+
+    def say(self, reply: str) -> None:
+        lines = reply.split("\n")
+        text = "".join(line[:3] + "-" + line[4:] + "\r\n" for line in lines[:-1]) + lines[-1] + "\r\n"
+        self.connection.sendall(text.encode("utf-8"))

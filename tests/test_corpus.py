@@ -1,0 +1,175 @@
+"""Our corpus of nasty messages, and a recorded one: what we store is what Exim stores, in Maildir and mbox.
+
+Compared are each copy's bytes, mode, owner and file name; with the Exim that runs beside us also the replies' kind
+and the log.  The differences we want stand in the corpus, as `--- stored` parts, and in RECORDED_DIFFERENCES.
+
+The recorded corpus lies beside the source tree, or where EXIM_RECORDED says.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import stat
+import unittest
+
+from tests import support
+from tests.lab import compare, corpus
+from tests.lab.exim import ALIASES, Exim
+
+USERS = ("eximalice", "eximbob")
+TAKE = {"maildir": compare.take_maildir, "mbox": compare.take_mbox}
+RECORDED = pathlib.Path(os.environ.get("EXIM_RECORDED", support.ROOT.parent / "shared" / "exim"))
+# Where Exim wrote a space for a bare LF in a body, we end the line.
+RECORDED_DIFFERENCES = {
+    "22-bare-lf": (b"one two three\n", b"one\ntwo\nthree\n"),
+    "27-crlf-then-lf-dot-lf": (b"body . after", b"body\n.\nafter"),
+    "29-crlf-dot-lf": (b"body\n after", b"body\n\nafter"),
+}
+
+
+def converse(client: support.Client, commands, wire: bytes):
+    """Say one message's commands and data, and give the replies; no DATA when no RCPT was accepted.
+
+    Without QUIT, after which Exim takes a fifth of a second to close.
+    """
+    with client:
+        replies = [client.ask(command) for command in commands]
+        if any(reply.code == 250 for command, reply in zip(commands, replies) if command.upper().startswith("RCPT")):
+            client.expect("DATA", 354)
+            client.write(wire)
+            replies.append(client.reply())
+    return replies
+
+
+class StoreCase(support.ServerTestCase):
+    """The server with real accounts; `store` is what subclasses choose."""
+
+    store = ""
+    accounts = None
+    aliases = ALIASES
+
+    @classmethod
+    def setUpClass(cls):
+        cls.options = ("-store", cls.store)
+        cls.enter(support.system_users(*USERS))
+        super().setUpClass()
+
+    @classmethod
+    def enter(cls, context):
+        """Enter a context until the class is done (unittest's enterClassContext is younger than Python 3.9)."""
+        stack = contextlib.ExitStack()
+        cls.addClassCleanup(stack.close)
+        return stack.enter_context(context)
+
+    def take(self):
+        """All copies that lie in the users' mailboxes; they are removed."""
+        return [copy for user in USERS for copy in TAKE[self.store](user)]
+
+    def assert_same_copies(self, ours, theirs) -> None:
+        self.assertEqual([copy.attributes for copy in ours], [copy.attributes for copy in theirs])
+        for our_copy, their_copy in zip(ours, theirs):
+            if our_copy.content != their_copy.content:
+                self.fail(compare.first_difference(our_copy.content, their_copy.content))
+
+
+class AgainstExim:
+    """Each message of our corpus goes to Exim, then to us."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.exim = cls.enter(Exim(cls.store))
+
+    def test_stored_and_logged_as_exim_does(self):
+        for message in corpus.all_messages():
+            with self.subTest(message.name):
+                self.check(message)
+
+    def check(self, message: corpus.Message) -> None:
+        replies, copies, log = self.ask_exim(message)
+        if message.stored is not None:
+            copies = [self.with_our_text(copy, message.stored) for copy in copies]
+        our_replies, our_copies, our_log = self.ask_us(message)
+        self.assertEqual([reply.code // 100 for reply in our_replies], [reply.code // 100 for reply in replies])
+        self.assert_same_copies(our_copies, copies)
+        self.assertEqual(our_log, log)
+
+    def ask_exim(self, message: corpus.Message):
+        """What Exim replied, stored and logged."""
+        before = len(self.exim.log())
+        replies = converse(self.exim.client(), message.commands, message.wire)
+        self.exim.wait_completed(replies[-1].text.rpartition("id=")[2])
+        copies = self.take()
+        return replies, copies, compare.log_lines(self.exim.log()[before:], copies)
+
+    def ask_us(self, message: corpus.Message):
+        before = len(self.server.log())
+        replies = converse(self.client(), message.commands, message.wire)
+        copies = self.take()
+        return replies, copies, compare.log_lines(self.server.log()[before:], copies)
+
+    def with_our_text(self, copy: compare.Copy, stored: bytes) -> compare.Copy:
+        """Exim's copy with our text below the headers that the server adds."""
+        added = copy.content.index(b"\n\tDATE\n") + len(b"\n\tDATE\n")
+        return dataclasses.replace(
+            copy, content=copy.content[:added] + stored + (b"\n" if self.store == "mbox" else b""))
+
+
+@support.needs_root
+@support.needs_program("exim4")
+class MaildirTest(AgainstExim, StoreCase):
+    store = "maildir"
+
+
+@support.needs_root
+@support.needs_program("exim4")
+class MboxTest(AgainstExim, StoreCase):
+    store = "mbox"
+
+
+class AgainstRecorded:
+    """Each message of the recorded corpus goes to us; Exim's copies are there."""
+
+    def test_stored_as_exim_did(self):
+        self.recorded = json.loads((RECORDED / "stored.json").read_text())
+        for path in sorted((RECORDED / "corpus").glob("*.json")):
+            with self.subTest(path.stem):
+                self.check(path)
+
+    def check(self, path: pathlib.Path) -> None:
+        theirs = sorted(self.recorded_copies(path.stem))
+        message = json.loads(path.read_text())
+        commands = [message["helo"], message["mail"], *message["rcpt"]]
+        replies = converse(self.client(), commands, path.with_suffix(".eml").read_bytes())
+        ours = self.take()
+        if theirs:
+            self.assertEqual(replies[-1].code, 250, replies[-1].raw)
+            self.assert_same_copies(ours, theirs)
+
+    def recorded_copies(self, name: str):
+        """Exim's copies of one message in this store; none where Exim refused or bounced it."""
+        exims, ours = RECORDED_DIFFERENCES.get(name, (b"", b""))
+        for entry in self.recorded.get(name, ()):
+            path = RECORDED / "stored" / entry["file"]
+            if entry["kind"] == self.store and path.exists():
+                folder = "new/" if self.store == "maildir" else ""
+                yield compare.Copy(folder + compare.blank_name(entry["stored_name"]),
+                                   stat.filemode(stat.S_IFREG | int(entry["mode"], 8)), entry["owner"], entry["group"],
+                                   compare.blank(path.read_bytes()).replace(exims, ours, 1))
+
+
+needs_recorded = unittest.skipUnless((RECORDED / "stored.json").exists(), "pas de corpus enregistré dans %s" % RECORDED)
+
+
+@support.needs_root
+@needs_recorded
+class RecordedMaildirTest(AgainstRecorded, StoreCase):
+    store = "maildir"
+
+
+@support.needs_root
+@needs_recorded
+class RecordedMboxTest(AgainstRecorded, StoreCase):
+    store = "mbox"
