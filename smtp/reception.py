@@ -65,7 +65,7 @@ def _read_text(session):
     channel.crlf_seen = reader.crlf_seen
     channel.unread(reader.rest)
     if channel.transcript:
-        channel.transcript.message(reader.octets)
+        channel.transcript.end_of_text(reader.octets)
     return problem
 
 
@@ -73,6 +73,8 @@ def _keep(session, draft, text, octets):
     if octets > session.settings.max_size:
         _log_rejected(session, f"message too big: read={octets} max={session.settings.max_size}")
         return replies.MESSAGE_TOO_BIG
+    if session.channel.transcript:
+        session.channel.transcript.text(text)
     try:
         draft.write(text)
     except Later as error:
@@ -164,7 +166,7 @@ def _pieces(session, octets):
 def _finish_chunks(session):
     transaction = session.transaction
     if session.channel.transcript:
-        session.channel.transcript.message(transaction.chunks.octets)
+        session.channel.transcript.end_of_text(transaction.chunks.octets)
     return (_keep(session, transaction.draft, transaction.chunks.finish(), transaction.chunks.octets)
             or _accept(session))
 

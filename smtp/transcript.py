@@ -5,6 +5,8 @@ from journal import printable
 
 CLIENT_COLOUR = "\033[36m"
 SERVER_COLOUR = "\033[32m"
+MESSAGE_LINES = 40          # of a message that are shown
+LINE_OCTETS = 1000          # of an unfinished line that are kept
 PLAIN = "\033[0m"
 
 
@@ -18,6 +20,8 @@ class Transcript:
         self.sink = sink
         self.coloured = posix.isatty(sink)
         self._secret = False
+        self._line = b""
+        self._lines = 0
 
     def hide_next(self):
         self._secret = True
@@ -32,9 +36,21 @@ class Transcript:
         self._secret = False
         self._show("C:", CLIENT_COLOUR, line)
 
-    def message(self, octets):
-        """A message's text went by: its size stands for it."""
-        self._show("C:", CLIENT_COLOUR, f"[message, {octets} octets]")
+    def text(self, piece):
+        """A piece of a message (bytes), cut anywhere: its first lines are shown."""
+        lines = (self._line + piece).split(b"\n")
+        self._line = lines.pop()[:LINE_OCTETS]
+        for line in lines[:max(0, MESSAGE_LINES - self._lines)]:
+            self._show("C:", CLIENT_COLOUR, line.decode("utf-8", "surrogateescape"))
+        self._lines += len(lines)
+
+    def end_of_text(self, octets):
+        """The message that text() was given is complete."""
+        if self._lines > MESSAGE_LINES:
+            self._show("C:", CLIENT_COLOUR, f"[... {self._lines - MESSAGE_LINES} more lines]")
+        self._show("C:", CLIENT_COLOUR, f"[end of message, {octets} octets]")
+        self._line = b""
+        self._lines = 0
 
     def said(self, line):
         """A reply line."""
