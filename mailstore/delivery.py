@@ -79,7 +79,7 @@ def prepare_copy(copy, letter, sender, received, clock, seconds):
         with copy.mailbox.owner():
             copy.prepared = prepare(copy.mailbox, letter, front.encode("utf-8", "surrogateescape"), clock)
     except OSError as error:
-        raise Later("mailbox cannot be used now", f"{error.strerror}: {copy.mailbox.path}") from error
+        raise Later("Mailbox cannot be used now", f"{error.strerror}: {copy.mailbox.path}") from error
 
 
 class Delivery:

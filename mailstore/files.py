@@ -13,8 +13,8 @@ def failed(error, doing):
     """The outcome that an OSError met while `doing` something stands for; to be raised."""
     detail = defer_text(error, doing)
     if error.errno in (ENOSPC, EDQUOT):
-        return NoRoom("no room to store the message", detail)
-    return Later("mailbox cannot be used now", detail)
+        return NoRoom("No room to store the message", detail)
+    return Later("Mailbox cannot be used now", detail)
 
 
 def write_all(file, data):

@@ -67,7 +67,7 @@ class Mailboxes:
             try:
                 self._aliases = alias_file.read_aliases(self._aliases_path)
             except OSError as error:
-                raise Later("aliases cannot be read now", f"{self._aliases_path}: {error.strerror}") from error
+                raise Later("Aliases cannot be read now", f"{self._aliases_path}: {error.strerror}") from error
         return self._aliases
 
     def is_local(self, domain, own_addresses=()):
@@ -85,7 +85,7 @@ class Mailboxes:
         if not place.mailboxes and local.lower() == POSTMASTER:
             place.mailboxes.append((self._postmaster(), f"{local}@{self.domain}", 0))
         if not place.mailboxes and not place.elsewhere:
-            raise Never("no such user here", "Unrouteable address")
+            raise Never("No such user here", "Unrouteable address")
         return place
 
     def _expand(self, local, address, place, seen):
@@ -107,9 +107,9 @@ class Mailboxes:
 
     def _follow(self, target, place, seen):
         if target.startswith(":fail:"):
-            raise Never(target[6:].strip() or "address refused")
+            raise Never(target[6:].strip() or "Address refused")
         if target.startswith(":defer:"):
-            raise Later(target[7:].strip() or "address deferred")
+            raise Later(target[7:].strip() or "Address deferred")
         if alias_file.is_unsafe(target):
             return
         local, at, domain = target.rpartition("@")
@@ -182,7 +182,7 @@ class Mailboxes:
             found = [self.account(name) for name in ("root", *(entry.pw_name for entry in runners))]
             return next(filter(None, found), None) or self._own_folder()
         if not runners:
-            raise Later("postmaster has no mailbox now", f"uid {uid} has no account")
+            raise Later("Postmaster has no mailbox now", f"uid {uid} has no account")
         return self._as_mailbox(runners[0])
 
     def _own_folder(self):
@@ -194,7 +194,7 @@ class Mailboxes:
         except FileExistsError:
             pass
         except OSError as error:
-            raise Later("postmaster has no mailbox now", f"{self.store}: {error.strerror}") from error
+            raise Later("Postmaster has no mailbox now", f"{self.store}: {error.strerror}") from error
         return self._folder_mailbox(POSTMASTER)
 
 
@@ -209,7 +209,7 @@ def check_usable(mailbox):
         with mailbox.owner():
             _check_mbox(mailbox) if mailbox.is_mbox else _check_maildir(mailbox)
     except OSError as error:
-        raise Later("mailbox cannot be used now", f"({error.errno}) {error.strerror}: {mailbox.path}") from error
+        raise Later("Mailbox cannot be used now", f"({error.errno}) {error.strerror}: {mailbox.path}") from error
 
 
 def _check_maildir(mailbox):
@@ -233,9 +233,9 @@ def _exists(path):
 
 def _check_folder(path):
     if not S_ISDIR(posix.stat(path).st_mode):
-        raise Later("mailbox cannot be used now", f"(-5) {path} is not a directory")
+        raise Later("Mailbox cannot be used now", f"(-5) {path} is not a directory")
     if not posix.access(path, WRITE_HERE, effective_ids=True):
-        raise Later("mailbox cannot be used now", f"(13) Permission denied: {path}")
+        raise Later("Mailbox cannot be used now", f"(13) Permission denied: {path}")
 
 
 def _check_mbox(mailbox):
@@ -244,7 +244,7 @@ def _check_mbox(mailbox):
         return
     check_mbox_state(mailbox, posix.lstat(mailbox.path))
     if not posix.access(mailbox.path, posix.W_OK, effective_ids=True):
-        raise Later("mailbox cannot be used now", f"(13) Permission denied: {mailbox.path}")
+        raise Later("Mailbox cannot be used now", f"(13) Permission denied: {mailbox.path}")
 
 
 def check_mbox_state(mailbox, state):
@@ -258,4 +258,4 @@ def check_mbox_state(mailbox, state):
         problem = f"(-4) mailbox {mailbox.path} has too many links ({state.st_nlink})"
     else:
         return
-    raise Later("mailbox cannot be used now", problem)
+    raise Later("Mailbox cannot be used now", problem)

@@ -107,7 +107,7 @@ def _link_patiently(hitching_post, path):
             return
         except FileExistsError:
             _break_stale(f"{path}.lock")
-    raise Later("mailbox is locked", f"defer (-9): failed to lock mailbox {path} (lock file)")
+    raise Later("Mailbox is locked", f"defer (-9): failed to lock mailbox {path} (lock file)")
 
 
 def _break_stale(lock):
@@ -127,7 +127,7 @@ def _open_locked(mailbox):
                 sleep(LOCK_PAUSE)
             if _try_lock(file):
                 return file
-        raise Later("mailbox is locked", f"defer (-9): failed to lock mailbox {mailbox.path} (fcntl/flock)")
+        raise Later("Mailbox is locked", f"defer (-9): failed to lock mailbox {mailbox.path} (fcntl/flock)")
     except BaseException:
         posix.close(file)
         raise
@@ -144,7 +144,7 @@ def _open(mailbox):
     after = posix.fstat(file)
     if (after.st_dev, after.st_ino) != (before.st_dev, before.st_ino):
         posix.close(file)
-        raise Later("mailbox cannot be used now", f"defer (-4): {mailbox.path} changed while it was opened")
+        raise Later("Mailbox cannot be used now", f"defer (-4): {mailbox.path} changed while it was opened")
     if after.st_mode & 0o777 & ~MODE:
         posix.fchmod(file, after.st_mode & MODE)
     return file
