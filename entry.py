@@ -17,6 +17,7 @@ from smtp.channel import Channel, Disconnected
 PEER_VARIABLES = (b"TCPREMOTEIP", b"NCAT_REMOTE_ADDR", b"REMOTE_ADDR")
 OWN_VARIABLES = (b"TCPLOCALIP", b"NCAT_LOCAL_ADDR", b"SERVER_ADDR")
 THIS_HOST = "127.0.0.1"
+BRIEF_SECONDS = 0.01        # a refused client must not hold what it was refused
 
 
 def main():
@@ -83,7 +84,9 @@ def _converse(door, channel, address, own_address, when_begun):
     if not door.settings.implicit_tls:
         channel.send(refusal or replies.greeting(domain))
         channel.flush()
-    if not refusal:
+    if refusal:
+        channel.linger(BRIEF_SECONDS)
+    else:
         from smtp.session import Session
         session = Session(channel, door.service, address, own_address)
         when_begun(session)

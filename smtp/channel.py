@@ -120,6 +120,22 @@ class Channel:
         if self._layer:
             self._transmit(self._layer.end())
 
+    def linger(self, seconds):
+        """Give the client up to `seconds` to read the last reply and to go.
+
+        Closing a socket whose client has sent more than we read resets the connection, and the reply
+        would be lost with it.
+        """
+        import _socket
+        try:
+            connection = _socket.socket(fileno=posix.dup(self.sink))
+            connection.shutdown(_socket.SHUT_WR)
+            deadline = monotonic() + seconds
+            while True:
+                self._receive_raw(deadline)
+        except (OSError, Disconnected, TimedOut):
+            pass
+
     def start_tls(self, layer, deadline):
         """Go on under `layer`, a tls.Layer. Raises TimedOut, Disconnected, HandshakeFailed.
 

@@ -12,6 +12,7 @@ from smtp.verbs import VERBS, LINE_OCTETS
 IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.7
 PRESSED_SECONDS = 30
 MOST_ERRORS = 20
+LINGER_SECONDS = 1
 FACTS = ("This is a small mail server that netcat drives; mail for {domain} is stored here,",
          "mail for {relays} is carried further; a message may have {size} octets")
 
@@ -57,9 +58,11 @@ class Session:
         try:
             if self.settings.implicit_tls:
                 self._start_with_tls()
-            while not self._serve_one():
+            while not (last := self._serve_one()):
                 pass
             self.channel.finish()
+            if last.code == 421:
+                self.channel.linger(LINGER_SECONDS)
         except HandshakeFailed as error:
             self.journal.write(f"TLS error on connection from {self.log_host()} (SSL_accept): {error.reason}")
         except Disconnected:
@@ -75,7 +78,7 @@ class Session:
         return " while in a transaction" if self.transaction else ""
 
     def _serve_one(self):
-        """One command and its reply, if it is not sent yet. Returns whether the session is over."""
+        """One command and its reply, if it is not sent yet. Returns the Reply if it ends the session."""
         try:
             reply = self._answer(self._next_line())
         except LineTooLong:
@@ -86,10 +89,10 @@ class Session:
         except Stopping:
             reply = replies.stopping(self.domain)
         if not reply:
-            return False
+            return None
         reply = self._count(reply)
         self.channel.send(reply)
-        return reply.closes
+        return reply if reply.closes else None
 
     # Reading
 
