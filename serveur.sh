@@ -178,7 +178,7 @@ count_listeners() {
 # wait_for_port PORT: until the whole pool listens, or 5 s; false if nobody does by then
 wait_for_port() {
     local wanted=1 found=0 round
-    [ "$SMTP_LISTEN" = prefork ] || wanted=$SMTP_MAX
+    [ "$SMTP_LISTEN" = prefork ] || wanted=$(pool_size)
     for ((round = 0; round < 100 && found < wanted; round++)); do
         [ -z "$stopping" ] || return 0
         nap 0.05

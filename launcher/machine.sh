@@ -10,7 +10,7 @@ migration_lock=
 
 find_netcat() {
     local path
-    for path in "$(command -v nc.traditional)" /bin/nc.traditional "$1"/{usr/,}bin/nc.traditional; do
+    for path in "$(command -v nc.traditional)" "$1"/{usr/,}bin/nc.traditional; do
         [ ! -x "$path" ] || { NETCAT=$path; return 0; }
     done
     return 1
@@ -18,16 +18,13 @@ find_netcat() {
 
 install_netcat() {
     local apt=(apt-get -q -y -o DPkg::Lock::Timeout=60)
-    say "netcat n'est pas installé : installation du paquet netcat-traditional."
     export DEBIAN_FRONTEND=noninteractive
-    "${apt[@]}" install netcat-traditional && return
-    "${apt[@]}" update && "${apt[@]}" install netcat-traditional
-}
+    "${apt[@]}" install netcat-traditional || { "${apt[@]}" update && "${apt[@]}" install netcat-traditional; }
+} >/dev/null 2>&1
 
 # Without privilege: the package, and apt's lists if the machine has none, go into a folder of our own.
 fetch_netcat() {
     local folder=$1 apt=(apt-get -q -o "Dir::Cache=$1/apt/cache")
-    say "netcat n'est pas installé : le paquet netcat-traditional est copié dans $folder."
     mkdir -p "$folder"/apt/{lists,cache/archives}/partial && cd "$folder/apt" || return
     if ! "${apt[@]}" download netcat-traditional; then
         apt+=(-o "Dir::State::lists=$folder/apt/lists")
@@ -35,12 +32,18 @@ fetch_netcat() {
     fi
     dpkg -x netcat-traditional_*.deb "$folder"
     rm -rf "$folder/apt"
-}
+} >/dev/null 2>&1
 
 # need_netcat FOLDER: what is fetched without privilege goes there
 need_netcat() {
     find_netcat "$1" && return
-    if [ "$EUID" = 0 ]; then install_netcat; else (fetch_netcat "$1"); fi >&2
+    if [ "$EUID" = 0 ]; then
+        say "netcat n'est pas installé : installation du paquet netcat-traditional."
+        install_netcat
+    else
+        say "netcat n'est pas installé : le paquet netcat-traditional est copié dans $1."
+        (fetch_netcat "$1")
+    fi
     find_netcat "$1" || fail 1 "il manque nc.traditional ; comme administrateur : apt-get install netcat-traditional"
 }
 

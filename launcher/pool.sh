@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # nc.traditional takes one client, turns into the handler (nc -e, same process) and ends with the session.
-# So each port has a pool of -max netcats, which share it (they set SO_REUSEPORT), looked after by a few
+# So each port has a pool of netcats, which share it (they set SO_REUSEPORT), looked after by a few
 # subshells, the keepers: a keeper waits for any of its netcats to end and starts the next.
 #
 # Everything here watches one pipe, of which only the launcher has the writing end: when that is closed,
@@ -132,7 +132,7 @@ ask_to_end() {
     case $name in
     nc.traditional) kill -KILL "$1" ;;
     "$own_name") return 1 ;;                # forked, but not netcat yet
-    *) { catches_term "$text" || (($2 > 40)); } && kill -TERM "$1" ;;
+    *) { catches_term "$text" || (($2 > 100)); } && kill -TERM "$1" ;;
     esac
 }
 
@@ -151,13 +151,19 @@ background() {
     background_jobs[$!]=$*
 }
 
+# A few more netcats than sessions: when all sessions are taken, the next client is told so (421) where
+# without a listener it would only see its connection refused.
+pool_size() { echo $((SMTP_MAX + SMTP_MAX / 8 + 1)); }
+
 # start_keepers PORT [ADDRESS]: one bash that restarts all netcats falls behind in a burst; several don't
 start_keepers() {
-    local keepers=$((SMTP_MAX / 8)) i
+    local netcats keepers i
+    netcats=$(pool_size)
+    keepers=$((netcats / 8))
     keepers=$((keepers < 4 ? 4 : keepers > 16 ? 16 : keepers))
-    ((keepers <= SMTP_MAX)) || keepers=$SMTP_MAX
+    ((keepers <= netcats)) || keepers=$netcats
     for ((i = 0; i < keepers; i++)); do
-        background keep_listeners "$1" $(((SMTP_MAX + i) / keepers)) "$2"
+        background keep_listeners "$1" $(((netcats + i) / keepers)) "$2"
     done
 }
 
