@@ -169,6 +169,8 @@ class Server:
     run_as    user id to start it as (root only)
     """
 
+    script = ROOT / "serveur.sh"
+
     def __init__(self, options=(), accounts=("alice", "bob"), aliases: str = "", domain: str = DOMAIN,
                  run_as: typing.Optional[int] = None, environment=()):
         self.domain, self.port, self.run_as = domain, free_port(), run_as
@@ -223,7 +225,7 @@ class Server:
         identity = {} if self.run_as is None else dict(user=self.run_as, group=self.run_as, extra_groups=[])
         with open(self.output_path, "ab") as output:
             self.process = subprocess.Popen(
-                [str(ROOT / "serveur.sh"), *self._options], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                [str(self.script), *self._options], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 cwd=self.folder, start_new_session=True, env={**inherited, **self._environment, name: value}, **identity)
         return self.process
 
