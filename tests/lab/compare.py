@@ -28,7 +28,7 @@ class Copy:
 
     name     its folder and name, without what changes from run to run
     mode     as stat.filemode() shows it
-    size     octets from Received on (of a Maildir's file, else 0); not compared
+    size     octets from Received on (of a Maildir's file, else 0); not compared: the program's name is in it
     """
     name: str
     mode: str
@@ -78,11 +78,15 @@ def take_mbox(user: str) -> typing.List[Copy]:
     return copies
 
 
-def log_lines(log: str, copies: typing.Iterable[Copy]) -> typing.List[str]:
-    """The lines of a log on one message, without date, time and id; its S= too is blanked if it is the copies' size."""
-    sizes = {str(copy.size) for copy in copies}
+def log_lines(log: str) -> typing.List[str]:
+    """The lines of a log that are about a message, without date, time, id and size."""
     lines = [LOG_FIELDS.sub("", line) for line in log.splitlines() if LOG_FIELDS.match(line)]
-    return [SIZE.sub(lambda size: "SIZE" if sizes & {size[0], "0"} else size[0], line) for line in lines]
+    return [SIZE.sub("SIZE", line) for line in lines]
+
+
+def log_size(log: str) -> int:
+    """The S= of a log's only arrival."""
+    return int(SIZE.search(log)[0])
 
 
 def first_difference(ours: bytes, theirs: bytes) -> str:

@@ -58,6 +58,7 @@ acl_smtp_data = accept
 
 begin acl
 check_rcpt:
+  warn    control = dkim_disable_verify
   deny    message = restricted characters in address
           domains = +local_domains
           local_parts = ^[.] : ^.*[@%!/|\\`#&?]
