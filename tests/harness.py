@@ -1,0 +1,82 @@
+"""Handlers without a launcher: each connection's process started by the test, with a few lines of Python run in it first.
+
+For what a real server takes minutes to do (time-outs, locks) or never does (a fault inside it):
+
+    with harness.Handlers(prologue="import smtp.session\nsmtp.session.IDLE_SECONDS = 0.2") as server:
+        client = server.client()
+
+It is a `support.Server` in all but its start: folders, log and mailboxes are looked at in the same way.
+"""
+
+import contextlib
+import os
+import pwd
+import socket
+import subprocess
+import typing
+
+from tests import support
+from tests.client import PATIENCE, Client
+
+RUN = "import sys\nsys.path.insert(0, %r)\n%s\nimport entry\nentry.main()\n"
+
+
+class Handlers(support.Server):
+    """variables   more SMTP_* settings
+    prologue    what each process runs before entry.main()
+    Other arguments as of Server, its `options` aside.
+    """
+
+    def __init__(self, variables: typing.Optional[typing.Dict[str, str]] = None, prologue: str = "", **arguments):
+        super().__init__(**arguments)
+        self.prologue = prologue
+        self.handlers: typing.List[subprocess.Popen] = []
+        store = str(self.mail) if self.mail.is_dir() else "maildir"
+        self.variables = {"SMTP_DOMAIN": self.domain, "SMTP_STORE": store, "SMTP_SPOOL": str(self.spool),
+                          "SMTP_ALIASES": str(self.folder / "aliases"), "SMTP_MAX": "8", **(variables or {})}
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._make_spool()
+
+    def _make_spool(self) -> None:
+        owner = pwd.getpwnam("mail") if support.IS_ROOT else pwd.getpwuid(os.geteuid())
+        for folder in (self.spool, self.spool / "tmp", self.spool / "queue", self.spool / "queue" / "tmp"):
+            folder.mkdir()
+            os.chown(folder, owner.pw_uid, owner.pw_gid)
+
+    def client(self, **arguments) -> Client:
+        """A new connection to a process of its own, whose greeting, a 220, has been read."""
+        client = self.stranger(**arguments)
+        greeting = client.reply()
+        if greeting.code != 220:
+            client.close()
+            raise AssertionError("greeted with %r" % greeting.raw)
+        return client
+
+    def stranger(self, **arguments) -> Client:
+        """A new connection to a process of its own, whatever it is greeted with."""
+        client = Client(self.port, **arguments)
+        self._spawn()
+        return client
+
+    def _spawn(self) -> None:
+        connection, _ = self._listener.accept()
+        name, _, value = self.mark.partition("=")
+        environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder), name: value, **self.variables}
+        with connection, open(self.output_path, "ab") as output:
+            self.handlers.append(subprocess.Popen(
+                ["/usr/bin/python3", "-ES", "-c", RUN % (str(support.ROOT), self.prologue)],
+                stdin=connection, stdout=connection, stderr=output, cwd=self.folder, env=environment))
+
+    def finished(self) -> None:
+        """Wait until every process so far has ended."""
+        for handler in self.handlers:
+            handler.wait(PATIENCE)
+
+    def destroy(self) -> None:
+        self._listener.close()
+        for handler in self.handlers:
+            with contextlib.suppress(ProcessLookupError):
+                handler.kill()
+            handler.wait()
+        super().destroy()
