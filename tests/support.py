@@ -98,6 +98,21 @@ def processes_marked(mark: str) -> typing.Dict[int, str]:
     return found
 
 
+def end_marked(mark: str) -> None:
+    """Kill all processes with `mark` in their environment, those they start meanwhile too.  Never fails."""
+    while left := processes_marked(mark):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def marked_environment(mark: str, **more: str) -> typing.Dict[str, str]:
+    """Our own environment, without what would configure the server, with `mark` ("NAME=value") and more."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SMTP_")}
+    name, _, value = mark.partition("=")
+    return {**inherited, **more, name: value}
+
+
 # -- accounts ----------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
@@ -183,7 +198,7 @@ class Server:
         self.process: typing.Optional[subprocess.Popen] = None
         self._environment = dict(environment)
         (self.folder / "aliases").write_text(aliases)
-        self._options = self._command_options(options, accounts)
+        self.arguments = self._command_options(options, accounts)
         if run_as is not None:
             os.chown(self.folder, run_as, run_as)
 
@@ -220,13 +235,11 @@ class Server:
 
     def launch(self) -> subprocess.Popen:
         """Only start it: for tests of what happens before it listens."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SMTP_")}
-        name, _, value = self.mark.partition("=")
         identity = {} if self.run_as is None else dict(user=self.run_as, group=self.run_as, extra_groups=[])
         with open(self.output_path, "ab") as output:
             self.process = subprocess.Popen(
-                [str(self.script), *self._options], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                cwd=self.folder, start_new_session=True, env={**inherited, **self._environment, name: value}, **identity)
+                [str(self.script), *self.arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                cwd=self.folder, start_new_session=True, env=marked_environment(self.mark, **self._environment), **identity)
         return self.process
 
     def stop(self, seconds: float = PATIENCE) -> int:
@@ -244,12 +257,7 @@ class Server:
 
     def destroy(self) -> None:
         """End what is left, whatever it is, and remove the folder.  Never fails; safe to repeat."""
-        while left := processes_marked(self.mark):
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            if self.process:
-                self.process.poll()
+        end_marked(self.mark)
         if self.process:
             self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)

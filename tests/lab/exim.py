@@ -15,11 +15,8 @@ runs in a mount namespace of its own where that place shows ours; nothing on the
 """
 
 import atexit
-import contextlib
-import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import tempfile
 import typing
@@ -46,7 +43,7 @@ pid_file_path = {folder}/exim.pid
 local_interfaces = 127.0.0.1
 daemon_smtp_ports = {port}
 tls_advertise_hosts =
-keep_environment =
+keep_environment = EXIM_ESSAI
 # every message is delivered at once, however many one connection brings
 smtp_accept_queue_per_connection = 0
 smtp_accept_max = 0
@@ -153,6 +150,7 @@ class Exim:
         self.domain = domain
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="exim-essai-"))
         atexit.register(self.stop)                  # should the tests be interrupted
+        self.mark = "EXIM_ESSAI=" + self.folder.name
         self.collected = self.folder / "collected"
         self.log_path = self.folder / "log" / "mainlog"
         self.process: typing.Optional[subprocess.Popen] = None
@@ -183,7 +181,7 @@ class Exim:
         """Start the daemon and come back when it listens; AssertionError with its words if it ends instead."""
         with open(self.folder / "output", "wb") as output:
             self.process = subprocess.Popen(self.command("-bdf"), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                            start_new_session=True)
+                                            env=support.marked_environment(self.mark))
         support.wait_for(lambda: support.listeners(self.port) or self.process.poll() is not None, "Exim listening")
         if self.process.poll() is not None:
             raise AssertionError("Exim ended: %s%s" % ((self.folder / "output").read_text(), self.log()))
@@ -191,9 +189,8 @@ class Exim:
 
     def stop(self) -> None:
         """End the daemon and whatever it still has under way, and remove its folder.  Safe to repeat."""
+        support.end_marked(self.mark)
         if self.process:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
