@@ -127,9 +127,10 @@ end_children() {
 # ask_to_end PID ROUND: false if it is too early.  A netcat that still waits for a client is ended.  A
 # handler gets TERM once it catches it: before, it would die of it with a client at the other end.
 ask_to_end() {
-    local name text=
+    local name='' text=''
     { read -r _ name && read -r -d '' text; } <"/proc/$1/status"
     case $name in
+    '') ;;                                  # it has just ended
     nc.traditional) kill -KILL "$1" ;;
     "$own_name") return 1 ;;                # forked, but not netcat yet
     *) { catches_term "$text" || (($2 > 100)); } && kill -TERM "$1" ;;

@@ -1,0 +1,332 @@
+"""serveur.sh before and while it starts: options, what it says, what it refuses, where it may be started from, netcat's package."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import textwrap
+import unittest
+
+from tests import support
+from tests.client import PATIENCE
+
+SCRIPT = support.ROOT / "serveur.sh"
+OPTIONS = ("-port", "-smtps", "-bind", "-pass", "-match-sender", "-noms", "-domain", "-store", "-aliases", "-relay", "-tls",
+           "-spool", "-log", "-max", "-size", "-rcpts", "-listen", "-v", "-help")
+VALUELESS = ("-match-sender", "-v", "-help")
+LETTER = b"Subject: x\r\n\r\nx\r\n.\r\n"
+NOT_OURS = "192.0.2.1"          # TEST-NET-1: no machine's address
+PRIVILEGED = int(pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) > 25
+
+
+def copy_tree(case: unittest.TestCase, name: str = "serveur") -> pathlib.Path:
+    """A copy of the program in a temporary folder that everyone may read, to be changed as a test likes."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="serveur-smtp-essai-"))
+    case.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    shutil.copytree(support.ROOT, folder / name, ignore=shutil.ignore_patterns(".git", "tests"))
+    return folder / name
+
+
+def write_program(path: pathlib.Path, text: str) -> pathlib.Path:
+    """An executable file; the text may be indented."""
+    path.write_text(textwrap.dedent(text))
+    path.chmod(0o755)
+    return path
+
+
+def path_without_netcat(case: unittest.TestCase) -> pathlib.Path:
+    """A folder for PATH with links to all of this machine's programs, nc.traditional aside."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="serveur-smtp-essai-"))
+    case.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    for place in ("/bin", "/usr/bin", "/sbin", "/usr/sbin"):
+        for program in pathlib.Path(place).iterdir():
+            with contextlib.suppress(FileExistsError):
+                (folder / program.name).symlink_to(program)
+    (folder / "nc.traditional").unlink()
+    return folder
+
+
+class LauncherTestCase(unittest.TestCase):
+    def make_server(self, *options, **arguments) -> support.Server:
+        server = support.Server(options, **arguments)
+        self.addCleanup(server.destroy)
+        return server
+
+    def refused(self, server: support.Server, code: int) -> str:
+        """Start a server that must end by itself with `code`, leaving nothing: the one line that it writes."""
+        self.assertEqual(server.launch().wait(PATIENCE), code, server.output())
+        self.assertEqual(server.processes(), {})
+        lines = server.output().splitlines()
+        self.assertEqual(len(lines), 1, lines)
+        self.assertTrue(lines[0].startswith("serveur.sh: "), lines)
+        return lines[0]
+
+
+class OptionsTest(LauncherTestCase):
+    def test_bad_options(self):
+        for options, expected in (
+                (["-porte", "4568"], "option inconnue : -porte"),
+                (["4568"], "argument de trop : 4568"),
+                (["-port", "65536"], "65536"),
+                (["-port", "vingt-cinq"], "vingt-cinq"),
+                (["-max", "0"], "-max"),
+                (["-max", "1e3"], "1e3"),
+                (["-size", "gros"], "gros"),
+                (["-rcpts", "-3"], "valeur de l'option -rcpts"),
+                (["-bind", "localhost"], "localhost"),
+                (["-bind", "::1"], "-listen prefork"),
+                (["-listen", "inetd"], "inetd"),
+                (["-store", "nulle-part"], "nulle-part"),
+                (["-pass", "absent.txt"], "absent.txt"),
+                (["-noms", "absent.txt", "-domain", ""], "valeur de l'option -domain"),
+                (["-smtps", "4465"], "-tls"),
+                (["-port", "4568", "-port", "4568"], "4568 est donné deux fois"),
+        ):
+            with self.subTest(options):
+                self.assertIn(expected, self.refused(self.make_server(*options), 2))
+
+    def test_missing_value(self):
+        for option in OPTIONS:
+            if option in VALUELESS:
+                continue
+            for following in ([], ["-v"], ["–v"], [""]):
+                with self.subTest(option, following=following):
+                    line = self.refused(self.make_server(option, *following), 2)
+                    self.assertIn("valeur de l'option %s" % option, line)
+
+    def test_pasted_dash(self):
+        """A word processor makes “–pass” of “-pass”."""
+        line = self.refused(self.make_server("–pass", "absent.txt"), 2)
+        self.assertIn("absent.txt", line)
+
+    def test_help_names_every_option(self):
+        done = subprocess.run([SCRIPT, "-help"], capture_output=True, text=True, timeout=PATIENCE)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        words = done.stdout.split()
+        self.assertEqual([option for option in OPTIONS if option not in words], [])
+
+    def test_environment_does_not_count(self):
+        server = self.make_server(environment={"SMTP_PASS": "/nulle/part", "SMTP_STORE": "rien"}).start()
+        self.assertEqual(server.send("alice@" + server.domain, LETTER).code, 250)
+        self.assertEqual(server.stop(), 0)
+
+    def test_relative_paths(self):
+        """They are those of the folder one is in, whoever runs later and wherever."""
+        server = self.make_server("-store", "courrier", "-log", "journal", "-aliases", "alias", accounts=())
+        (server.folder / "courrier" / "carol").mkdir(parents=True)
+        (server.folder / "alias").write_text("chef: carol\n")
+        if support.IS_ROOT:
+            os.chown(server.folder / "courrier" / "carol", support.NOBODY, support.NOBODY)
+        server.start()
+        self.assertEqual(server.send("chef@" + server.domain, LETTER).code, 250)
+        self.assertEqual(len(support.read_maildir(server.folder / "courrier" / "carol" / "Maildir")), 1)
+        self.assertIn("<= sender@", (server.folder / "journal").read_text())
+        self.assertEqual(server.stop(), 0)
+
+
+class AnnouncementTest(LauncherTestCase):
+    def test_what_a_user_reads(self):
+        server = self.make_server().start()
+        text = support.wait_for(lambda: "telnet" in server.output() and server.output(), "the announcement")
+        for expected in ("Le serveur écoute sur le port %d (127.0.0.1)." % server.port, "Domaine local : " + server.domain,
+                         str(server.mail / "compte" / "Maildir"), str(server.log_path), "tout le monde",
+                         "telnet 127.0.0.1 %d" % server.port):
+            self.assertIn(expected, text)
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(server.output().splitlines()[-1], "Serveur arrêté.")
+
+    def test_accounts(self):
+        server = self.make_server("-pass", "comptes", "-store", "mbox")
+        (server.folder / "comptes").write_text("alice:secret\n")
+        (server.folder / "comptes").chmod(0o600)
+        server.start()
+        text = support.wait_for(lambda: "telnet" in server.output() and server.output(), "the announcement")
+        self.assertIn("les comptes de %s, une fois authentifiés" % (server.folder / "comptes"), text)
+        self.assertIn("/var/mail/compte", text)
+        self.assertNotIn("secret", text)
+
+
+class PortTest(LauncherTestCase):
+    def on_port_of(self, server: support.Server, *bind: str) -> support.Server:
+        """Another server, with a folder of its own, for the same port: on all addresses, or on those of `bind`."""
+        other = self.make_server()
+        other.port = server.port
+        other.arguments[other.arguments.index("-port") + 1] = str(server.port)
+        at = other.arguments.index("-bind")
+        other.arguments[at:at + 2] = bind
+        return other
+
+    def test_second_start(self):
+        server = self.make_server().start()
+        self.assertIn("un autre serveur.sh écoute déjà sur le port %d" % server.port, self.refused(self.on_port_of(server, "-bind", "127.0.0.1"), 1))
+        server.client().close()
+        self.assertEqual(server.stop(), 0)
+
+    def test_all_addresses_keep_out_one(self):
+        server = self.on_port_of(self.make_server()).start()
+        self.assertIn("un autre serveur.sh", self.refused(self.on_port_of(server, "-bind", "127.0.0.1"), 1))
+
+    def test_one_address_keeps_out_all(self):
+        server = self.make_server().start()
+        self.assertIn("un autre serveur.sh", self.refused(self.on_port_of(server), 1))
+
+    def test_two_addresses_one_port(self):
+        server = self.make_server().start()
+        other = self.on_port_of(server, "-bind", "127.0.0.2")
+        other.launch()
+        support.wait_for(lambda: "telnet 127.0.0.2" in other.output(), "the second server")
+        with other.client(host="127.0.0.2"), server.client():
+            pass
+        other.process.terminate()
+        self.assertEqual(other.process.wait(PATIENCE), 0)
+        server.client().close()
+
+    def test_port_taken(self):
+        """By another program of the same user, also by one that would share the port."""
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            with self.subTest(option), socket.socket() as taken:
+                server = self.make_server()
+                taken.setsockopt(socket.SOL_SOCKET, option, 1)
+                taken.bind(("127.0.0.1", server.port))
+                taken.listen()
+                self.assertIn("le port %d est déjà pris" % server.port, self.refused(server, 1))
+
+    def test_no_such_address(self):
+        line = self.refused(self.make_server("-bind", NOT_OURS), 1)
+        self.assertIn("l'adresse %s n'est pas de cette machine" % NOT_OURS, line)
+
+    @support.needs_root
+    @unittest.skipUnless(PRIVILEGED, "tout le monde peut ici écouter sur le port 25")
+    def test_privileged_port(self):
+        line = self.refused(self.make_server("-port", "25", run_as=support.NOBODY), 1)
+        self.assertIn("le port 25 est réservé à root", line)
+
+    def test_several_addresses_and_ports(self):
+        more = support.free_port()
+        server = self.make_server("-port", more, "-bind", "127.0.0.3").start()
+        support.wait_for(lambda: "telnet" in server.output(), "the announcement")
+        for host in ("127.0.0.1", "127.0.0.3"):
+            for port in (server.port, more):
+                with support.greeted_client(port, host=host) as client:
+                    client.expect("QUIT", 221)
+        self.assertEqual(server.stop(), 0)
+
+    def test_listener_tells_its_handlers_what_it_is(self):
+        secure = support.free_port()
+        server = self.make_server("-smtps", secure, "-tls", "auto")
+        server.script = copy_tree(self) / "serveur.sh"
+        write_program(server.script.with_name("smtp_handler.py"), """\
+            #!/bin/sh
+            printf '220 %s %s %s\\r\\n' "$SMTP_PORT" "${SMTP_IMPLICIT_TLS:-clear}" "$SMTP_TERMINAL"
+            """)
+        server.start()
+        support.wait_for(lambda: "telnet" in server.output(), "the announcement")
+        for port, kind in ((server.port, "clear"), (secure, "1")):
+            with support.Client(port) as client:
+                self.assertEqual(client.reply().text, "%d %s 1" % (port, kind))
+        self.assertIn("port %d (127.0.0.1), en TLS dès la connexion" % secure, server.output())
+
+
+class PlaceTest(LauncherTestCase):
+    def serves(self, server: support.Server):
+        server.start()
+        self.assertEqual(server.send("alice@" + server.domain, LETTER).code, 250)
+        self.assertEqual(len(server.messages("alice")), 1)
+        self.assertEqual(server.stop(), 0)
+
+    def test_folder_with_blanks_and_accents(self):
+        server = self.make_server()
+        server.script = copy_tree(self, "mon serveur d'été") / "serveur.sh"
+        self.serves(server)
+
+    def test_symbolic_link(self):
+        server = self.make_server()
+        server.script = server.folder / "serveur"
+        server.script.symlink_to(SCRIPT)
+        self.serves(server)
+
+    @support.needs_root
+    def test_ordinary_user(self):
+        self.serves(self.make_server(run_as=support.NOBODY))
+
+    def test_handler_not_executable(self):
+        server = self.make_server()
+        server.script = copy_tree(self) / "serveur.sh"
+        server.script.with_name("smtp_handler.py").chmod(0o644)
+        self.assertIn("n'est pas exécutable", self.refused(server, 1))
+
+
+class NetcatPackageTest(LauncherTestCase):
+    """The machine has no nc.traditional; apt-get and dpkg are stand-ins unless a test says otherwise."""
+
+    def setUp(self):
+        self.path = path_without_netcat(self)
+        self.calls = self.path / "calls"
+
+    def server(self, **arguments) -> support.Server:
+        return self.make_server(environment={"PATH": str(self.path), **arguments.pop("environment", {})}, **arguments)
+
+    def stand_in(self, name: str, text: str):
+        (self.path / name).unlink()
+        write_program(self.path / name, "#!/bin/sh\ncd %s\n%s" % (self.path, textwrap.dedent(text)))
+
+    def serves(self, server: support.Server):
+        with server.client() as client:
+            client.expect("QUIT", 221)
+        self.assertEqual(server.stop(), 0)
+
+    @support.needs_root
+    def test_root_installs_it(self):
+        """With empty lists the first installation fails; the second, after an update, works."""
+        self.stand_in("apt-get", """\
+            echo "$@" >>calls
+            case $* in
+            *update) touch updated ;;
+            *install*) [ -e updated ] && ln -s %s nc.traditional ;;
+            esac
+            """ % shutil.which("nc.traditional"))
+        server = self.server().start()
+        self.assertIn("netcat n'est pas installé", server.output())
+        self.serves(server)
+        calls = [line.split()[-1] for line in self.calls.read_text().splitlines()]
+        self.assertEqual(calls, ["netcat-traditional", "update", "netcat-traditional"])
+
+    @support.needs_root
+    def test_root_cannot_install_it(self):
+        self.stand_in("apt-get", "exit 100")
+        self.cannot(self.server())
+
+    @support.needs_root
+    def test_user_cannot_fetch_it(self):
+        self.stand_in("apt-get", "exit 100")
+        self.cannot(self.server(run_as=support.NOBODY))
+
+    def cannot(self, server: support.Server):
+        self.assertEqual(server.launch().wait(PATIENCE), 1)
+        self.assertIn("apt-get install netcat-traditional", server.output().splitlines()[-1])
+        self.assertEqual((server.processes(), len(server.output().splitlines())), ({}, 2))
+
+    @support.needs_root
+    def test_user_fetches_it(self):
+        """The real apt-get and dpkg, as a user who finds the machine's lists empty; and once is enough."""
+        empty = self.path / "lists"
+        (empty / "partial").mkdir(parents=True)
+        (self.path / "apt.conf").write_text('Dir::State::lists "%s";\n' % empty)
+        server = self.server(run_as=support.NOBODY, environment={"APT_CONFIG": str(self.path / "apt.conf")})
+        server.launch()
+        support.wait_for(lambda: support.listeners(server.port) or server.process.poll() is not None, "a listener", 120)
+        if server.process.poll() == 1 and "apt-get install" in server.output():
+            self.skipTest("le dépôt Debian n'est pas joignable")
+        self.serves(server)
+        (self.path / "apt-get").unlink()
+        self.serves(server.start())
+        self.assertEqual(server.output().count("netcat n'est pas installé"), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
