@@ -5,7 +5,7 @@ from mailstore.draft import Draft
 from mailstore.mailboxes import Place, check_usable
 from mailstore.outcome import Later, Never
 from smtp import replies
-from smtp.syntax import Malformed, parse_parameters, parse_path, parse_size
+from smtp.syntax import Malformed, MalformedParameter, parse_parameters, parse_path, parse_size
 
 SPARE_OCTETS = 1 << 20      # what the disk must have left beyond the message itself
 
@@ -37,6 +37,8 @@ def mail(session, argument):
     try:
         sender, rest = parse_path(argument[5:])
         parameters = parse_parameters(rest)
+    except MalformedParameter:
+        return replies.BAD_PARAMETER
     except Malformed as error:
         return replies.bad_sender(error.reason)
     if sender.text and not sender.domain:
@@ -74,7 +76,7 @@ def _check_size(session, value):
     """RFC 1870 §6.1: refuse at once what is declared too big, or bigger than the room there is."""
     try:
         octets = parse_size(value)
-    except Malformed:
+    except MalformedParameter:
         return replies.BAD_PARAMETER
     if octets > session.settings.max_size:
         session.journal.write(f"rejected MAIL H={session.log_host()}: message too big: "
@@ -117,6 +119,8 @@ def rcpt(session, argument):
     try:
         address, rest = parse_path(argument[3:])
         parameters = parse_parameters(rest)
+    except MalformedParameter:
+        return replies.BAD_PARAMETER
     except Malformed as error:
         return replies.bad_recipient(error.reason)
     if not address.text or not (address.domain or address.local.lower() == "postmaster"):

@@ -18,6 +18,10 @@ class Malformed(Exception):
         self.reason = reason
 
 
+class MalformedParameter(Malformed):
+    """A parameter that does not follow the grammar, or its value."""
+
+
 class Address:
     """A mailbox. local: the local part with quoting undone; domain: as written, "" for a bare
     <postmaster>; text: the address as the client wrote it, its source route dropped."""
@@ -175,13 +179,13 @@ def _check_literal(text):
 
 
 def parse_parameters(text):
-    """ESMTP parameters as {keyword in capitals: value or None} (RFC 5321 §4.1.2). Raises Malformed."""
+    """ESMTP parameters as {keyword in capitals: value or None} (RFC 5321 §4.1.2). Raises MalformedParameter."""
     parameters = {}
     for word in text.split():
         keyword, equals, value = word.partition("=")
         keyword = keyword.upper()
         if not _is_keyword(keyword) or keyword in parameters or (equals and not _is_value(value)):
-            raise Malformed("malformed parameter")
+            raise MalformedParameter("malformed parameter")
         parameters[keyword] = value if equals else None
     return parameters
 
@@ -195,7 +199,7 @@ def _is_value(text):
 
 
 def parse_size(value):
-    """The octets that SIZE= declares (RFC 1870 §6: 1 to 20 digits). Raises Malformed."""
+    """The octets that SIZE= declares (RFC 1870 §6: 1 to 20 digits). Raises MalformedParameter."""
     if not value or not set(value) <= DIGITS or len(value) > 20:
-        raise Malformed("SIZE needs a number of octets")
+        raise MalformedParameter("SIZE needs a number of octets")
     return int(value)
