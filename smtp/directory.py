@@ -65,9 +65,13 @@ def _entry(session, mailbox):
 
 def expand(session, argument):
     """EXPN: the members of a list, one a line."""
-    name = argument.strip("<>").partition("@")[0].strip('"')
+    mailboxes = session.service.mailboxes
     try:
-        members = session.service.mailboxes.members(name)
+        address, rest = parse_path(_with_domain(session, argument))
+        is_ours = not rest and mailboxes.is_local(address.domain, (session.own_address,))
+        members = mailboxes.members(address.local) if is_ours else None
+    except Malformed as error:
+        return replies.bad_recipient(error.reason)
     except Later as error:
         return refusal_reply(error)
     shown = [_member(session, member) for member in members or () if not is_unsafe(member)]
