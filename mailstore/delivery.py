@@ -162,9 +162,19 @@ class Delivery:
 
 
 def distant_recipients(recipients):
-    """Pairs of (address to send to, address as given) for all that is not in a mailbox here, each once."""
-    return list(dict.fromkeys((address, given) for given, place in recipients
-                              for address in [*place.elsewhere, *place.unknown]))
+    """Pairs of (address to send to, [the addresses as given that led to it]) for all that is not in a mailbox
+    here: who is on two lists gets one copy."""
+    found = {}
+    for given, place in recipients:
+        for address in [*place.elsewhere, *place.unknown]:
+            found.setdefault(_case_folded(address), (address, {}))[1][given] = None
+    return [(address, list(given)) for address, given in found.values()]
+
+
+def _case_folded(address):
+    """`address` as two spellings of one are compared: only another host may know its local parts' case."""
+    local, _, domain = address.rpartition("@")
+    return local, domain.lower()
 
 
 def arrival(message, received_octets):

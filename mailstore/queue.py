@@ -64,11 +64,11 @@ class Queue:
         self.folder = folder
 
     def prepare(self, message_id, message, received, distant):
-        """A Prepared for `message` (a delivery.Message) to `distant`, pairs of (address, as given).
+        """A Prepared for `message` (a delivery.Message) to `distant`, pairs of (address, [as given]).
 
         received: the Received field (str). Raises Later, NoRoom.
         """
-        recipients = [_recipient(address, [given]) for address, given in distant]
+        recipients = [_recipient(address, given) for address, given in distant]
         return self._prepare(message_id, message, received, recipients)
 
     def prepare_local(self, message_id, message, received, copies):
