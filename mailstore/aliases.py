@@ -61,6 +61,11 @@ def split_targets(text):
     return [target.strip() for target in [*targets, current] if target.strip()]
 
 
+def unquoted(local):
+    """A local part without its quotes, if it has any (RFC 5321 §4.1.2)."""
+    return local[1:-1].replace("\\", "") if local.startswith(QUOTE) and local.endswith(QUOTE) else local
+
+
 def is_unsafe(target):
     """Whether a target asks to run a command, to open a file, or for something else we never do."""
     return target.strip(QUOTE).startswith(("|", "/", ":"))

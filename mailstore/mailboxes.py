@@ -114,9 +114,9 @@ class Mailboxes:
             return
         local, at, domain = target.rpartition("@")
         if not at:
-            self._expand(target, f"{target}@{self.domain}", place, seen)
+            self._expand(alias_file.unquoted(target), f"{target}@{self.domain}", place, seen)
         elif self.is_local(domain):
-            self._expand(local, target, place, seen)
+            self._expand(alias_file.unquoted(local), target, place, seen)
         else:
             place.elsewhere.append(target)
 
