@@ -9,7 +9,7 @@ import posix
 
 import settings as configuration
 from journal import Journal
-from mailstore.identity import become_service
+from mailstore.identity import acting_as, become_service
 from sessions import Sessions, TooMany
 from smtp import replies
 from smtp.channel import Channel, Disconnected
@@ -25,9 +25,18 @@ def main():
     _hide_client_from_tracebacks()
     settings = configuration.from_environ()
     become_service()
+    _import_while_allowed(settings)
     door = Door(settings)
     serve(door, *_ends_of_connection(), when_begun=_end_on_signal)
     posix._exit(0)
+
+
+def _import_while_allowed(settings):
+    """In a folder that the service's user may not enter, nothing could be imported any more: do it now."""
+    if not posix.access(configuration.HERE, posix.X_OK, effective_ids=True):
+        with acting_as(0, 0):
+            from warmth import warm_up
+            warm_up(settings)
 
 
 class Door:

@@ -11,7 +11,7 @@ import sys
 
 import settings as configuration
 from mailstore.aliases import is_unsafe, read_aliases, split_targets
-from mailstore.identity import SERVICE_USER
+from mailstore.identity import SERVICE_USER, become_service
 from mailstore.mailboxes import SPOOL
 from noms import BadNames
 from smtp.syntax import Malformed, check_domain
@@ -42,6 +42,7 @@ def main():
             check(settings)
         tls, fingerprint = prepare_tls(settings)
         compile_modules()
+        check_reachable(settings)
     except Problem as problem:
         print(f"serveur.sh: {problem}", file=sys.stderr)
         return 2
@@ -164,6 +165,18 @@ def compile_modules():
     """Leave every module compiled: the sessions' user may not write here, and compiling takes them 10 ms."""
     for folder in ("", "smtp", "mailstore", "carrier"):
         compileall.compile_dir(os.path.join(configuration.HERE, folder), maxlevels=0, quiet=2)
+
+
+def check_reachable(settings):
+    """As root: the sessions' user must get to the state folder and to a store of folders."""
+    become_service()
+    folders = [("-spool", settings.spool)]
+    if settings.store.startswith("/"):
+        folders.append(("-store", settings.store))
+    for option, folder in folders:
+        if not os.access(folder, os.X_OK, effective_ids=True):
+            raise Problem(f"{option} : l'utilisateur {SERVICE_USER}, sous lequel tournent les sessions, ne peut pas "
+                          f"entrer dans {folder} (un dossier au-dessus lui est fermé)")
 
 
 def give_to_service(path):

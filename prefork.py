@@ -13,7 +13,6 @@ TERM: listen no more, let sessions finish their transaction, end. HUP: fresh wor
 certificate anew; the old ones finish their sessions. Sockets may come from systemd (LISTEN_FDS).
 """
 import gc
-import importlib
 import mmap
 import os
 import select
@@ -25,8 +24,7 @@ import time
 import entry
 import settings as configuration
 from mailstore.identity import become_service
-
-WARMTH = ("mailstore.mbox", "smtp.directory", "smtp.service", "smtp.session")
+from warmth import warm_up
 SPARE = 4                   # idle workers to have at hand
 SESSIONS = 200              # that one worker serves
 BACKLOG = 1024
@@ -167,8 +165,7 @@ class Master:
 
     def run(self):
         """Serve until TERM or INT. Returns when every worker has ended."""
-        for module in WARMTH:
-            importlib.import_module(module)
+        warm_up(self.settings)
         become_service()
         signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
