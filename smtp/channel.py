@@ -9,7 +9,8 @@ from time import monotonic
 
 READ_OCTETS = 65536
 LINE_OCTETS = 12290         # the longest command there is: an AUTH response, RFC 4954 §4, and its CRLF
-WRITE_SECONDS = 300         # RFC 5321 §4.5.3.2.7
+WRITE_SECONDS = 60          # for a client that reads nothing although more is due than its system takes
+OUTPUT_OCTETS = 65536       # of replies that are gathered; a client that pipelines and never reads gets no more
 
 
 class Disconnected(Exception):
@@ -28,6 +29,10 @@ class HandshakeFailed(Exception):
         self.reason = reason
 
 
+class Interrupted(Exception):
+    """Somebody wants to wait for this client no more."""
+
+
 class LineTooLong(Exception):
     """A line passed the longest that any command may have. It has been read to its end and dropped."""
 
@@ -44,9 +49,12 @@ class Channel:
         self.sink = sink
         self.transcript = transcript
         self.crlf_seen = False
+        self._waiting = False
+        self._unwanted = False
         self._layer = None
         self._input = b""
         self._output = []
+        self._output_octets = 0
         self._readable = poll()
         self._readable.register(source, POLLIN)
         if not posix.isatty(sink):
@@ -101,8 +109,13 @@ class Channel:
         return bool(self._input)
 
     def send(self, reply):
-        """Queue a Reply; it leaves with the next flush."""
-        self._output.append(reply.encode())
+        """Queue a Reply; it leaves with the next flush. Raises Disconnected when so much waits that it must
+        leave at once."""
+        data = reply.encode()
+        self._output.append(data)
+        self._output_octets += len(data)
+        if self._output_octets > OUTPUT_OCTETS:
+            self.flush()
         if self.transcript:
             for line in reply.lines():
                 self.transcript.said(line)
@@ -112,6 +125,7 @@ class Channel:
         if self._output:
             data = b"".join(self._output)
             self._output.clear()
+            self._output_octets = 0
             self._transmit(self._layer.encrypt(data) if self._layer else data)
 
     def finish(self):
@@ -127,13 +141,14 @@ class Channel:
         would be lost with it.
         """
         import _socket
+        self._unwanted = False
         try:
             connection = _socket.socket(fileno=posix.dup(self.sink))
             connection.shutdown(_socket.SHUT_WR)
             deadline = monotonic() + seconds
             while True:
                 self._receive_raw(deadline)
-        except (OSError, Disconnected, TimedOut):
+        except (OSError, Disconnected, TimedOut, Interrupted):
             pass
 
     def start_tls(self, layer, deadline):
@@ -174,9 +189,7 @@ class Channel:
 
     def _receive_raw(self, deadline):
         while True:
-            wait = deadline - monotonic()
-            if wait <= 0 or not self._readable.poll(wait * 1000 + 1):
-                raise TimedOut
+            self._await_readable(deadline)
             try:
                 data = posix.read(self.source, READ_OCTETS)
             except BlockingIOError:
@@ -186,6 +199,24 @@ class Channel:
             if not data:
                 raise Disconnected
             return data
+
+    def _await_readable(self, deadline):
+        wait = deadline - monotonic()
+        self._waiting = True
+        if self._unwanted:
+            raise Interrupted
+        ready = wait > 0 and self._readable.poll(wait * 1000 + 1)
+        self._waiting = False
+        if not ready:
+            raise TimedOut
+
+    def interrupt(self):
+        """Wait for the client no more: raises Interrupted, now or as soon as something would. For signal
+        handlers: it is raised only while no octet is in anybody's hands, read or still to be sent."""
+        self._unwanted = True
+        if self._waiting:
+            self._waiting = False
+            raise Interrupted
 
     def _transmit(self, data):
         deadline = monotonic() + WRITE_SECONDS

@@ -6,7 +6,7 @@ the loop here sends. A session leaves nothing behind in its process.
 from time import monotonic
 
 from smtp import replies
-from smtp.channel import Disconnected, HandshakeFailed, LineTooLong, TimedOut
+from smtp.channel import Disconnected, HandshakeFailed, Interrupted, LineTooLong, TimedOut
 from smtp.verbs import VERBS, LINE_OCTETS
 
 IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.7
@@ -15,10 +15,6 @@ MOST_ERRORS = 20
 LINGER_SECONDS = 1
 FACTS = ("This is a small mail server that netcat drives; mail for {domain} is stored here,",
          "mail for {relays} is carried further; a message may have {size} octets")
-
-
-class Stopping(Exception):
-    """The server is being stopped, and this session has no transaction to finish."""
 
 
 class Session:
@@ -46,7 +42,6 @@ class Session:
         self.failures = 0
         self.transaction = None
         self.stopping = False
-        self._waiting = False
         self._errors = 0
         self._refusals = 0
 
@@ -86,7 +81,7 @@ class Session:
         except TimedOut:
             self.journal.write(f"SMTP command timeout on connection from {self.log_host()}")
             reply = replies.timed_out(self.domain)
-        except Stopping:
+        except Interrupted:
             reply = replies.stopping(self.domain)
         if not reply:
             return None
@@ -97,13 +92,9 @@ class Session:
     # Reading
 
     def _next_line(self):
-        self._waiting = self.transaction is None
-        try:
-            if self.stopping and self._waiting:
-                raise Stopping
-            return self._line_in_time()
-        finally:
-            self._waiting = False
+        if self.stopping and not self.transaction:
+            raise Interrupted
+        return self._line_in_time()
 
     def _line_in_time(self):
         started = monotonic()
@@ -123,10 +114,12 @@ class Session:
         return line
 
     def terminate(self):
-        """The server stops: end at once when idle, else after the running transaction. Signal-safe."""
+        """The server stops: end at once when idle, else after the running transaction; when told again,
+        without it. For signal handlers."""
+        again = self.stopping
         self.stopping = True
-        if self._waiting:
-            raise Stopping
+        if again or not self.transaction:
+            self.channel.interrupt()
 
     # Answering
 
