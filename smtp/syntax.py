@@ -61,28 +61,32 @@ def parse_path(text):
 
 
 def _end_of_path(text):
-    quoted = False
-    position = 1
-    while position < len(text):
-        character = text[position]
-        if quoted and character == "\\":
-            position += 1
-        elif character == '"':
-            quoted = not quoted
-        elif character == ">" and not quoted:
+    for position in _outside_quotes(text, 1):
+        if text[position] == ">":
             return position
-        position += 1
-    raise Malformed('unbalanced quote' if quoted else "'>' missing at end of address")
+    raise Malformed("'>' missing at end of address")
 
 
 def _first_word(text):
-    quoted = False
-    for position, character in enumerate(text):
-        if character == '"':
-            quoted = not quoted
-        elif character in " \t" and not quoted:
+    for position in _outside_quotes(text, 0):
+        if text[position] in " \t":
             return text[:position], text[position:]
     return text, ""
+
+
+def _outside_quotes(text, position):
+    """Yield the positions of `text`, from `position` on, that quotes do not enclose."""
+    quoted = False
+    while position < len(text):
+        if text[position] == '"':
+            quoted = not quoted
+        elif quoted and text[position] == "\\":
+            position += 1
+        elif not quoted:
+            yield position
+        position += 1
+    if quoted:
+        raise Malformed("unbalanced quote")
 
 
 def _without_route(path):
@@ -181,7 +185,8 @@ def _check_literal(text):
 def parse_parameters(text):
     """ESMTP parameters as {keyword in capitals: value or None} (RFC 5321 §4.1.2). Raises MalformedParameter."""
     parameters = {}
-    for word in text.split():
+    # Blanks alone part them: split() would take control characters for blanks too.
+    for word in filter(None, text.replace("\t", " ").split(" ")):
         keyword, equals, value = word.partition("=")
         keyword = keyword.upper()
         if not _is_keyword(keyword) or keyword in parameters or (equals and not _is_value(value)):
