@@ -147,6 +147,7 @@ def _add_recipient(session, address):
         return _refuse(session, address, error)
     given = address.text if address.domain else f"{address.text}@{session.domain}"
     transaction.recipients.append((given, place))
+    session.idle_commands -= 1
     return reply
 
 

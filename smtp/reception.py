@@ -118,6 +118,7 @@ def bdat(session, argument):
         return _receiving(session, lambda _: _drop_chunk(session, octets)) or refusal
     problem = _receiving(session, lambda _: _read_chunk(session, octets))
     if not problem and not words[1:]:
+        session.idle_commands -= octets > 0
         return replies.chunk_received(octets)
     try:
         return problem or _finish_chunks(session)
@@ -193,6 +194,7 @@ def _accept(session):
     except Later as error:
         _log_rejected(session, error.detail, message_id)
         return _later_reply(error)
+    session.idle_commands = 0
     return replies.accepted(message_id)
 
 

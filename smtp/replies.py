@@ -72,6 +72,10 @@ def too_many_errors(domain):
     return Reply(421, "4.7.0", f"{domain} too many errors, closing connection", closes=True)
 
 
+def too_many_idle_commands(domain):
+    return Reply(421, "4.7.0", f"{domain} too many commands without a message, closing connection", closes=True)
+
+
 def internal_error(domain):
     return Reply(421, "4.3.0", f"{domain} internal error, closing connection", closes=True)
 

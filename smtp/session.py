@@ -11,7 +11,10 @@ from smtp.verbs import VERBS, LINE_OCTETS
 
 IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.7
 PRESSED_SECONDS = 30
+HANDSHAKE_SECONDS = 30      # for TLS, which no person types
 MOST_ERRORS = 20
+MOST_IDLE_COMMANDS = 1000   # that bring no message nearer, since the last message
+PRESSED_IDLE_COMMANDS = 30
 LINGER_SECONDS = 1
 FACTS = ("This is a small mail server that netcat drives; mail for {domain} is stored here,",
          "mail for {relays} is carried further; a message may have {size} octets")
@@ -24,6 +27,7 @@ class Session:
     name: what the client called itself, "" before HELO. extended: whether it said EHLO.
     login, mechanism: who authenticated, and how, or ""; failures: attempts that failed.
     cipher: of the TLS it speaks, or "". transaction: the open one, or None.
+    idle_commands: how many since the last message brought none nearer; who does bring it nearer takes one off.
     """
 
     def __init__(self, channel, service, address, own_address=""):
@@ -44,6 +48,7 @@ class Session:
         self.stopping = False
         self._errors = 0
         self._refusals = 0
+        self.idle_commands = 0
 
     def run(self):
         """Serve the client until it goes or is sent away.
@@ -62,11 +67,16 @@ class Session:
             self.journal.write(f"TLS error on connection from {self.log_host()} (SSL_accept): {error.reason}")
         except Disconnected:
             self.journal.write(f"SMTP connection from {self.log_host()} lost{self._while()}")
+        except Interrupted:
+            pass                # no reply can be read before TLS, or after the last one
         finally:
             self.drop_transaction()
 
     def _start_with_tls(self):
-        self._go_on_under(self.service.tls_layer())
+        try:
+            self._go_on_under(self.service.tls_layer())
+        except OSError as error:
+            raise HandshakeFailed(error.strerror) from error
         self.channel.send(replies.greeting(self.domain))
 
     def _while(self):
@@ -154,10 +164,22 @@ class Session:
             self._refusals += 1
         elif reply.code >= 500:
             self._errors += 1
-        if self._errors < MOST_ERRORS and self._refusals < self.settings.max_recipients or reply.closes:
+        else:
+            self.idle_commands += 1
+        if reply.closes:
             return reply
-        self.journal.write(f"SMTP call from {self.log_host()} dropped: too many syntax or protocol errors")
-        return replies.too_many_errors(self.domain)
+        if self._errors >= MOST_ERRORS or self._refusals >= self.settings.max_recipients:
+            self.journal.write(f"SMTP call from {self.log_host()} dropped: too many syntax or protocol errors")
+            return replies.too_many_errors(self.domain)
+        if self._only_keeps_busy():
+            self.journal.write(f"SMTP call from {self.log_host()} dropped: too many nonmail commands")
+            return replies.too_many_idle_commands(self.domain)
+        return reply
+
+    def _only_keeps_busy(self):
+        """Whether this client does not come for mail: NOOP for ever is as good as silence."""
+        return self.idle_commands > PRESSED_IDLE_COMMANDS and (
+            self.idle_commands > MOST_IDLE_COMMANDS or self.service.is_pressed())
 
     # What handlers use
 
@@ -195,7 +217,10 @@ class Session:
         self.forget_client()
 
     def _go_on_under(self, layer):
-        self.channel.start_tls(layer, monotonic() + IDLE_SECONDS)
+        try:
+            self.channel.start_tls(layer, monotonic() + HANDSHAKE_SECONDS)
+        except TimedOut:
+            raise HandshakeFailed("timed out") from None
         self.cipher = layer.cipher()
 
     @property
