@@ -1,6 +1,6 @@
 """The message's id, the dates, and the header lines that an MTA adds (RFC 5321 §4.4), as Exim writes them."""
 import posix
-from time import localtime, sleep, strftime, time
+from time import localtime, strftime, time
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 NAME_CHARACTERS = "-._:[]/+"     # what may stand in a Received comment and a log field and change neither
@@ -16,27 +16,25 @@ def base62(number, width):
 
 
 class Clock:
-    """Makes ids and moments of which no two are alike within one process. host: this host's name, as it
+    """Makes ids and moments of which no two are alike within one process, of however many Clocks, also when
+    the time is set back: then they go on from the last one. host: this host's name, as it
     may stand in a file name: Maildir readers take / and : for something else (djb's maildir page)."""
+
+    _tick = 0
+    _microsecond = 0
 
     def __init__(self, host):
         self.host = host.replace("/", "\\057").replace(":", "\\072")
-        self._tick = 0
-        self._microsecond = 0
 
     def message_id(self):
         """A new id, `tttttt-pppppp-ss`: seconds, process id, fraction of the second in 1/2000 s."""
-        while (tick := int(time() * TICKS)) == self._tick:
-            sleep(1 / TICKS / 4)
-        self._tick = tick
+        tick = Clock._tick = max(Clock._tick + 1, int(time() * TICKS))
         seconds, fraction = divmod(tick, TICKS)
         return f"{base62(seconds, 6)}-{base62(posix.getpid(), 6)}-{base62(fraction, 2)}"
 
     def moment(self):
         """(seconds, microseconds) since 1970, never the same twice."""
-        while (now := int(time() * 1000000)) == self._microsecond:
-            pass
-        self._microsecond = now
+        now = Clock._microsecond = max(Clock._microsecond + 1, int(time() * 1000000))
         return divmod(now, 1000000)
 
 
