@@ -2,12 +2,16 @@
 
 Imported when AUTH is to be offered, which is under `-pass` only.
 """
-import auth
+import posix
 from binascii import Error, a2b_base64, b2a_base64
+from fcntl import LOCK_EX, lockf
+
+import auth
 from mailstore.identity import reading
 from smtp import replies
 
 MOST_FAILURES = 3
+AT_ONCE = 4                 # checks of passwords on this machine: hashed ones take up to 64 MiB each
 
 
 def mechanisms(session):
@@ -43,6 +47,9 @@ def authenticate(session, argument):
     except _Ended as end:
         _log_failure(session, exchange, end.reply.code, end.reply.texts[0])
         return end.reply
+    except OSError as error:
+        session.journal.write(f"passwords cannot be checked: {error.strerror}: {error.filename}")
+        return replies.AUTHENTICATION_LATER
     return _conclude(session, exchange, verdict)
 
 
@@ -56,14 +63,25 @@ class _Ended(Exception):
 
 def _exchange(session, exchange, initial):
     """Challenge and response until there is a verdict: an auth.Success or auth.Failure."""
-    step = exchange.step(_decode(initial) if initial else None)
+    step = _step(session, exchange, _decode(initial) if initial else None)
     while isinstance(step, auth.Challenge):
         session.channel.send(replies.challenge(b2a_base64(step.data, newline=False).decode()))
         line = session.next_secret_line()
         if line == "*":
             raise _Ended(replies.AUTHENTICATION_CANCELLED)
-        step = exchange.step(_decode(line))
+        step = _step(session, exchange, _decode(line))
     return step
+
+
+def _step(session, exchange, response):
+    """exchange.step, while at most AT_ONCE sessions do it; the others wait their turn."""
+    path = f"{session.settings.spool}/authenticating"
+    file = posix.open(path, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o640)
+    try:
+        lockf(file, LOCK_EX, 1, posix.getpid() % AT_ONCE)
+        return exchange.step(response)
+    finally:
+        posix.close(file)
 
 
 def _decode(text):
