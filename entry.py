@@ -27,7 +27,9 @@ def main():
     become_service()
     _import_while_allowed(settings)
     door = Door(settings)
-    serve(door, *_ends_of_connection(), when_begun=_end_on_signal)
+    ends = _ends_of_connection()
+    if ends:
+        serve(door, *ends, when_begun=_end_on_signal)
     posix._exit(0)
 
 
@@ -134,7 +136,8 @@ def _hide_client_from_tracebacks():
 
 
 def _ends_of_connection():
-    """(the client's address, our own) for descriptor 0, whether a socket or, under ncat, a pipe."""
+    """(the client's address, our own) for descriptor 0, whether a socket or, under ncat, a pipe; None if the
+    client has reset the connection already, and left no address."""
     try:
         connection = _socket.socket(fileno=0)
     except OSError:
@@ -142,7 +145,7 @@ def _ends_of_connection():
     try:
         return host_of(connection.getpeername()), host_of(connection.getsockname())
     except OSError:
-        return THIS_HOST, ""
+        return None
     finally:
         connection.detach()
 

@@ -1,9 +1,10 @@
 """Who is connected now, so that one busy client may use nearly all sessions and a hostile one never all.
 
-One file in the state folder, a slot of 48 octets a session: the client's address, padded with NULs.
+One file in the state folder, a slot of 48 octets a session: the client's network, padded with NULs.
 While a session runs it holds a lock on its slot's octet in the range 0..max, and the kernel drops the
 lock however the process ends; a slot whose lock is free is free, whatever stands in it.
 """
+import _socket
 import posix
 from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, lockf
 
@@ -19,6 +20,14 @@ class TooMany(Exception):
         self.from_address = from_address
 
 
+def _network(address):
+    """What counts as one client: an IPv4 address, or the /64 that anyone with IPv6 has for himself."""
+    try:
+        return _socket.inet_pton(_socket.AF_INET6, address.partition("%")[0])[:8].hex()
+    except OSError:
+        return address
+
+
 class Sessions:
     """The register in `path` for at most `limit` sessions."""
 
@@ -29,7 +38,7 @@ class Sessions:
 
     def enter(self, address):
         """Take a slot for a client at `address` (str). Raises TooMany."""
-        entry = address.encode()[:SLOT].ljust(SLOT, b"\0")
+        entry = _network(address).encode()[:SLOT].ljust(SLOT, b"\0")
         slots = self._slots()
         if self._is_pressed(slots):
             slots = self._without_dead(slots)
