@@ -69,7 +69,7 @@ take_lock() {
     exec {lock}>>"$file" && flock "$@" "$lock" && keep_for_launcher "$lock"
 }
 
-# lock_port PORT [ADDRESS]: a server on all addresses keeps all others off that port; servers on
+# lock_port PORT ADDRESS: a server on all addresses keeps all others off that port; servers on
 # different addresses go together.
 lock_port() {
     case $2 in
@@ -78,12 +78,12 @@ lock_port() {
     esac
 }
 
-# can_bind PORT [ADDRESS]: without SO_REUSEPORT, so that whoever listens there is seen.  The exit code
-# is errno.  A server that was just killed gets a second to let go of its port.
+# can_bind PORT ADDRESS REUSE: the exit code is errno.  With REUSE at 1 as netcat does it; at 0 so that
+# whoever listens there is seen, and a server that was just killed gets a second to let go of its port.
 can_bind() {
     "$PYTHON" -ESc '
 import sys, time, _socket as s
-port, address = int(sys.argv[1]), sys.argv[2] or "0.0.0.0"
+port, address, reuse = int(sys.argv[1]), sys.argv[2] or "0.0.0.0", int(sys.argv[3])
 family = s.AF_INET6 if ":" in address else s.AF_INET
 try:
     s.inet_pton(family, address)
@@ -93,26 +93,34 @@ for left in range(20, -1, -1):
     try:
         probe = s.socket(family, s.SOCK_STREAM)
         probe.setsockopt(s.SOL_SOCKET, s.SO_REUSEADDR, 1)
+        probe.setsockopt(s.SOL_SOCKET, s.SO_REUSEPORT, reuse)
         probe.bind((address, port))
         sys.exit(0)
     except OSError as error:
         if error.errno != 98 or not left:
             sys.exit(error.errno)
-    time.sleep(0.05)' "$1" "$2"
+    time.sleep(0.05)' "$@"
 }
 
-# claim_port PORT [ADDRESS]: ours until we end, or says whose it is and ends
-claim_port() {
-    lock_port "$1" "$2" || fail 1 "un autre serveur.sh écoute déjà sur le port $1"
-    can_bind "$1" "$2"
-    case $? in
-    0) ;;
-    13) fail 1 "le port $1 est réservé à root : en choisir un à partir de 1024, ou démarrer en root" ;;
-    22) fail 2 "-bind attend une adresse IP comme 127.0.0.1, pas « $2 »" ;;
-    98) fail 1 "le port $1 est déjà pris par un autre programme (ss -ltnp le montre)" ;;
-    99) fail 1 "l'adresse $2 n'est pas de cette machine (ip address montre les siennes)" ;;
-    *) fail 1 "impossible d'écouter sur le port $1 ${2:+de l\'adresse $2}" ;;
+# why_not ERRNO PORT ADDRESS
+why_not() {
+    case $1 in
+    13) echo "le port $2 est réservé à root : en choisir un à partir de 1024, ou démarrer en root" ;;
+    22) echo "-bind attend une adresse IP comme 127.0.0.1, pas « $3 »" ;;
+    98) echo "le port $2 est déjà pris par un autre programme (ss -ltnp le montre)" ;;
+    99) echo "l'adresse $3 n'est pas de cette machine (ip address montre les siennes)" ;;
+    *) echo "impossible d'écouter sur le port $2 (erreur $1)" ;;
     esac
+}
+
+# claim_port PORT ADDRESS: ours until we end; or says why not and ends
+claim_port() {
+    local error
+    lock_port "$1" "$2" || fail 1 "un autre serveur.sh écoute déjà sur le port $1"
+    can_bind "$1" "$2" 0 || {
+        error=$?
+        fail $((error == 22 ? 2 : 1)) "$(why_not $error "$1" "$2")"
+    }
 }
 
 # -- tcp_migrate_req ------------------------------------------------------------------------------

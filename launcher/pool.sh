@@ -59,7 +59,8 @@ keep_listeners() {
     [[ " $SMTP_SMTPS " != *" $1 "* ]] || export SMTP_IMPLICIT_TLS=1
     while ((left-- > 0)); do run "${command[@]}"; since[$!]=$SECONDS; done
     while await_child; [ "$ended" != "$watch" ]; do
-        back_off "$status" $((SECONDS - since[$ended]))
+        note_end "$status" $((SECONDS - since[$ended]))
+        ((failures < 8)) || back_off "$1" "${3-}"
         unset "since[$ended]"
         run "${command[@]}"
         since[$!]=$SECONDS
@@ -67,11 +68,19 @@ keep_listeners() {
     end_children "${!since[@]}"
 }
 
-# back_off STATUS AGE: a pause when netcat after netcat fails as soon as it starts
+# note_end STATUS AGE: count what may be netcats that fail as soon as they start
+note_end() {
+    if (($1 == 1 && $2 < 2 || $1 == 126 || $1 == 127)); then ((++failures)); else failures=0 pause=1; fi
+}
+
+# back_off PORT ADDRESS: a pause if netcat can't listen; if it can, only the sessions were bad
 back_off() {
-    (($1 == 1 && $2 < 2)) || { failures=0 pause=1; return; }
-    ((++failures >= 8)) || return
-    warn "netcat s'arrête aussitôt lancé sur le port $SMTP_PORT ; nouvel essai dans $pause s." 2>&"$terminal"
+    local reason="$NETCAT ne démarre pas"
+    if ((status == 1)); then
+        can_bind "$1" "$2" 1 && { failures=0; return; }
+        reason=$(why_not $? "$1" "$2")
+    fi
+    warn "$reason ; nouvel essai dans $pause s." 2>&"$terminal"
     read -r -t "$pause" -u "$life"
     pause=$((pause < 30 ? 2 * pause : 30))
 }
