@@ -1,16 +1,17 @@
 """One message into one mbox file, /var/mail/<user>, under Exim's locks.
 
 A message begins with a `From ` line and ends with an empty line; a line of the message that begins
-with `From ` gets a `>` in front. Locks, in this order: a lock file made by link(), then fcntl on the
-whole file. Everything here runs as the mailbox's owner with the group of the spool, and that group is
+with `From ` gets a `>` in front. Locks, in this order: a lock file (mailstore/dotlock.py), then fcntl on
+the whole file. Everything here runs as the mailbox's owner with the group of the spool, and that group is
 what lets it make the lock file.
 """
 import posix
 from errno import EACCES, EAGAIN
 from fcntl import LOCK_EX, LOCK_NB, lockf
-from time import sleep, time
+from time import sleep
 
-from mailstore.files import WRITE_NEW, failed, remove, write_all
+from mailstore import dotlock
+from mailstore.files import failed, write_all
 from mailstore.mailboxes import check_mbox_state
 from mailstore.outcome import Later
 from mailstore.trace import mbox_date
@@ -18,7 +19,6 @@ from octets import begun
 
 LOCK_TRIES = 10
 LOCK_PAUSE = 3              # seconds
-STALE_LOCK = 1800           # seconds, by the lock file's ctime
 FROM_LINE = b"\nFrom "
 MODE = 0o660
 
@@ -49,7 +49,7 @@ class Prepared:
     def discard(self):
         """Unlock."""
         posix.close(self._file)
-        remove(f"{self.mailbox.path}.lock")
+        dotlock.unlock(self.mailbox.path)
 
 
 def prepare(mailbox, letter, front, clock):
@@ -57,14 +57,14 @@ def prepare(mailbox, letter, front, clock):
 
     Raises Later when it cannot be locked or may not be written.
     """
-    _lock_file(mailbox.path, clock)
+    dotlock.lock(mailbox.path, clock, LOCK_TRIES, LOCK_PAUSE)
     try:
         return Prepared(mailbox, _open_locked(mailbox), letter, front)
     except OSError as error:
-        remove(f"{mailbox.path}.lock")
+        dotlock.unlock(mailbox.path)
         raise failed(error, f"while opening mailbox {mailbox.path}") from error
     except Later:
-        remove(f"{mailbox.path}.lock")
+        dotlock.unlock(mailbox.path)
         raise
 
 
@@ -84,40 +84,6 @@ def escaped(pieces):
     yield held
 
 
-def _lock_file(path, clock):
-    """Make `path`.lock by link(), which is atomic on NFS too."""
-    seconds, microseconds = clock.moment()
-    hitching_post = f"{path}.lock.{clock.host}.{seconds:08x}{microseconds:05x}.{posix.getpid():08x}"
-    try:
-        posix.close(posix.open(hitching_post, WRITE_NEW, 0o600))
-        try:
-            _link_patiently(hitching_post, path)
-        finally:
-            remove(hitching_post)
-    except OSError as error:
-        raise failed(error, f"creating lock file hitching post {hitching_post}") from error
-
-
-def _link_patiently(hitching_post, path):
-    for attempt in range(LOCK_TRIES):
-        if attempt:
-            sleep(LOCK_PAUSE)
-        try:
-            posix.link(hitching_post, f"{path}.lock")
-            return
-        except FileExistsError:
-            _break_stale(f"{path}.lock")
-    raise Later("Mailbox is locked", f"defer (-9): failed to lock mailbox {path} (lock file)")
-
-
-def _break_stale(lock):
-    try:
-        if time() - posix.stat(lock).st_ctime > STALE_LOCK:
-            posix.unlink(lock)
-    except FileNotFoundError:
-        pass
-
-
 def _open_locked(mailbox):
     """The mbox's descriptor, opened for append, locked with fcntl, and checked to be what it was."""
     file = _open(mailbox)
@@ -126,6 +92,7 @@ def _open_locked(mailbox):
             if attempt:
                 sleep(LOCK_PAUSE)
             if _try_lock(file):
+                dotlock.note_length(mailbox.path, posix.fstat(file).st_size)
                 return file
         raise Later("Mailbox is locked", f"defer (-9): failed to lock mailbox {mailbox.path} (fcntl/flock)")
     except BaseException:
