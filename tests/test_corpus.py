@@ -47,12 +47,13 @@ class StoreCase(support.ServerTestCase):
     """The server with real accounts; `store` is what subclasses choose."""
 
     store = ""
+    more_options = ()
     accounts = None
     aliases = ALIASES
 
     @classmethod
     def setUpClass(cls):
-        cls.options = ("-store", cls.store)
+        cls.options = ("-store", cls.store, *cls.more_options)
         cls.enter(support.system_users(*USERS))
         super().setUpClass()
 

@@ -17,6 +17,8 @@ TRACE = re.compile((
     r"(?<=\nDelivery-date: )" + DATE + r"(\nReceived: [^\n]+\n\tby [^\n]+ )\((?:Exim [\d.]+|serveur)\)"
     r"(\n(?:\t\(envelope-from [^\n]+\n)?\tid )" + ID + r"(;|\n\tfor [^\n]+;)\n\t" + DATE + r"\n").encode())
 SEPARATOR = re.compile(rb"(?m)^(From (?:[^\s\"]+|\"[^\n]+)) \w{3} \w{3} \d\d \d\d:\d\d:\d\d \d{4}(?=\nReturn-path: )")
+ADDED_ID = re.compile(("(?m)^((?:Resent-)?Message-Id: <)E" + ID + "@").encode())
+ADDED_DATE = re.compile(("(?m)^((?:Resent-)?Date: )" + DATE + "$").encode())
 NAME = re.compile(r"^\d{10}\.M\d{1,6}P\d+\.")
 LOG_FIELDS = re.compile(r"^[-\d]+ [:\d]+ " + ID + " ")
 SIZE = re.compile(r"(?<= S=)\d+")
@@ -46,6 +48,11 @@ def blank(content: bytes) -> bytes:
     """Replace by words the dates, the id and the program's name in the headers that the server added."""
     content = TRACE.sub(rb"DATE\1(PROGRAM)\2ID\3\n\tDATE\n", content)
     return SEPARATOR.sub(rb"\1 DATE", content)
+
+
+def blank_submitted(content: bytes) -> bytes:
+    """Replace by words also what is added to a message from an authenticated client: the id and date of these headers."""
+    return ADDED_DATE.sub(rb"\1DATE", ADDED_ID.sub(rb"\1EID@", content))
 
 
 def blank_name(name: str) -> str:

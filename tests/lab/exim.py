@@ -59,10 +59,10 @@ check_rcpt:
   deny    message = restricted characters in address
           domains = +local_domains
           local_parts = ^[.] : ^.*[@%!/|\\`#&?]
+  warn    authenticated = *
+          control = submission/sender_retain
   accept  local_parts = postmaster
           domains = +local_domains
-  accept  authenticated = *
-          control = submission/sender_retain
   require message = relay not permitted
           domains = +local_domains : +collected_domains : +routed_domains
   require verify = recipient
@@ -132,7 +132,7 @@ begin retry
 * * F,1h,1m
 
 begin authenticators
-lab_plain:
+plain:
   driver = plaintext
   public_name = PLAIN
   server_prompts = :
