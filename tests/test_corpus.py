@@ -16,7 +16,7 @@ import unittest
 
 from tests import support
 from tests.lab import compare, corpus
-from tests.lab.exim import ALIASES, Exim
+from tests.lab.exim import ALIASES, Exim, needs_exim
 
 USERS = ("eximalice", "eximbob")
 TAKE = {"maildir": compare.take_maildir, "mbox": compare.take_mbox}
@@ -120,14 +120,12 @@ class AgainstExim:
             copy, content=copy.content[:added] + stored + (b"\n" if self.store == "mbox" else b""))
 
 
-@support.needs_root
-@support.needs_program("exim4")
+@needs_exim
 class MaildirTest(AgainstExim, StoreCase):
     store = "maildir"
 
 
-@support.needs_root
-@support.needs_program("exim4")
+@needs_exim
 class MboxTest(AgainstExim, StoreCase):
     store = "mbox"
 

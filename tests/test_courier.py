@@ -10,7 +10,6 @@ from tests.lab.exim import ALIASES
 from tests.test_corpus import USERS, StoreCase, converse
 
 
-@support.needs_root
 @needs_courier
 class CourierTest(StoreCase):
     """The corpus lies in two users' Maildirs, and Courier serves them."""

@@ -4,8 +4,8 @@ import base64
 import dataclasses
 import tempfile
 
-from tests import support
 from tests.lab import compare, corpus
+from tests.lab.exim import needs_exim
 from tests.test_corpus import AgainstExim, StoreCase
 
 LOGIN, PASSWORD = "eximalice", "secret"           # tests/lab/exim.py knows this account
@@ -18,8 +18,7 @@ def authenticated(message: corpus.Message) -> corpus.Message:
     return message._replace(commands=[greeting.replace("HELO", "EHLO"), AUTH, *others])
 
 
-@support.needs_root
-@support.needs_program("exim4")
+@needs_exim
 class SubmissionTest(AgainstExim, StoreCase):
     store = "maildir"
 

@@ -4,8 +4,8 @@
         messages = courier.pop3("alice")            # each as the bytes that came over the wire
         assert messages == courier.imap("alice")
 
-Root only.  Courier's configuration and socket have fixed places, so it runs in a mount namespace of its own
-where those places show ours; nothing on the machine changes.
+Root only (`@needs_courier`).  Courier's configuration and socket have fixed places, so it runs in a mount namespace
+of its own where those places show ours; nothing on the machine changes.
 """
 
 import atexit
@@ -19,10 +19,12 @@ import tempfile
 import typing
 
 from tests import support
+from tests.lab import namespace
 
 PASSWORD = "secret"
-PROGRAMS = ("couriertcpd", "makeuserdb", "unshare")
 AUTHDAEMOND = "/usr/lib/courier/courier-authlib/authdaemond"
+PROGRAMS = ("couriertcpd", "makeuserdb", "openssl")
+SERVED_BY = (AUTHDAEMOND, "/usr/lib/courier/courier/courierpop3d", "/usr/bin/imapd")
 
 AUTHDAEMONRC = """\
 authmodulelist="authuserdb"
@@ -30,23 +32,24 @@ daemons=2
 authdaemonvar=/run/courier/authdaemon
 """
 
-# Run in the namespace: $1 is our folder, $2 and $3 the ports.  The configuration files are shell, and Courier's own
+# $1 and $2 are the ports of POP3 and IMAP.  The configuration files are shell, and Courier's own
 # start scripts read them just so.
 SERVERS = r"""
-mount --bind "$1/etc" /etc/courier && mount --bind "$1/run" /run/courier || exit 1
 makeuserdb || exit 1
 set -a
 prefix=/usr exec_prefix=/usr sbindir=/usr/sbin bindir=/usr/bin libexecdir=/usr/lib/courier
 AUTHDAEMOND &
 listen() { port=$1; shift; exec couriertcpd -address=127.0.0.1 -maxprocs=20 -maxperip=20 -nodnslookup -noidentlookup "$port" "$@"; }
-(. /etc/courier/pop3d; listen "$2" /usr/lib/courier/courier/courierpop3login /usr/lib/courier/courier/courierpop3d Maildir) &
-(. /etc/courier/imapd; IMAP_STARTTLS=NO; listen "$3" /usr/lib/courier/courier/imaplogin /usr/bin/imapd Maildir) &
+(. /etc/courier/pop3d; listen "$1" /usr/lib/courier/courier/courierpop3login /usr/lib/courier/courier/courierpop3d Maildir) &
+(. /etc/courier/imapd; IMAP_STARTTLS=NO; listen "$2" /usr/lib/courier/courier/imaplogin /usr/bin/imapd Maildir) &
 wait
 """.replace("AUTHDAEMOND", AUTHDAEMOND)
 
-needs_courier = support.unittest.skipUnless(
-    all(map(support.find_program, PROGRAMS)) and os.path.exists(AUTHDAEMOND) and os.path.exists("/usr/bin/imapd"),
-    "Courier n'est pas installé")
+
+def needs_courier(test):
+    """Decorator: skip the test or the class when no Courier can be run here."""
+    installed = all(map(support.find_program, PROGRAMS)) and all(map(os.path.exists, SERVED_BY))
+    return namespace.needed(support.unittest.skipUnless(installed, "Courier n'est pas installé")(test))
 
 
 class Courier:
@@ -84,8 +87,8 @@ class Courier:
         """Start the servers; come back when they listen and know the accounts."""
         with open(self.folder / "output", "wb") as output:
             self.process = subprocess.Popen(
-                ["unshare", "--mount", "--propagation", "slave", "sh", "-c", SERVERS, "sh", str(self.folder),
-                 str(self.pop3_port), str(self.imap_port)],
+                namespace.command({"/etc/courier": str(self.folder / "etc"), "/run/courier": str(self.folder / "run")},
+                                  "sh", "-c", SERVERS, "sh", str(self.pop3_port), str(self.imap_port)),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env=support.marked_environment(self.mark, PATH=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"))
         support.wait_for(self._listening, "Courier listening")

@@ -10,7 +10,7 @@ It does three things, together or not:
   - `collect`: domains whose mail it takes for any local part, and keeps in the Maildir `exim.collected`;
   - `routes`: {domain: port}, domains ("*" for all others) it sends on to that port of 127.0.0.1.
 
-Root only.  Debian's binary reads one place only for a configuration with which it may change users, so it
+Root only (`@needs_exim`).  Debian's binary reads one place only for a configuration with which it may change users, so it
 runs in a mount namespace of its own where that place shows ours; nothing on the machine changes.
 """
 
@@ -22,6 +22,7 @@ import tempfile
 import typing
 
 from tests import support
+from tests.lab import namespace
 
 ALIASES = """\
 postmaster: eximalice
@@ -30,8 +31,6 @@ everyone: both, postmaster
 gone: :fail: moved away
 later: :defer: mailbox is being moved
 """
-
-BIND_AND_EXEC = 'mount --bind "$1" /etc/exim4 && shift && exec "$@"'
 
 # A sender that authenticates (eximalice, secret) is a submission client, as in Debian's configuration.
 CONFIGURATION = r"""
@@ -141,6 +140,11 @@ plain:
 """
 
 
+def needs_exim(test):
+    """Decorator: skip the test or the class when no Exim can be run here."""
+    return namespace.needed(support.needs_program("exim4")(test))
+
+
 class Exim:
     """See the module.  `store` is "maildir" or "mbox"; `aliases` the text of an aliases file."""
 
@@ -174,8 +178,7 @@ class Exim:
 
     def command(self, *arguments: str) -> typing.List[str]:
         """The command line that runs Exim with this configuration."""
-        return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", BIND_AND_EXEC, "sh",
-                str(self.folder / "etc"), support.find_program("exim4"), *arguments]
+        return namespace.command({"/etc/exim4": str(self.folder / "etc")}, support.find_program("exim4"), *arguments)
 
     def start(self) -> "Exim":
         """Start the daemon and come back when it listens; AssertionError with its words if it ends instead."""
