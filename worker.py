@@ -1,0 +1,136 @@
+"""A worker of prefork.py: one process that serves one session after another, as smtp_handler.py serves one.
+
+It takes a connection as descriptors 0 and 1, and nothing of the session is left when it takes the next.
+TERM: no more connections, the session at hand ends when its transaction does; a second TERM ends that too.
+HUP: the session at hand is this worker's last. The master's death is as a TERM.
+"""
+import fcntl
+import os
+import select
+import signal
+import sys
+
+import entry
+
+SPARE = 4                   # idle workers to have at hand
+SESSIONS = 200              # that one worker serves
+QUIET_SECONDS = 10          # after which an idle worker too many ends
+FREE, IDLE, BUSY = 0, 1, 2
+ORPHANED = signal.SIGUSR1   # tells that the master has died
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, ORPHANED)
+
+
+def wake(pipe):
+    """Put an octet into `pipe`; a full one wakes its reader as well."""
+    try:
+        os.write(pipe, b"\n")
+    except BlockingIOError:
+        pass
+
+
+def _signalling(pipe):
+    """The pipe's reading end once more, with a signal for when the writing end is closed: a worker in a
+    session has no other way to hear that it holds the port of a dead master."""
+    end = os.open(f"/proc/self/fd/{pipe}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(end, fcntl.F_SETSIG, ORPHANED)
+    fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+    return end
+
+
+class Worker:
+    """sockets: pairs of (listening socket, its Settings). board: an octet a worker, shared by all, that says who
+    is idle; place: this one's. wake: the pipe that tells the master of a change; alive: one whose writing
+    end only the master has. Made with SIGNALS blocked."""
+
+    def __init__(self, sockets, board, place, wake, alive):
+        self.doors = {}
+        self.board = board
+        self.place = place
+        self.wake = wake
+        self.session = None
+        self.ending = False
+        self.stopping = False
+        self.waiting = False
+        self.poll = select.epoll()
+        self.poll.register(_signalling(alive), select.EPOLLIN)
+        for listener, settings in sockets:
+            # Exclusive: one connection wakes one worker, not all of them.
+            self.poll.register(listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self.doors[listener.fileno()] = (listener, entry.Door(settings))
+
+    def run(self):
+        """Serve until it is time to go."""
+        signal.signal(signal.SIGTERM, self._terminate)
+        signal.signal(ORPHANED, self._orphaned)
+        signal.signal(signal.SIGHUP, self._retire)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        for _ in range(SESSIONS):
+            accepted = None
+            while not accepted:
+                accepted = self._accept()
+            self._serve(*accepted)
+
+    def _accept(self):
+        self.board[self.place] = IDLE
+        ready = self._await_connection()
+        if not ready and self.board[:].count(IDLE) > SPARE:
+            sys.exit()
+        for descriptor, _ in ready:
+            if descriptor not in self.doors:
+                sys.exit()      # the master was gone before it could be told
+            listener, door = self.doors[descriptor]
+            try:
+                return door, *listener.accept()
+            except OSError:
+                pass            # another worker was faster, or the client has left
+        return None
+
+    def _await_connection(self):
+        self.waiting = True
+        if self.ending:
+            sys.exit()
+        ready = self.poll.poll(QUIET_SECONDS)
+        self.waiting = False
+        return ready
+
+    def _serve(self, door, connection, peer):
+        self.board[self.place] = BUSY
+        if self.board[:].count(IDLE) < SPARE:
+            wake(self.wake)
+        own = connection.getsockname()
+        connection.setblocking(True)
+        for descriptor in (0, 1):
+            os.dup2(connection.fileno(), descriptor)
+        connection.close()
+        entry.serve(door, entry.host_of(peer), entry.host_of(own), self._begin)
+        self.session = None
+        nothing = os.open("/dev/null", os.O_RDWR)
+        for descriptor in (0, 1):
+            os.dup2(nothing, descriptor)
+        os.close(nothing)
+
+    def _begin(self, new):
+        self.session = new
+        if self.stopping:
+            new.terminate()
+
+    def _terminate(self, *_):
+        self.stopping = True
+        self._retire()
+        for listener, _ in self.doors.values():
+            listener.close()
+        if self.session:
+            self.session.terminate()
+
+    def _orphaned(self, *_):
+        # The kernel may say it twice, and a second TERM would end a transaction.
+        if not self.stopping:
+            self._terminate()
+
+    def _retire(self, *_):
+        self.ending = True
+        if self.waiting:
+            sys.exit()
