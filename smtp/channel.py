@@ -176,14 +176,17 @@ class Channel:
 
     def _receive_decrypted(self, deadline):
         from smtp.tls import Broken
-        data = b""
         try:
+            # Plaintext may have come in one read with the handshake's end, or the end of TLS with plaintext.
+            data = self._layer.decrypt(b"")
             while data == b"":
                 data = self._layer.decrypt(self._receive_raw(deadline))
                 self._transmit(self._layer.due())
         except Broken:
+            self._transmit(self._layer.due())
             raise Disconnected from None
         if data is None:
+            self._transmit(self._layer.end())
             raise Disconnected
         return data
 

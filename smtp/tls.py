@@ -19,6 +19,7 @@ def make_context(certificate, key):
     """An SSLContext for a server with these PEM files. Raises OSError, ssl.SSLError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
     with reading(key):
         context.load_cert_chain(certificate, key)
     return context
