@@ -4,7 +4,7 @@ A target is a user, an address, `:fail: text` or `:defer: text`. Targets that Ex
 run or open (`|command`, `/file`, `:include:/file`, `:blackhole:`) are never followed.
 """
 
-from mailstore.identity import reading
+from mailstore.identity import as_administrator
 
 QUOTE = '"'
 
@@ -13,7 +13,7 @@ def read_aliases(path):
     """{name in lower case: its targets' text} from the file at `path`, {} if `path` is "". Raises OSError."""
     if not path:
         return {}
-    with reading(path), open(path, encoding="utf-8", errors="surrogateescape") as file:
+    with as_administrator(), open(path, encoding="utf-8", errors="surrogateescape") as file:
         return parse(file.read())
 
 

@@ -7,7 +7,7 @@ from binascii import Error, a2b_base64, b2a_base64
 from fcntl import LOCK_EX, lockf
 
 import auth
-from mailstore.identity import reading
+from mailstore.identity import as_administrator
 from smtp import replies
 
 MOST_FAILURES = 3
@@ -26,7 +26,7 @@ def _accounts(session):
     """The accounts as they are now, so that a new one needs no restart. Raises auth.Unreadable."""
     path = session.settings.accounts
     try:
-        with reading(path):
+        with as_administrator():
             return auth.read_accounts(path)
     except OSError as error:
         raise auth.Unreadable(f"{path}: {error.strerror}") from error
@@ -63,7 +63,7 @@ class _Ended(Exception):
 
 def _exchange(session, exchange, initial):
     """Challenge and response until there is a verdict: an auth.Success or auth.Failure."""
-    step = _step(session, exchange, _decode(initial) if initial else None)
+    step = _step(session, exchange, _decode_initial(initial) if initial else None)
     while isinstance(step, auth.Challenge):
         session.channel.send(replies.challenge(b2a_base64(step.data, newline=False).decode()))
         line = session.next_secret_line()
@@ -84,10 +84,12 @@ def _step(session, exchange, response):
         posix.close(file)
 
 
-def _decode(text):
+def _decode_initial(text):
     """RFC 4954 §4: `=` stands for an empty initial response."""
-    if text == "=":
-        return b""
+    return b"" if text == "=" else _decode(text)
+
+
+def _decode(text):
     try:
         data = a2b_base64(text.encode("ascii"))
     except (Error, UnicodeEncodeError):

@@ -4,7 +4,7 @@ Imported when a client asks for it, or when a port begins with it.
 """
 import ssl
 
-from mailstore.identity import reading
+from mailstore.identity import as_administrator
 
 
 class Broken(Exception):
@@ -20,7 +20,7 @@ def make_context(certificate, key):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
-    with reading(key):
+    with as_administrator():
         context.load_cert_chain(certificate, key)
     return context
 
