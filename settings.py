@@ -32,6 +32,7 @@ class Settings:
     noms: files, "" when there is none. relays: {domain: "host:port", "host" or ""}. tls: (certificate,
     key) files, or (). spool, log: paths. max_sessions, max_recipients: counts. max_size: octets.
     ports, smtps: lists of port numbers. port: the listener's that took this connection, 0 if unknown.
+    dns: "" for the system's name servers, else "address#port" of one to ask.
     verbose, terminal, implicit_tls, match_sender: yes or no.
     """
 
@@ -122,6 +123,7 @@ def from_environ(environ=None):
         "max_recipients": _number(get, "SMTP_RCPTS", 1000, 1, 1000000),
         "bind": get("SMTP_BIND"),
         "listen": get("SMTP_LISTEN") or "netcat",
+        "dns": get("SMTP_DNS"),
         "ports": _ports(get, "SMTP_PORTS", PORT),
         "smtps": _ports(get, "SMTP_SMTPS", ""),
         "port": _number(get, "SMTP_PORT", 0, 0, 65535),

@@ -20,6 +20,19 @@ def become_service():
         _take(entry.pw_uid, entry.pw_gid, [entry.pw_gid])
 
 
+def leave_root():
+    """Give root up for the service user without a way back. Does nothing unless started as root."""
+    global _service
+    if posix.getuid() == 0:
+        import pwd
+        entry = pwd.getpwnam(SERVICE_USER)
+        posix.seteuid(0)
+        posix.setgroups([entry.pw_gid])
+        posix.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+        posix.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+        _service = None
+
+
 def _take(uid, gid, groups):
     # Order matters: only root may set groups, so the user id goes last.
     posix.setgroups(groups)

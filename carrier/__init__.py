@@ -1,0 +1,1 @@
+"""What carries queued mail to its places: routes, connections, retries, bounces."""

@@ -1,0 +1,194 @@
+"""The queue as its runner and the person at the command see it. mailstore/queue.py tells what lies there.
+
+Further files in the queue's folder: `lock`, held by whoever may change the queue; `wake`, the FIFO, which
+takes a line each for the runner: an empty one means new mail, `retry [ID]` and `remove ID` are orders;
+`aside/`, where lie the messages that need a person: bounces that cannot be delivered, and files that
+cannot be read.
+"""
+import errno
+import fcntl
+import json
+import os
+import re
+import time
+
+from mailstore.files import remove, sync_folder
+from mailstore.queue import ENVELOPE, MESSAGE, Queue
+
+ID = re.compile(r"[0-9A-Za-z]{6}-[0-9A-Za-z]{6}-[0-9A-Za-z]{2}")
+ASIDE = "aside"
+LEFTOVER_SECONDS = 3600     # what was not committed by then never will be
+LOCK_SECONDS = 2            # how long a relay that was just ended may still hold the lock
+SHAPE = {"id": str, "received": (int, float), "sender": str, "utf8": bool, "notified": bool, "recipients": list}
+RECIPIENT_SHAPE = {"address": str, "envelope_to": list, "mailbox": (str, type(None)), "state": str, "tries": int,
+                   "reply": str, "next": (int, float)}
+
+
+class Unreadable(Exception):
+    """A message whose files are not what they should be. The text says what is wrong."""
+
+
+class Gone(Exception):
+    """A message that is not in the queue (any more)."""
+
+
+class Backlog(Queue):
+    """The queue in `folder`. Methods raise OSError where the file system does."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self._unwritten = {}        # envelopes that say more than their file, {id: envelope}
+
+    # The folder
+
+    def make_folders(self):
+        """Make what is missing."""
+        self._make_folders()
+        os.makedirs(f"{self.folder}/{ASIDE}", mode=0o750, exist_ok=True)
+
+    def lock(self, seconds=LOCK_SECONDS):
+        """Hold the queue's lock until the process ends. False if another process keeps it."""
+        file = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    os.close(file)
+                    return False
+            time.sleep(0.02)
+
+    def open_wake(self):
+        """The FIFO's reading end, made if need be."""
+        path = f"{self.folder}/wake"
+        try:
+            os.mkfifo(path, 0o660)
+        except FileExistsError:
+            pass
+        # Open for writing too, so that it never is at its end.
+        return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def order(self, text):
+        """Have the runner obey `text`. False if there is no runner, or it does not listen."""
+        try:
+            fifo = os.open(f"{self.folder}/wake", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.ENXIO, errno.ENOENT):
+                return False
+            raise
+        try:
+            os.write(fifo, text.encode() + b"\n")
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(fifo)
+        return True
+
+    def remove_leftovers(self):
+        """Remove what a session or a relay that was killed left half done."""
+        whole = set(self.ids())
+        for folder in (self.folder, f"{self.folder}/tmp"):
+            for name in os.listdir(folder):
+                message_id, dot, ending = name.partition(".")
+                is_part = folder != self.folder or (dot + ending == MESSAGE and message_id not in whole)
+                if is_part and ID.fullmatch(message_id) and _age(f"{folder}/{name}") > LEFTOVER_SECONDS:
+                    remove(f"{folder}/{name}")
+
+    # Messages
+
+    def ids(self, aside=False):
+        """The ids of all messages, oldest first; of those in aside/ if asked for."""
+        try:
+            names = os.listdir(self._place(aside))
+        except FileNotFoundError:
+            return []
+        return sorted(name[:-len(ENVELOPE)] for name in names if name.endswith(ENVELOPE))
+
+    def _place(self, aside):
+        return f"{self.folder}/{ASIDE}" if aside else self.folder
+
+    def message_path(self, message_id, aside=False):
+        """Where the message's text is."""
+        return f"{self._place(aside)}/{message_id}{MESSAGE}"
+
+    def size(self, message_id, aside=False):
+        """The octets of a message's text, 0 if there is none."""
+        try:
+            return os.stat(self.message_path(message_id, aside)).st_size
+        except OSError:
+            return 0
+
+    def load(self, message_id, aside=False):
+        """A message's envelope. Raises Gone, Unreadable."""
+        path = f"{self._place(aside)}/{message_id}{ENVELOPE}"
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                envelope = json.load(file)
+            check(envelope, message_id)
+            os.stat(self.message_path(message_id, aside))
+        except FileNotFoundError as error:
+            if error.filename == path:
+                raise Gone(message_id) from None
+            raise Unreadable("its text is missing") from None
+        except OSError as error:
+            raise Unreadable(error.strerror) from None
+        except (ValueError, RecursionError):
+            raise Unreadable("its envelope is malformed") from None
+        return self._unwritten.get(message_id, envelope)
+
+    def replace(self, envelope):
+        """Put `envelope` in the place of the one before, durably. Should that fail, it is what load() gives
+        all the same: a full disk must not have mail sent again that is there already."""
+        self._unwritten[envelope["id"]] = envelope
+        self.write_new_envelope(envelope)
+        name = envelope["id"] + ENVELOPE
+        os.rename(f"{self.folder}/tmp/{name}", f"{self.folder}/{name}")
+        del self._unwritten[envelope["id"]]
+
+    def forget(self, message_id, aside=False):
+        """Remove a message. The envelope goes first: what has none is no message."""
+        self._unwritten.pop(message_id, None)
+        for ending in (ENVELOPE, MESSAGE):
+            remove(f"{self._place(aside)}/{message_id}{ending}")
+
+    def sync(self):
+        """Make what was removed or replaced last."""
+        sync_folder(self.folder)
+
+    def set_aside(self, message_id):
+        """Move a message to aside/."""
+        self._move(message_id, self._place(False), self._place(True))
+
+    def take_back(self, message_id):
+        """Move a message from aside/ back to the queue."""
+        self._move(message_id, self._place(True), self._place(False))
+
+    def _move(self, message_id, source, target):
+        for ending in (MESSAGE, ENVELOPE):
+            try:
+                os.rename(f"{source}/{message_id}{ending}", f"{target}/{message_id}{ending}")
+            except FileNotFoundError:
+                pass    # set aside because it was missing
+        sync_folder(target)
+
+
+def check(envelope, message_id):
+    """Raise ValueError unless `envelope`, out of a file, has the form that mailstore/queue.py describes."""
+    if not _fits(envelope, SHAPE) or envelope["id"] != message_id:
+        raise ValueError
+    for recipient in envelope["recipients"]:
+        if not _fits(recipient, RECIPIENT_SHAPE) or not all(isinstance(a, str) for a in recipient["envelope_to"]):
+            raise ValueError
+
+
+def _fits(value, shape):
+    return isinstance(value, dict) and all(isinstance(value.get(name, shape), kind) for name, kind in shape.items())
+
+
+def _age(path):
+    try:
+        return time.time() - os.stat(path).st_mtime
+    except OSError:
+        return 0

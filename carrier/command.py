@@ -1,0 +1,182 @@
+"""The person's side of the queue: what `relay.py list`, `show`, `retry` and `remove` do. All in French."""
+import os
+import pwd
+import sys
+import time
+
+from carrier.backlog import ID, Gone, Unreadable
+from carrier.orders import remove, thaw
+
+ANSWER_SECONDS = 10         # how long an order may take that the runner is to obey
+STATES = {"waiting": "en attente", "done": "remis", "failed": "échec"}
+
+
+class Refused(Exception):
+    """Why an order cannot be obeyed, in French."""
+
+
+class Command:
+    """backlog: a Backlog; journal: the log; now: gives the seconds since 1970."""
+
+    def __init__(self, backlog, journal, now=time.time):
+        self._backlog = backlog
+        self._journal = journal
+        self._now = now
+
+    # Looking
+
+    def list(self):
+        """Print what waits, like Exim's `mailq`."""
+        entries = [(message_id, aside) for aside in (False, True) for message_id in self._backlog.ids(aside)]
+        for message_id, aside in sorted(entries):
+            print(self._entry(message_id, aside))
+        if not entries:
+            print("La file d'attente est vide.")
+
+    def _entry(self, message_id, aside):
+        size = size_text(self._backlog.size(message_id, aside))
+        try:
+            envelope = self._backlog.load(message_id, aside)
+        except Gone:
+            return ""
+        except Unreadable:
+            return f" ?  {size:>5} {message_id} *** illisible ***\n"
+        frozen = " *** frozen ***" if aside else ""
+        age = age_text(self._now() - envelope["received"])
+        lines = [f"{age:>3}  {size:>5} {message_id} <{envelope['sender']}>{frozen}"]
+        lines += [f"        {'D' if recipient['state'] == 'done' else ' '} {recipient['address']}"
+                  for recipient in envelope["recipients"]]
+        return printable("\n".join(lines)) + "\n"
+
+    def show(self, message_id):
+        """Print all that is known of a message, and its text."""
+        aside = self._find(message_id)
+        try:
+            envelope = self._backlog.load(message_id, aside)
+        except Unreadable as error:
+            raise Refused(f"{message_id} est illisible ({error}), mis de côté dans {self._backlog.folder}/aside") from None
+        print(printable("\n".join(self._description(envelope, aside))) + "\n")
+        with open(self._backlog.message_path(message_id, aside), encoding="utf-8", errors="replace") as file:
+            for line in file:
+                sys.stdout.write(printable(line))
+
+    def _description(self, envelope, aside):
+        yield f"Message      {envelope['id']}" + (" (mis de côté : à relancer par « retry » ou à supprimer)" if aside else "")
+        yield f"Reçu le      {date_text(envelope['received'])}"
+        yield f"Expéditeur   <{envelope['sender']}>"
+        for recipient in envelope["recipients"]:
+            yield f"Destinataire {recipient['address']} : {self._state(recipient)}"
+            if recipient["reply"]:
+                yield "             " + recipient["reply"].replace("\n", "\n             ")
+
+    def _state(self, recipient):
+        text = STATES.get(recipient["state"], recipient["state"])
+        if recipient["mailbox"]:
+            text += f", boîte de {recipient['mailbox']}"
+        if recipient["state"] == "waiting":
+            text += f", {recipient['tries']} essai(s) sans succès"
+            if recipient["next"] > self._now():
+                text += f", prochain essai le {date_text(recipient['next'])}"
+        return text
+
+    # Acting
+
+    def retry(self, *ids):
+        """Have messages tried now, all that wait if none is named."""
+        for message_id in ids:
+            self._find(message_id)
+        for order in ids or [""]:
+            if not self._backlog.order(f"retry {order}".strip()):
+                self._retry_without_runner(ids)
+                return
+        what = f"le message {' '.join(ids)}" if ids else "toute la file"
+        print(f"Nouvel essai demandé pour {what}.")
+
+    def _retry_without_runner(self, ids):
+        """The runner tries what is due as soon as it starts."""
+        self._hold()
+        for message_id in ids or self._backlog.ids():
+            if message_id in self._backlog.ids(aside=True):
+                thaw(self._backlog, self._journal, message_id)
+            self._make_due(message_id)
+        print("Le relais ne tourne pas : l'essai se fera dès qu'il sera lancé (serveur.sh, ou relay.py seul).")
+
+    def _make_due(self, message_id):
+        try:
+            envelope = self._backlog.load(message_id)
+        except (Gone, Unreadable):
+            return
+        for recipient in envelope["recipients"]:
+            recipient["next"] = 0
+        self._backlog.replace(envelope)
+
+    def remove(self, *ids):
+        """Remove messages; nobody is told."""
+        for message_id in ids:
+            self._find(message_id)
+        user = user_name()
+        for message_id in ids:
+            if self._backlog.order(f"remove {message_id} {user}"):
+                self._wait_gone(message_id)
+            else:
+                self._hold()
+                remove(self._backlog, self._journal, message_id, user)
+            print(f"Message {message_id} supprimé.")
+
+    def _wait_gone(self, message_id):
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while message_id in self._backlog.ids() or message_id in self._backlog.ids(aside=True):
+            if time.monotonic() > deadline:
+                raise Refused(f"{message_id} est en cours d'envoi : il sera supprimé après cet essai, s'il reste à remettre")
+            time.sleep(0.02)
+
+    def _hold(self):
+        if not self._backlog.lock():
+            raise Refused("le relais tient la file d'attente mais ne répond pas ; réessayer, ou l'arrêter d'abord")
+
+    def _find(self, message_id):
+        """Whether the message called so is aside. Raises Refused when there is none."""
+        if not ID.fullmatch(message_id):
+            raise Refused(f"« {message_id} » n'est pas un numéro de message (« relay.py list » les montre)")
+        for aside in (False, True):
+            if message_id in self._backlog.ids(aside):
+                return aside
+        raise Refused(f"pas de message {message_id} dans la file d'attente")
+
+
+def printable(text):
+    """`text` without what a terminal would obey."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+
+
+def size_text(octets):
+    """A size in five columns at most, as `mailq` shows it: 384, 1.9K, 24K, 3.1M."""
+    if octets < 1024:
+        return str(octets)
+    for unit in ("K", "M", "G"):
+        octets /= 1024
+        if octets < 10:
+            return f"{octets:.1f}{unit}"
+        if octets < 1024:
+            break
+    return f"{octets:.0f}{unit}"
+
+
+def age_text(seconds):
+    """An age as `mailq` shows it: minutes up to 90, hours up to 72, then days."""
+    minutes = max(0, int(seconds // 60))
+    if minutes <= 90:
+        return f"{minutes}m"
+    hours = round(minutes / 60)
+    return f"{hours}h" if hours <= 72 else f"{round(hours / 24)}d"
+
+
+def date_text(seconds):
+    return time.strftime("%d/%m/%Y à %H:%M:%S", time.localtime(seconds))
+
+
+def user_name():
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid={os.getuid()}"

@@ -1,0 +1,237 @@
+"""One SMTP connection to another host: smtplib's, with deadlines, bounded replies and TLS when it is offered."""
+import io
+import smtplib
+import socket
+import ssl
+from errno import ETIMEDOUT
+from time import monotonic
+
+from carrier.fate import CLOSED, LATER, MALFORMED, NEVER, Fate, Undeliverable
+
+REPLY_OCTETS = 65536        # more than this is no answer but an attack
+
+
+class Limits:
+    """How many seconds each step may take (RFC 5321 §4.5.3.2); connect and quit are ours."""
+
+    connect = 60
+    greeting = 300
+    command = 300
+    data = 120
+    block = 180
+    end_of_data = 600
+    quit = 5
+
+
+class Reply:
+    """What the other side answered. code; text: its lines as they came, joined by line feeds."""
+
+    def __init__(self, code, message):
+        lines = message.decode("utf-8", "surrogateescape").split("\n")
+        self.code = code
+        self.text = "\n".join([*(f"{code}-{line}" for line in lines[:-1]), f"{code} {lines[-1]}"])
+
+    @property
+    def is_good(self):
+        return 200 <= self.code < 300
+
+    @property
+    def outcome(self):
+        return NEVER if self.code >= 500 else LATER
+
+
+class _ReplyStream(io.RawIOBase):
+    """A socket's octets until `deadline` (of the monotonic clock), and at most `room` of them."""
+
+    deadline = 0
+    room = REPLY_OCTETS
+
+    def __init__(self, connection):
+        super().__init__()
+        self._socket = connection
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        seconds = self.deadline - monotonic()
+        if seconds <= 0:
+            raise socket.timeout("timed out")
+        if self.room <= 0:
+            raise OSError("the reply has no end")
+        self._socket.settimeout(seconds)
+        octets = self._socket.recv_into(buffer)
+        self.room -= octets
+        return octets
+
+
+class _Smtp(smtplib.SMTP):
+    """smtplib's, but a reply must come whole within `reply_seconds`, however slowly it drips."""
+
+    reply_seconds = 0
+    ehlo_msg = "EHLO"
+
+    def getreply(self):
+        if self.file is None:
+            self.file = io.BufferedReader(_ReplyStream(self.sock))
+        self.file.raw.deadline = monotonic() + self.reply_seconds
+        self.file.raw.room = REPLY_OCTETS
+        return super().getreply()
+
+
+class TlsFailed(Exception):
+    """The host offers TLS and cannot do it. The text says what went wrong."""
+
+
+def connect(host, address, port, domain, limits):
+    """A Connection that is ready for MAIL; without TLS if the host offers it but cannot do it.
+
+    host: its name; address: its IP address; domain: what we call ourselves. Raises Undeliverable.
+    """
+    try:
+        return Connection(host, address, port, domain, limits)
+    except TlsFailed as error:
+        connection = Connection(host, address, port, domain, limits, with_tls=False)
+        connection.notes.append(f"H={host} [{address}]: TLS session failed ({error}), going on without")
+        return connection
+
+
+class Connection:
+    """See connect(). notes: what the log should hear. cipher: of the TLS session, or "". is_dirty: whether
+    the host is in the middle of a transaction."""
+
+    def __init__(self, host, address, port, domain, limits, with_tls=True):
+        self.host = host
+        self.address = address
+        self.limits = limits
+        self.notes = []
+        self.cipher = ""
+        self.is_dirty = False
+        self._smtp = _Smtp(local_hostname=domain, timeout=limits.connect)
+        try:
+            self._open(port)
+            self._introduce(domain)
+            if with_tls and self.offers("starttls"):
+                self._start_tls(domain)
+        except BaseException:
+            self._smtp.close()
+            raise
+
+    # Opening
+
+    def _open(self, port):
+        try:
+            self._smtp.sock = socket.create_connection((self.address, port), self.limits.connect)
+        except OSError as error:
+            number = ETIMEDOUT if isinstance(error, socket.timeout) else error.errno or 0
+            raise Undeliverable(Fate(LATER, error=number)) from None
+        self._smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._demand(self._reply("initial connection", self.limits.greeting), "initial connection")
+
+    def _introduce(self, domain):
+        """EHLO, or HELO when that is refused (RFC 5321 §4.1.4)."""
+        command = f"EHLO {domain}"
+        self._smtp.reply_seconds = self.limits.command
+        reply = self._guard(command, self._smtp.ehlo)
+        if reply.code >= 500:
+            command = f"HELO {domain}"
+            reply = self.ask(command, self.limits.command)
+        self._demand(reply, command)
+
+    def _start_tls(self, domain):
+        """Encrypt, whoever the other side is: an unverified session is still better than none (RFC 7435)."""
+        if self.ask("STARTTLS", self.limits.command).code != 220:
+            return
+        self._encrypt()
+        # RFC 3207 §4.2: whatever was learnt or has come in before the handshake is forgotten.
+        self._smtp.file = None
+        self._introduce(domain)
+        name, _, bits = self._smtp.sock.cipher()
+        self.cipher = f"{self._smtp.sock.version().replace('TLSv', 'TLS')}:{name}:{bits}"
+
+    def _encrypt(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        self._smtp.sock.settimeout(self.limits.command)
+        try:
+            self._smtp.sock = context.wrap_socket(self._smtp.sock, server_hostname=self.host)
+        except (OSError, ValueError) as error:
+            raise TlsFailed(error) from None
+
+    def _demand(self, reply, command):
+        if not reply.is_good:
+            raise Undeliverable(self.refusal(reply, command, 0))
+
+    # Talking
+
+    def offers(self, extension):
+        """Whether the host's EHLO named `extension` (lower case)."""
+        return self._smtp.has_extn(extension)
+
+    def ask(self, command, seconds):
+        """Send `command` (str) and return the Reply that comes within `seconds`. Raises Undeliverable."""
+        try:
+            self._smtp.send(command.encode("utf-8", "surrogateescape") + b"\r\n")
+        except smtplib.SMTPServerDisconnected as error:
+            raise Undeliverable(self._broken(error.__context__, command)) from None
+        return self._reply(command, seconds)
+
+    def send(self, pieces):
+        """Send octets, each of `pieces` (bytes) within the time for a block. Raises Undeliverable."""
+        self._smtp.sock.settimeout(self.limits.block)
+        try:
+            for piece in pieces:
+                self._smtp.sock.sendall(piece)
+        except OSError as error:
+            raise Undeliverable(self._broken(error, "sending data block")) from None
+
+    def end_of_data(self, mark):
+        """Send `mark` (bytes), which ends the data, and return the Reply. Raises Undeliverable."""
+        self.send([mark])
+        return self._reply("end of data", self.limits.end_of_data)
+
+    def quit(self):
+        """Take leave, but do not wait for long."""
+        try:
+            self.ask("QUIT", self.limits.quit)
+        except Undeliverable:
+            pass
+        self._smtp.close()
+
+    def close(self):
+        """End it at once."""
+        self._smtp.close()
+
+    def _reply(self, command, seconds):
+        self._smtp.reply_seconds = seconds
+        return self._guard(command, self._smtp.getreply)
+
+    def _guard(self, command, talk):
+        """The Reply that `talk` brings. Raises Undeliverable when there is none, or none that is one."""
+        try:
+            reply = Reply(*talk())
+        except smtplib.SMTPResponseException as error:
+            reply = Reply(MALFORMED, str(error.smtp_error).encode())
+        except (smtplib.SMTPServerDisconnected, OSError) as error:
+            raise Undeliverable(self._broken(error.__context__ or error, command)) from None
+        if not 200 <= reply.code < 600:
+            text = f"Malformed SMTP reply in response to {command}: {reply.text.partition(' ')[2]}"
+            raise Undeliverable(self.fate(LATER, text, MALFORMED))
+        return reply
+
+    def _broken(self, error, command):
+        if isinstance(error, socket.timeout):
+            return self.fate(LATER, f"SMTP timeout after {command}", ETIMEDOUT)
+        return self.fate(LATER, f"Remote host closed connection in response to {command}", CLOSED)
+
+    # What it comes to
+
+    def fate(self, outcome, text, error=0, reply="", status=""):
+        """A Fate that this host is the cause of."""
+        return Fate(outcome, text, error, self.host, self.address, reply, status, self.cipher)
+
+    def refusal(self, reply, command, error):
+        """The Fate that a Reply to `command`, 4xx or 5xx, stands for. error: Exim's number, if 4xx."""
+        text = f"SMTP error from remote mail server after {command}: {reply.text}"
+        return self.fate(reply.outcome, text, error, reply.text)

@@ -1,0 +1,105 @@
+"""Each recipient on its way: into a mailbox, through the aliases, or to another host; and back with its fate."""
+from carrier.fate import NEVER, UNKNOWN, Fate
+from carrier.lanes import Job
+
+
+class Dispatcher:
+    """finder: a RouteFinder; lanes: a Lanes; postman: a Postman; settler: a Settler; is_local: tells
+    whether a domain is ours; path: gives where a message's text is.
+
+    guard: makes a call that is about an attempt, in the runner's thread; every answer comes through it.
+    """
+
+    def __init__(self, finder, lanes, postman, settler, is_local, path, guard):
+        self._finder = finder
+        self._lanes = lanes
+        self._postman = postman
+        self._settler = settler
+        self._is_local = is_local
+        self._path = path
+        self._guard = guard
+
+    def send(self, attempt, recipients):
+        """Send `recipients` (of the attempt's envelope) on their way."""
+        distant = {}
+        for recipient in recipients:
+            domain = recipient["address"].rpartition("@")[2].lower()
+            if recipient["mailbox"]:
+                self._deliver(attempt, recipient)
+            elif self._is_local(domain):
+                self._expand(attempt, recipient)
+            else:
+                distant.setdefault(domain, []).append(recipient)
+        if distant:
+            self._finder.find(list(distant), self._answer(attempt, self._routed, distant))
+
+    def _answer(self, attempt, call, about):
+        """A function that passes one answer about `about` on to `call`, and settles that it was awaited."""
+        attempt.pending += 1
+
+        def answered(*answer):
+            attempt.pending -= 1
+            self._guard(attempt, call, attempt, about, *answer)
+
+        return answered
+
+    # Other hosts
+
+    def _routed(self, attempt, distant, routes):
+        """routes: {domain: its Route, or the Fate of having none}. Recipients at one host go together."""
+        together = {}
+        for domain, recipients in distant.items():
+            route = routes[domain]
+            if isinstance(route, Fate):
+                self._settler.note(attempt, [(recipient, route) for recipient in recipients])
+            else:
+                together.setdefault(route.key, (route, []))[1].extend(recipients)
+        envelope = attempt.envelope
+        for route, recipients in together.values():
+            done = self._answer(attempt, self._carried, recipients)
+            self._lanes.add(route, Job(self._path(attempt.id), envelope["sender"], envelope["utf8"],
+                                       [recipient["address"] for recipient in recipients], done))
+
+    def _carried(self, attempt, recipients, fates, lines):
+        self._settler.write(attempt, lines)
+        self._settler.note(attempt, [(recipient, fates[recipient["address"]]) for recipient in recipients])
+
+    # Mailboxes here
+
+    def _deliver(self, attempt, recipient):
+        self._postman.deliver(attempt.id, attempt.envelope["sender"], recipient,
+                              self._answer(attempt, self._delivered, recipient))
+
+    def _delivered(self, attempt, recipient, answer):
+        self._settler.note(attempt, [(recipient, _local_fate(answer, "local_user"))])
+
+    def _expand(self, attempt, recipient):
+        self._postman.expand(recipient["address"], self._answer(attempt, self._expanded, recipient))
+
+    def _expanded(self, attempt, recipient, answer):
+        """Put what an address of ours stands for in its place."""
+        if "places" not in answer:
+            self._settler.note(attempt, [(recipient, _local_fate(answer, "system_aliases"))])
+            return
+        given = recipient["envelope_to"]
+        nobody = [_recipient(address, given, None) for address in answer["unknown"]]
+        places = [_recipient(*place) for place in answer["places"]]
+        attempt.envelope["recipients"].remove(recipient)
+        attempt.envelope["recipients"] += nobody + places
+        fate = Fate(NEVER, "Unrouteable address", status="5.1.1")
+        self._settler.note(attempt, [(recipient, fate) for recipient in nobody])
+        self.send(attempt, places)
+
+
+def _recipient(address, envelope_to, mailbox):
+    """A recipient as an envelope has it (mailstore/queue.py)."""
+    return {"address": address, "envelope_to": envelope_to, "mailbox": mailbox, "state": "waiting",
+            "tries": 0, "reply": "", "next": 0}
+
+
+def _local_fate(answer, router):
+    """The Fate in the postman's answer."""
+    if answer["outcome"] == NEVER:
+        return Fate(NEVER, answer["text"], status="5.1.1")
+    return Fate(answer["outcome"], answer["text"], answer.get("error", UNKNOWN), router=router,
+                transport=answer.get("transport", ""), account=answer.get("account", ""))

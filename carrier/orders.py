@@ -1,0 +1,25 @@
+"""What a person may ask of the queue. Only who holds its lock may call these: the runner, or the command without one."""
+from carrier.backlog import Unreadable
+
+
+def remove(backlog, journal, message_id, user):
+    """Remove a message, from the queue or from aside. Nobody is told but the log."""
+    backlog.forget(message_id)
+    backlog.forget(message_id, aside=True)
+    journal.write(f"removed by {user}", message_id)
+    journal.write("Completed", message_id)
+
+
+def thaw(backlog, journal, message_id):
+    """Put a message that was set aside back into the queue, to be tried anew."""
+    try:
+        envelope = backlog.load(message_id, aside=True)
+    except Unreadable as error:
+        journal.write(f"still frozen (queue file cannot be read: {error})", message_id)
+        return
+    for recipient in envelope["recipients"]:
+        if recipient["state"] == "failed":
+            recipient["state"] = "waiting"
+    backlog.take_back(message_id)
+    backlog.replace(envelope)
+    journal.write("Unfrozen by forced delivery", message_id)

@@ -1,0 +1,138 @@
+"""Which hosts take the mail of a domain: those of -relay, else the DNS's (RFC 5321 §5)."""
+import random
+import socket
+
+from carrier.dns import NoAnswer, NoSuchDomain
+from carrier.fate import LATER, NEVER, UNKNOWN, Fate, Undeliverable
+
+SMTP_PORT = 25
+MOST_HOSTS = 10             # of a domain's MX records; RFC 5321 §5.1 asks for two
+
+
+class Host:
+    """A host to try. name; port; preference: the least is the best; addresses: its IP addresses, or None
+    when the system is to be asked for them."""
+
+    def __init__(self, name, port=SMTP_PORT, preference=0, addresses=None):
+        self.name = name
+        self.port = port
+        self.preference = preference
+        self.addresses = addresses
+
+
+class Route:
+    """Where a domain's mail goes. router, transport: Exim's names for it. hosts: Hosts, at least one.
+    Mail of two domains goes over the same connections when their routes have the same `key`."""
+
+    def __init__(self, router, transport, hosts):
+        self.router = router
+        self.transport = transport
+        self.hosts = hosts
+        self.key = (transport, frozenset((host.name, host.port, host.preference) for host in hosts))
+
+    def in_order(self):
+        """The hosts by preference, equal ones in a new order each time (RFC 5321 §5.1)."""
+        return sorted(self.hosts, key=lambda host: (host.preference, random.random()))
+
+
+class Router:
+    """settings: a Settings; resolver: a Resolver."""
+
+    def __init__(self, settings, resolver):
+        self._relays = settings.relays
+        self._domain = settings.domain
+        self._resolver = resolver
+        self.own = OwnAddresses(settings)
+
+    def static(self, domain):
+        """The Route for `domain` that needs no lookup, or None."""
+        host = self._relays.get(domain)
+        if host:
+            return _static("hubbed_hosts", "remote_smtp", host)
+        if domain.startswith("["):
+            address = domain[1:-1].lower().removeprefix("ipv6:")
+            return Route("ipliteral", "remote_smtp", [Host(address, addresses=[address])])
+        smarthost = self._relays.get("*")
+        if smarthost and domain not in self._relays:
+            return _static("smarthost", "remote_smtp_smarthost", smarthost)
+        return None
+
+    def look_up(self, domain):
+        """The Route for `domain` by the DNS; this may take seconds. Raises Undeliverable."""
+        try:
+            name = domain.encode("idna").decode() if not domain.isascii() else domain
+            hosts = self._mail_hosts(name)
+        except (NoSuchDomain, UnicodeError):
+            raise Undeliverable(Fate(NEVER, "Unrouteable address", status="5.1.2")) from None
+        except NoAnswer as error:
+            raise Undeliverable(Fate(LATER, error.text, UNKNOWN, router="dnslookup")) from None
+        return Route("dnslookup", "remote_smtp", self._without_ourselves(hosts))
+
+    def _mail_hosts(self, domain):
+        records = sorted(self._resolver.mail_hosts(domain))[:MOST_HOSTS]
+        if any(not name for _, name in records):
+            raise _never("an MX or SRV record indicated no SMTP service", "5.1.10")
+        named = records or [(0, domain)]
+        addresses = self._resolver.addresses([name for _, name in named])
+        hosts = [Host(name, SMTP_PORT, preference, addresses[name]) for preference, name in named if addresses[name]]
+        if hosts:
+            return hosts
+        if records:
+            raise _never("all relevant MX records point to non-existent hosts", "5.1.2")
+        raise NoSuchDomain(domain)
+
+    def _without_ourselves(self, hosts):
+        """RFC 5321 §5.1: what is no better than we are is left out; if nothing is better, mail loops."""
+        ours = [host.preference for host in hosts if self._is_ourselves(host)]
+        better = [host for host in hosts if not ours or host.preference < min(ours)]
+        if not better:
+            raise _never("lowest numbered MX record points to local host", "5.4.6")
+        return better
+
+    def _is_ourselves(self, host):
+        return host.name.lower() == self._domain or any(
+            self.own.is_ours(address, host.port) for address in host.addresses)
+
+
+def _never(text, status):
+    return Undeliverable(Fate(NEVER, text, status=status, router="dnslookup"))
+
+
+def _static(router, transport, text):
+    name, port = split_host(text)
+    return Route(router, transport, [Host(name, port)])
+
+
+def split_host(text):
+    """(name, port) of what -relay gives after the `=`: `host`, `host:port`, `[IPv6]:port`, `IPv6`."""
+    name, colon, port = text.rpartition(":")
+    if not colon or (":" in name and not name.endswith("]")):
+        return text.strip("[]"), SMTP_PORT
+    return name.strip("[]"), int(port)
+
+
+class OwnAddresses:
+    """Knows where this very server listens."""
+
+    def __init__(self, settings):
+        self._ports = {*settings.ports, *settings.smtps}
+        self._bound = settings.bind.split()
+
+    def is_ours(self, address, port):
+        """Whether a connection to `address` and `port` would come back to us."""
+        if port not in self._ports:
+            return False
+        if self._bound and not {"0.0.0.0", "::"}.intersection(self._bound):
+            return address in self._bound
+        return _is_of_this_host(address)
+
+
+def _is_of_this_host(address):
+    # The kernel binds to an address of this host only.
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True

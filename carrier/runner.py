@@ -1,0 +1,205 @@
+"""The relay at work: finds what is due, has it carried, settles what comes of it, and sleeps until there is more.
+
+All of this happens in one thread, which alone touches the queue's files and the log. Workers, lookups and
+the postman report to it through Events and a socket; sessions and the command wake it through a FIFO.
+"""
+import os
+import select
+import signal
+import time
+from traceback import format_exc
+
+from carrier.attempt import Attempt
+from carrier.backlog import ID, Gone, Unreadable
+from carrier.dispatch import Dispatcher
+from carrier.finder import RouteFinder
+from carrier.lanes import Lanes
+from carrier.orders import remove, thaw
+from carrier.settle import Settler
+from carrier.threads import Events
+from carrier.timetable import Timetable
+
+LOOK_SECONDS = 60           # how long the queue's folder stays unread if nobody wakes us
+STOP_SECONDS = 8            # how long the stop waits for answers that are on their way
+AFTER_TROUBLE = 900         # seconds after which a message is tried again that we could not cope with
+
+
+class Runner:
+    """domain: ours. journal: the log. backlog: a Backlog whose lock we hold. postman: a Postman. router: a
+    Router. is_local: tells whether a domain is ours. clock: a trace.Clock for ids. limits: a Limits. now:
+    gives the seconds since 1970."""
+
+    def __init__(self, domain, journal, backlog, postman, router, is_local, clock, limits, now=time.time):
+        self._journal = journal
+        self._backlog = backlog
+        self._postman = postman
+        self._now = now
+        self._events = Events()
+        self._lanes = Lanes(domain, router.own, self._events, limits, self._report)
+        self._settler = Settler(journal, backlog, clock, domain, now, self._schedule)
+        self._dispatcher = Dispatcher(RouteFinder(router, self._events), self._lanes, postman, self._settler,
+                                      is_local, backlog.message_path, self._guard)
+        self._timetable = Timetable()
+        self._attempts = {}
+        self._wake = backlog.open_wake()
+        self._unfinished_order = b""
+        self._looked = 0
+        self._is_stopping = False
+        self._has_removed = False
+
+    # The loop
+
+    def run(self):
+        """Work until TERM. Raises postman.Ended."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._events.put(self._stop))
+        self._journal.write(f"relay started: pid={os.getpid()}, queue {self._backlog.folder}")
+        self._backlog.remove_leftovers()
+        self.look()
+        while not self._is_stopping:
+            self.step(self._seconds_to_sleep())
+        self._wait_for_answers()
+        self._journal.write(f"relay stopped: pid={os.getpid()}")
+
+    def step(self, seconds):
+        """Begin what is due, and handle what happens within `seconds`."""
+        for message_id in self._timetable.take_due(self._now()):
+            self._begin(message_id, self._now())
+        if not self._attempts:
+            self._rest()
+        ready, _, _ = select.select([self._wake, self._events, self._postman], [], [], seconds)
+        if self._wake in ready:
+            self._obey(os.read(self._wake, 65536))
+        if self._events in ready:
+            self._events.handle()
+        if self._postman in ready:
+            self._postman.handle()
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self.look()
+
+    def is_idle(self):
+        """Whether nothing is being tried, nor due."""
+        return not self._attempts and not self._timetable.is_due(self._now())
+
+    def _seconds_to_sleep(self):
+        when = self._timetable.next_time()
+        return LOOK_SECONDS if when is None else max(0, min(LOOK_SECONDS, when - self._now()))
+
+    def _rest(self):
+        """Nothing is under way: time for what need not be done for each message."""
+        self._journal.close()       # it may be rotated away; the next line opens it anew
+        if self._has_removed:
+            self._backlog.sync()
+            self._has_removed = False
+
+    def _stop(self):
+        self._is_stopping = True
+
+    def _wait_for_answers(self):
+        """What others may have taken over must be noted, or it would be sent twice."""
+        deadline = time.monotonic() + STOP_SECONDS
+        self._lanes.stop()
+        self._postman.stop()
+        while not (self._lanes.gate.is_empty() and self._postman.is_idle()) and time.monotonic() < deadline:
+            ready, _, _ = select.select([self._events, self._postman], [], [], 0.05)
+            if self._postman in ready:
+                self._postman.handle()
+            self._events.handle()
+        self._events.handle()
+
+    # What is in the queue
+
+    def look(self):
+        """Find the messages that are new."""
+        self._looked = time.monotonic()
+        for message_id in self._backlog.ids():
+            if message_id not in self._timetable and message_id not in self._attempts:
+                self._schedule(message_id)
+
+    def _schedule(self, message_id):
+        envelope = self._load(message_id)
+        if envelope:
+            times = [recipient["next"] for recipient in envelope["recipients"] if recipient["state"] == "waiting"]
+            self._timetable.put(message_id, min(times, default=0))
+
+    def _load(self, message_id):
+        """A message's envelope, or None; what cannot be read is set aside."""
+        try:
+            return self._backlog.load(message_id)
+        except Gone:
+            return None
+        except Unreadable as error:
+            self._journal.write(f"Frozen (queue file cannot be read: {error})", message_id)
+            self._backlog.set_aside(message_id)
+            return None
+
+    # Orders
+
+    def _obey(self, text):
+        """Do what the lines of `text` (bytes) ask for: see carrier/backlog.py."""
+        *lines, self._unfinished_order = (self._unfinished_order + text).split(b"\n")
+        self.look()
+        for line in filter(None, lines):
+            word, *arguments = line.decode("ascii", "replace").split()
+            if word == "retry":
+                self._retry(arguments or self._timetable.ids())
+            elif word == "remove" and len(arguments) == 2:
+                self._remove(*arguments)
+
+    def _retry(self, ids):
+        for message_id in filter(ID.fullmatch, ids):
+            if message_id in self._backlog.ids(aside=True):
+                thaw(self._backlog, self._journal, message_id)
+            if message_id not in self._attempts:
+                self._begin(message_id, None)
+
+    def _remove(self, message_id, user):
+        attempt = self._attempts.get(message_id)
+        if attempt:
+            attempt.removed_by = user
+        elif ID.fullmatch(message_id):
+            self._timetable.drop(message_id)
+            remove(self._backlog, self._journal, message_id, user)
+
+    # Attempts
+
+    def _begin(self, message_id, now):
+        """Try the recipients that are due at `now`, all if it is None."""
+        self._timetable.drop(message_id)
+        envelope = self._load(message_id)
+        if envelope:
+            attempt = self._attempts[message_id] = Attempt(envelope)
+            self._guard(attempt, self._dispatcher.send, attempt, attempt.due(now))
+
+    def _guard(self, attempt, call, *arguments):
+        """Make a call that is about one attempt; what goes wrong in it must not stop the others. When
+        nothing more is awaited, the attempt is over."""
+        attempt.pending += 1
+        try:
+            call(*arguments)
+        except Exception:
+            attempt.is_broken = True
+            self._report(format_exc())
+        attempt.pending -= 1
+        if not attempt.pending:
+            self._end(attempt)
+
+    def _end(self, attempt):
+        del self._attempts[attempt.id]
+        again = self._now() + AFTER_TROUBLE
+        if not attempt.is_broken:
+            try:
+                again = self._settler.finish(attempt)
+            except Exception:
+                self._report(format_exc())
+        if again is None:
+            self._has_removed = True
+        elif attempt.removed_by:
+            remove(self._backlog, self._journal, attempt.id, attempt.removed_by)
+        else:
+            self._timetable.put(attempt.id, again)
+
+    def _report(self, text):
+        """A traceback, into the log."""
+        for line in text.splitlines():
+            self._journal.write(line)

@@ -1,0 +1,135 @@
+"""What an attempt comes to: the log, the note in the queue, and the report to the sender.
+
+The order makes it safe: a report is in the queue before the recipients that it names are noted as failed,
+and what is done is noted at once. A relay killed in between sends one of them twice; it loses nothing.
+"""
+import os
+import pwd
+
+from carrier import schedule
+from carrier.fate import DONE, NEVER, Fate
+from carrier.report import Original, delay, failure
+from mailstore.outcome import Later
+from mailstore.trace import mail_date
+
+
+class Settler:
+    """journal: the log; backlog: a Backlog; clock: a trace.Clock, for ids; domain: ours; now: gives the
+    seconds since 1970; queued: called with the id of each report."""
+
+    def __init__(self, journal, backlog, clock, domain, now, queued):
+        self._journal = journal
+        self._backlog = backlog
+        self._clock = clock
+        self._domain = domain
+        self._now = now
+        self._queued = queued
+        self._user = pwd.getpwuid(os.geteuid()).pw_name
+
+    def write(self, attempt, lines):
+        """Write `lines` about the attempt into the log."""
+        for line in lines:
+            self._journal.write(line, attempt.id)
+
+    def note(self, attempt, fates):
+        """Log `fates`, pairs of (recipient, Fate), and keep them. What is done is written down now if the
+        rest of the attempt may take long; that somebody failed only counts once it is reported."""
+        self._log(attempt, fates)
+        for recipient, fate in fates:
+            recipient["reply"] = fate.reply or fate.reason()
+            if fate.outcome == DONE:
+                recipient["state"] = "done"
+        attempt.sort(fates)
+        if attempt.awaits_more() and any(fate.outcome == DONE for _, fate in fates):
+            self._save(attempt)
+
+    def _log(self, attempt, fates):
+        followed = None
+        for recipient, fate in fates:
+            self._journal.write(fate.line(recipient, follows=fate is followed), attempt.id)
+            if fate.outcome == DONE and not fate.account:
+                followed = fate
+
+    def _save(self, attempt):
+        try:
+            self._backlog.replace(attempt.envelope)
+        except OSError as error:
+            self._journal.write(f"queue file cannot be written now: {error.strerror}", attempt.id)
+
+    def finish(self, attempt):
+        """The attempt is over. Returns when to try again (seconds since 1970), or None."""
+        self._give_up_late(attempt)
+        if attempt.failed:
+            self._report_failed(attempt)
+        if any(recipient["state"] == "waiting" for recipient in attempt.envelope["recipients"]):
+            return self._postpone(attempt)
+        self._end(attempt)
+        return None
+
+    def _give_up_late(self, attempt):
+        """What is late for too long has failed."""
+        if not schedule.is_over(attempt.envelope["received"], self._now()):
+            return
+        for recipient, fate in attempt.late:
+            text = "retry timeout exceeded"
+            self._journal.write(Fate(NEVER, text).line(recipient), attempt.id)
+            failed = Fate(NEVER, f"{fate.reason()}: {text}", 0, fate.host, fate.address, fate.reply, "5.4.7")
+            attempt.failed.append((recipient, failed))
+        attempt.late.clear()
+
+    def _report_failed(self, attempt):
+        try:
+            if attempt.envelope["sender"]:
+                self._send(attempt, failure, attempt.failed)
+        except (OSError, Later) as error:
+            # No room, say. They stay as they are, and are tried again.
+            self._journal.write(f"cannot queue a bounce: {getattr(error, 'detail', error)}", attempt.id)
+            attempt.late += attempt.failed
+            return
+        for recipient, _ in attempt.failed:
+            recipient["state"] = "failed"
+
+    def _send(self, attempt, report, told):
+        """Queue a report about the attempt's message."""
+        envelope = attempt.envelope
+        about = Original(envelope, self._backlog.message_path(attempt.id), self._now() - envelope["received"])
+        if report is delay and about.wants_no_notice():
+            return
+        message_id = self._clock.message_id()
+        message = report(message_id, self._domain, about, told)
+        sender = envelope["sender"]
+        received = (f"Received: from {self._user} by {self._domain} with local (serveur)\n"
+                    f"\tid {message_id}\n\tfor {sender};\n\t{mail_date()}\n")
+        self._backlog.prepare(message_id, message, received, [(sender, [sender])]).commit()
+        self._journal.write(f"<= <> R={attempt.id} U={self._user} P=local S={message.octets + len(received)}", message_id)
+        self._queued(message_id)
+
+    def _postpone(self, attempt):
+        envelope = attempt.envelope
+        now = self._now()
+        again = schedule.next_attempt(envelope["received"], now)
+        for recipient, _ in attempt.late:
+            recipient["tries"] += 1
+            recipient["next"] = again
+        if attempt.late and schedule.notice_is_due(envelope["received"], now) and not envelope["notified"]:
+            self._notify(attempt)
+        self._save(attempt)
+        return min(recipient["next"] for recipient in envelope["recipients"] if recipient["state"] == "waiting")
+
+    def _notify(self, attempt):
+        try:
+            if attempt.envelope["sender"]:
+                self._send(attempt, delay, attempt.late)
+            attempt.envelope["notified"] = True
+        except (OSError, Later) as error:
+            self._journal.write(f"cannot queue a notice of delay: {getattr(error, 'detail', error)}", attempt.id)
+
+    def _end(self, attempt):
+        """Nobody waits for the message any more."""
+        if attempt.failed_without_sender():
+            self._save(attempt)
+            self._backlog.set_aside(attempt.id)
+            self._journal.write("Frozen (delivery error message)", attempt.id)
+        else:
+            self._backlog.forget(attempt.id)
+            self._journal.write("Completed", attempt.id)

@@ -1,0 +1,139 @@
+#!/usr/bin/python3 -ES
+"""The relay: carries on what the sessions leave in the queue. Without a command it works until TERM;
+with one it serves a person: list, show, retry, remove. Exit status: 0; 1 it could not be done; 2 wrong usage.
+"""
+import os
+import posix
+import sys
+
+import preflight
+import settings as configuration
+from carrier.backlog import Backlog
+from carrier.command import Command, Refused
+from carrier.connection import Limits
+from carrier.dns import Resolver
+from carrier.postman import Ended, Postman
+from carrier.routes import Router
+from carrier.runner import Runner
+from journal import Journal
+from mailstore.identity import become_service, leave_root
+from mailstore.mailboxes import Mailboxes
+from mailstore.trace import Clock
+
+USAGE = """\
+relay.py : porte plus loin le courrier de la file d'attente.
+
+usage : ./relay.py [-spool DOSSIER]             le relais lui-même, jusqu'à Ctrl-C (serveur.sh le lance)
+        ./relay.py [-spool DOSSIER] list        ce qui attend, comme mailq
+        ./relay.py [-spool DOSSIER] show ID     tout sur un message, et son texte
+        ./relay.py [-spool DOSSIER] retry [ID]  réessayer maintenant ce message, ou tous
+        ./relay.py [-spool DOSSIER] remove ID   supprimer un message, sans prévenir personne
+
+La file est celle de -spool, sinon de la variable SMTP_SPOOL, sinon /var/spool/serveur-smtp pour root
+et ~/.local/state/serveur-smtp pour les autres. Les réglages du relais sont les variables SMTP_* de serveur.sh."""
+
+# How many ids each command takes: (at least, at most).
+COMMANDS = {"list": (0, 0), "show": (1, 1), "retry": (0, 1000), "remove": (1, 1000)}
+NICENESS = 5                # who has just connected comes before what can wait
+
+
+class Wrong(Exception):
+    """A command line that is none, in French."""
+
+
+def main():
+    """Do what the command line says and return the exit status."""
+    try:
+        words = read_options(sys.argv[1:])
+        if words == ["-help"]:
+            print(USAGE)
+            return 0
+        settings = read_settings(words)
+        if words:
+            obey(settings, *words)
+            return 0
+        return work(settings)
+    except (Wrong, preflight.Problem) as error:
+        print(f"relay.py: {error}", file=sys.stderr)
+        return 2
+    except Refused as error:
+        print(f"relay.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"relay.py: {error.filename or settings.spool} : {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def read_options(words):
+    """The command's words; -spool becomes SMTP_SPOOL. Raises Wrong."""
+    words = list(words)
+    if words[:1] == ["-spool"]:
+        if len(words) < 2:
+            raise Wrong("-spool demande un dossier")
+        posix.environ[b"SMTP_SPOOL"] = os.fsencode(os.path.abspath(words[1]))
+        del words[:2]
+    if words in (["-help"], ["-h"], ["--help"]):
+        return ["-help"]
+    if words:
+        check_words(*words)
+    return words
+
+
+def check_words(command, *ids):
+    """Raise Wrong unless `command` is one, and `ids` are as many as it takes."""
+    if command not in COMMANDS:
+        raise Wrong(f"commande inconnue : {command} (./relay.py -help les montre toutes)")
+    least, most = COMMANDS[command]
+    if len(ids) < least:
+        raise Wrong(f"{command} demande un numéro de message (« relay.py list » les montre)")
+    if len(ids) > most:
+        raise Wrong(f"argument de trop : {ids[most]}")
+
+
+def read_settings(words):
+    """The Settings; a command asks for no more of them than where the queue is. Raises preflight.Problem."""
+    if words:
+        posix.environ.setdefault(b"SMTP_DOMAIN", b"localhost")
+    return preflight.read_settings()
+
+
+def obey(settings, command, *ids):
+    """Serve the person who typed `command`. Raises Refused, OSError."""
+    if not os.path.isdir(settings.spool):
+        raise Refused(f"{settings.spool} n'existe pas : indiquer le dossier du serveur par -spool")
+    become_service()
+    backlog = Backlog(f"{settings.spool}/queue")
+    getattr(Command(backlog, Journal(settings.log)), command)(*ids)
+
+
+def work(settings):
+    """Be the relay until TERM; the exit status. Raises Refused."""
+    preflight.make_spool(settings)
+    become_service()
+    journal = Journal(settings.log, settings.terminal)
+    backlog = Backlog(f"{settings.spool}/queue")
+    backlog.make_folders()
+    if not backlog.lock():
+        raise Refused(f"un relais s'occupe déjà de {backlog.folder}")
+    postman = Postman(settings, backlog)
+    leave_root()
+    os.nice(NICENESS)
+    try:
+        make_runner(settings, journal, backlog, postman).run()
+    except Ended:
+        journal.write("relay: the process that delivers to mailboxes has ended")
+        return 1
+    postman.close()
+    # Threads may still wait for hosts that do not answer.
+    os._exit(0)
+
+
+def make_runner(settings, journal, backlog, postman):
+    """All parts put together."""
+    mailboxes = Mailboxes(settings.store, settings.domain, settings.aliases)
+    router = Router(settings, Resolver(settings.dns))
+    return Runner(settings.domain, journal, backlog, postman, router, mailboxes.is_local, Clock(settings.domain), Limits())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
