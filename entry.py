@@ -169,5 +169,6 @@ def _report(channel, journal, domain):
     try:
         channel.send(replies.internal_error(domain))
         channel.flush()
+        channel.linger(BRIEF_SECONDS)
     except Disconnected:
         pass

@@ -38,8 +38,7 @@ def _receiving(session, read):
     except TooSlow:
         return _abandon(session, "SMTP data too slow", replies.too_slow(session.domain))
     except Disconnected:
-        session.journal.write(f"SMTP connection from {session.log_host()} lost while reading message data")
-        raise
+        raise Disconnected("while reading message data") from None
 
 
 def _abandon(session, what, reply):

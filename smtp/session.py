@@ -65,8 +65,8 @@ class Session:
                 self.channel.linger(LINGER_SECONDS)
         except HandshakeFailed as error:
             self.journal.write(f"TLS error on connection from {self.log_host()} (SSL_accept): {error.reason}")
-        except Disconnected:
-            self.journal.write(f"SMTP connection from {self.log_host()} lost{self._while()}")
+        except Disconnected as error:
+            self.journal.write(f"SMTP connection from {self.log_host()} lost {error or self._while()}".rstrip())
         except Interrupted:
             pass                # no reply can be read before TLS, or after the last one
         finally:
@@ -80,7 +80,7 @@ class Session:
         self.channel.send(replies.greeting(self.domain))
 
     def _while(self):
-        return " while in a transaction" if self.transaction else ""
+        return "while in a transaction" if self.transaction else ""
 
     def _serve_one(self):
         """One command and its reply, if it is not sent yet. Returns the Reply if it ends the session."""
