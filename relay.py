@@ -5,6 +5,7 @@ with one it serves a person: list, show, retry, remove. Exit status: 0; 1 it cou
 import os
 import posix
 import sys
+import time
 
 import preflight
 import settings as configuration
@@ -106,8 +107,9 @@ def obey(settings, command, *ids):
     getattr(Command(backlog, Journal(settings.log)), command)(*ids)
 
 
-def work(settings):
-    """Be the relay until TERM; the exit status. Raises Refused."""
+def work(settings, limits=Limits(), now=time.time):
+    """Be the relay until TERM; the exit status. limits: a Limits; now: gives the seconds since 1970.
+    Raises Refused."""
     preflight.make_spool(settings)
     become_service()
     journal = Journal(settings.log, settings.terminal)
@@ -119,7 +121,7 @@ def work(settings):
     leave_root()
     os.nice(NICENESS)
     try:
-        make_runner(settings, journal, backlog, postman).run()
+        make_runner(settings, journal, backlog, postman, limits, now).run()
     except Ended:
         journal.write("relay: the process that delivers to mailboxes has ended")
         return 1
@@ -128,11 +130,12 @@ def work(settings):
     os._exit(0)
 
 
-def make_runner(settings, journal, backlog, postman):
+def make_runner(settings, journal, backlog, postman, limits, now):
     """All parts put together."""
     mailboxes = Mailboxes(settings.store, settings.domain, settings.aliases)
     router = Router(settings, Resolver(settings.dns))
-    return Runner(settings.domain, journal, backlog, postman, router, mailboxes.is_local, Clock(settings.domain), Limits())
+    return Runner(settings.domain, journal, backlog, postman, router, mailboxes.is_local, Clock(settings.domain),
+                  limits, now)
 
 
 if __name__ == "__main__":

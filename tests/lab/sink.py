@@ -1,4 +1,4 @@
-"""A scripted SMTP host on a free loopback port: it answers what it is told to, and keeps what it was sent.
+"""A scripted SMTP host on a loopback port: it answers what it is told to, and keeps what it was sent.
 
     with Sink({"rcpt": "450 mailbox busy"}) as sink:        # every other step gets its usual answer
         ...
@@ -42,7 +42,7 @@ class Sink:
     """See the module.  extensions: lines of the EHLO reply; tls: an ssl.SSLContext, which offers STARTTLS."""
 
     def __init__(self, script=None, extensions: typing.Sequence[str] = ("SIZE 52428800", "8BITMIME"), tls=None,
-                 port: int = 0):
+                 port: int = 0, address: str = "127.0.0.1"):
         self.script = {**USUAL, **(script or {})}
         self.extensions = [*extensions, "STARTTLS"] if tls else list(extensions)
         self.tls = tls
@@ -53,7 +53,7 @@ class Sink:
         self.most_at_once = 0
         self.changed = threading.Condition()
         self._visits: typing.Set["Visit"] = set()
-        self._listener = socket.create_server(("127.0.0.1", port or support.free_port()), backlog=128)
+        self._listener = socket.create_server((address, port or support.free_port()), backlog=128)
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
