@@ -216,7 +216,17 @@ announce() {
     say "Pour essayer : telnet ${SMTP_BIND:-localhost} ${SMTP_PORTS%% *}    (Ctrl-C ici arrête le serveur)"
 }
 
+# Whoever starts us may have more than three files open: they are none of ours, nor of what we start.
+close_inherited() {
+    local descriptor
+    for descriptor in /proc/"$BASHPID"/fd/*; do
+        descriptor=${descriptor##*/}
+        ((descriptor <= 2 || descriptor == 255)) || exec {descriptor}>&-
+    done
+}
+
 main() {
+    close_inherited
     read_options "$@"
     exec </dev/null
     check_listener
