@@ -9,6 +9,7 @@ of its own where those places show ours; nothing on the machine changes.
 """
 
 import atexit
+import contextlib
 import imaplib
 import os
 import pathlib
@@ -39,7 +40,7 @@ makeuserdb || exit 1
 set -a
 prefix=/usr exec_prefix=/usr sbindir=/usr/sbin bindir=/usr/bin libexecdir=/usr/lib/courier
 AUTHDAEMOND &
-listen() { port=$1; shift; exec couriertcpd -address=127.0.0.1 -maxprocs=20 -maxperip=20 -nodnslookup -noidentlookup "$port" "$@"; }
+listen() { port=$1; shift; exec couriertcpd -address=127.0.0.1 -maxprocs=20 -maxperip=20 $TCPDOPTS "$port" "$@"; }
 (. /etc/courier/pop3d; listen "$1" /usr/lib/courier/courier/courierpop3login /usr/lib/courier/courier/courierpop3d Maildir) &
 (. /etc/courier/imapd; IMAP_STARTTLS=NO; listen "$2" /usr/lib/courier/courier/imaplogin /usr/bin/imapd Maildir) &
 wait
@@ -91,15 +92,15 @@ class Courier:
                                   "sh", "-c", SERVERS, "sh", str(self.pop3_port), str(self.imap_port)),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env=support.marked_environment(self.mark, PATH=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"))
-        support.wait_for(self._listening, "Courier listening")
-        if self.process.poll() is not None:
-            raise AssertionError("Courier ended: %s" % (self.folder / "output").read_text())
+        with contextlib.suppress(AssertionError):
+            support.wait_for(lambda: self._listening() or self.process.poll() is not None, "Courier listening")
+        if not self._listening():
+            raise AssertionError("Courier does not start: %s" % (self.folder / "output").read_text())
         return self
 
     def _listening(self) -> bool:
-        socket_there = (self.folder / "run" / "authdaemon" / "socket").exists()
-        all_there = socket_there and support.listeners(self.pop3_port) and support.listeners(self.imap_port)
-        return bool(all_there) or self.process.poll() is not None
+        sockets = support.listeners(self.pop3_port), support.listeners(self.imap_port)
+        return all(sockets) and (self.folder / "run" / "authdaemon" / "socket").exists()
 
     def stop(self) -> None:
         """End all of it and remove its folder.  Safe to repeat."""
