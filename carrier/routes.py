@@ -74,7 +74,8 @@ class Router:
             raise _never("an MX or SRV record indicated no SMTP service", "5.1.10")
         named = records or [(0, domain)]
         addresses = self._resolver.addresses([name for _, name in named])
-        hosts = [Host(name, SMTP_PORT, preference, addresses[name]) for preference, name in named if addresses[name]]
+        hosts = [Host(name, SMTP_PORT, preference, addresses[name]) for preference, name in named
+                 if addresses[name] or name.lower() == self._domain]
         if hosts:
             return hosts
         if records:

@@ -1,0 +1,173 @@
+"""Which host takes a domain's mail: the relay asks a real name server, dnsmasq, through dig."""
+
+import contextlib
+import unittest
+
+from tests import support
+from tests.lab.dns import NameServer
+from tests.lab.relay import Relay
+from tests.lab.sink import Sink
+
+FIRST, SECOND, THIRD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+NOBODY = "127.0.0.9"                    # no one listens there
+
+MAIL_HOSTS = {
+    "order.example": [(20, "second.example"), (10, "first.example")],
+    "down.example": [(10, "nobody.example"), (20, "second.example")],
+    "equal.example": [(10, "first.example"), (10, "second.example")],
+    "null.example": [(0, ".")],
+    "dangling.example": [(10, "missing.example")],
+    "half.example": [(10, "missing.example"), (20, "second.example")],
+    "loop.example": [(10, "ourselves.example"), (20, "second.example")],
+    "named.example": [(5, support.DOMAIN), (10, "second.example")],
+    "backup.example": [(10, "nobody.example"), (20, "ourselves.example"), (30, "second.example")],
+}
+ADDRESSES = {"first.example": FIRST, "second.example": SECOND, "plain.example": THIRD, "nobody.example": NOBODY,
+             "ourselves.example": "127.0.0.1", "empty.sub.example": THIRD}
+ALIASES = {"alias.example": "order.example"}
+
+
+@support.needs_program("dnsmasq", "dig")
+class MailHostsTest(unittest.TestCase):
+    """One message a domain, all in one run."""
+
+    @classmethod
+    def setUpClass(cls):
+        with contextlib.ExitStack() as stack:
+            cls.port = support.free_port()
+            names = stack.enter_context(NameServer(MAIL_HOSTS, ADDRESSES, ALIASES))
+            cls.sinks = {address: stack.enter_context(Sink(port=cls.port, address=address))
+                         for address in (FIRST, SECOND, THIRD)}
+            cls.relay = stack.enter_context(Relay(
+                mail_port=cls.port, SMTP_DNS=names.server, SMTP_PORTS=str(cls.port), SMTP_BIND="127.0.0.1"))
+            domains = ["nowhere.silent.test", *MAIL_HOSTS, "plain.example", "alias.example", "unknown.example",
+                       "sub.example", "x.servfail.test"]
+            cls.ids = {domain: cls.relay.enqueue("x@" + domain) for domain in domains}
+            cls.relay.start()
+            # dig gives up after 6 s; all others must be done by then, or they were held up.
+            cls.relay.wait_log("== x@nowhere.silent.test")
+            cls.relay.stop()
+            cls.addClassCleanup(stack.pop_all().close)
+
+    def lines(self, domain):
+        return self.relay.lines(self.ids[domain])
+
+    def assert_taken_by(self, domain, *addresses):
+        lines = self.lines(domain)
+        self.assertEqual(lines[-1], "Completed", lines)
+        self.assertIn("=> x@%s R=dnslookup T=remote_smtp H=" % domain, lines[-2])
+        self.assertIn(lines[-2].partition("[")[2].partition("]")[0], addresses)
+
+    def assert_failed(self, domain, line):
+        self.assertEqual(self.lines(domain), [line, "Completed"])
+
+    def test_best_preference(self):
+        self.assert_taken_by("order.example", FIRST)
+
+    def test_next_preference_when_the_best_is_down(self):
+        self.assert_taken_by("down.example", SECOND)
+        self.assertEqual(self.lines("down.example")[0], "H=nobody.example [%s] Connection refused" % NOBODY)
+
+    def test_equal_preference(self):
+        self.assert_taken_by("equal.example", FIRST, SECOND)
+
+    def test_host_without_address_is_passed_over(self):
+        self.assert_taken_by("half.example", SECOND)
+
+    def test_address_of_a_domain_without_mx(self):
+        self.assert_taken_by("plain.example", THIRD)
+
+    def test_alias_of_a_domain(self):
+        self.assert_taken_by("alias.example", FIRST)
+        recipients = [message.recipients for message in self.sinks[FIRST].messages]
+        self.assertIn(["TO:<x@alias.example>"], recipients)
+
+    def test_null_mx(self):
+        self.assert_failed("null.example", "** x@null.example R=dnslookup: an MX or SRV record indicated no SMTP service")
+
+    def test_no_such_domain(self):
+        self.assert_failed("unknown.example", "** x@unknown.example: Unrouteable address")
+
+    def test_domain_without_records(self):
+        self.assert_failed("sub.example", "** x@sub.example: Unrouteable address")
+
+    def test_mx_without_address(self):
+        self.assert_failed("dangling.example",
+                           "** x@dangling.example R=dnslookup: all relevant MX records point to non-existent hosts")
+
+    def test_we_are_the_best_host(self):
+        """Mail that the DNS sends back to us is a loop, whatever hosts stand behind us."""
+        for domain in ("loop.example", "named.example"):
+            self.assert_failed(domain, "** x@%s R=dnslookup: lowest numbered MX record points to local host" % domain)
+
+    def test_we_are_a_backup(self):
+        """RFC 5321 §5.1: only hosts that are better than we are count."""
+        lines = self.lines("backup.example")
+        self.assertEqual(lines[-1], "== x@backup.example R=dnslookup T=remote_smtp defer (111): Connection refused")
+        self.assertFalse(any(SECOND in line or "127.0.0.1" in line for line in lines), lines)
+
+    def test_failure_and_silence_are_temporary(self):
+        for domain in ("x.servfail.test", "nowhere.silent.test"):
+            lines = self.lines(domain)
+            self.assertEqual(len(lines), 1)
+            self.assertTrue(lines[0].startswith("== x@%s R=dnslookup defer (-1): host lookup did not complete" % domain), lines)
+            self.assertIn(self.ids[domain], self.relay.ids())
+
+    def test_silence_holds_up_nobody(self):
+        log = self.relay.log()
+        last = log.index("== x@nowhere.silent.test")
+        for domain in ("order.example", "plain.example", "unknown.example"):
+            self.assertLess(log.index(self.ids[domain] + " Completed"), last)
+
+    def test_status_of_the_bounces(self):
+        statuses = {}
+        for message in self.relay.messages("alice"):
+            for line in message.content.decode().splitlines():
+                if line.startswith("Final-Recipient: rfc822;x@"):
+                    domain = line.partition("@")[2]
+                if line.startswith("Status: "):
+                    statuses[domain] = line[8:]
+        self.assertEqual(statuses, {
+            "null.example": "5.1.10", "unknown.example": "5.1.2", "sub.example": "5.1.2", "dangling.example": "5.1.2",
+            "loop.example": "5.4.6", "named.example": "5.4.6"})
+
+
+@support.needs_program("dnsmasq", "dig")
+class EqualPreferenceTest(unittest.TestCase):
+
+    def test_both_hosts_are_used(self):
+        """Each connection takes equal hosts in a new order (RFC 5321 §5.1); these take one message each."""
+        def once(_, visit):
+            return "250 OK" if visit.transactions == 1 else "421 one is enough"
+        port = support.free_port()
+        with contextlib.ExitStack() as stack:
+            names = stack.enter_context(NameServer(MAIL_HOSTS, ADDRESSES))
+            sinks = [stack.enter_context(Sink({"mail": once}, port=port, address=address)) for address in (FIRST, SECOND)]
+            relay = stack.enter_context(Relay(mail_port=port, SMTP_DNS=names.server))
+            for number in range(40):
+                relay.enqueue("u%d@equal.example" % number)
+            relay.start()
+            relay.wait_empty()
+            counts = [len(sink.messages) for sink in sinks]
+        self.assertEqual(sum(counts), 40)
+        self.assertGreater(min(counts), 0, counts)
+
+
+class WithoutDnsTest(unittest.TestCase):
+
+    def test_dig_is_missing(self):
+        """Mail waits, and the log says for what."""
+        with Relay({"x.example=": 0}, PATH="/nonexistent") as relay:
+            message_id = relay.enqueue("x@x.example")
+            relay.start()
+            relay.wait_log("== x@x.example R=dnslookup defer (-1): dig is not installed (package bind9-dnsutils)")
+            self.assertEqual(relay.ids(), [message_id])
+
+    def test_static_host_that_is_ourselves(self):
+        port = support.free_port()
+        with Relay({"x.example": port}, SMTP_PORTS=str(port)) as relay:
+            message_id = relay.enqueue("x@x.example")
+            relay.start()
+            relay.wait_empty()
+            self.assertEqual(relay.lines(message_id)[0],
+                             "** x@x.example R=hubbed_hosts T=remote_smtp: remote host address is the local host")
