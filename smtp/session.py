@@ -13,6 +13,7 @@ IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.7
 PRESSED_SECONDS = 30
 HANDSHAKE_SECONDS = 30      # for TLS, which no person types
 MOST_ERRORS = 20
+MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")     # that may be named in the log, where a password may not
 MOST_IDLE_COMMANDS = 1000   # that bring no message nearer, since the last message
 PRESSED_IDLE_COMMANDS = 30
 LINGER_SECONDS = 1
@@ -46,6 +47,7 @@ class Session:
         self.failures = 0
         self.transaction = None
         self.stopping = False
+        self._auth_tried = False
         self._errors = 0
         self._refusals = 0
         self.idle_commands = 0
@@ -117,10 +119,8 @@ class Session:
 
     def next_secret_line(self):
         """One line that must not be shown: a response of an authentication. Raises as read_line."""
-        if self.channel.transcript:
-            self.channel.transcript.hide_next()
         line = self._line_in_time()
-        self._show(line)
+        self._show("***")
         return line
 
     def terminate(self):
@@ -136,25 +136,35 @@ class Session:
     def _answer(self, line):
         word, _, argument = line.partition(" ")
         verb = VERBS.get(word.upper())
-        self._show(line)
+        shown = self._without_secret(line, verb)
+        self._show(shown)
         if "\0" in line:
-            return self.protocol_error("syntax", line, replies.NUL_IN_COMMAND)
+            return self._protocol_error("syntax", shown, replies.NUL_IN_COMMAND)
         if len(line.encode("utf-8", "surrogateescape")) + 2 > (verb.line_octets if verb else LINE_OCTETS):
             return replies.LINE_TOO_LONG
         if not verb:
-            return self.protocol_error("syntax", line, replies.UNRECOGNIZED)
+            return self._protocol_error("syntax", shown, replies.UNRECOGNIZED)
         reply = verb.run(self, argument.strip(" \t"))
         if reply and 500 <= reply.code < 505:
-            self.protocol_error("syntax" if reply.code < 503 else "protocol", line, reply)
+            self._protocol_error("syntax" if reply.code < 503 else "protocol", shown, reply)
         return reply
+
+    def _without_secret(self, line, verb):
+        """`line` as the log, and whoever watches, may have it."""
+        if line.lstrip().upper().startswith("AUTH"):
+            self._auth_tried = True
+            words = line.split()
+            known = words[1:2] if words[1:2] and words[1].upper() in MECHANISMS else []
+            return " ".join([words[0][:4], *known, *(["***"] if words[1:] != known else [])])
+        # A dialogue that was pasted goes on whatever is answered: after AUTH, what is no command may be a password.
+        return "***" if self._auth_tried and not self.login and not verb else line
 
     def _show(self, line):
         if self.channel.transcript:
             self.channel.transcript.heard(line)
 
-    def protocol_error(self, kind, line, reply):
+    def _protocol_error(self, kind, command, reply):
         """Log a command that could not be obeyed, as Exim words it; returns `reply`."""
-        command = "AUTH ***" if line.upper().startswith("AUTH ") else line
         self.journal.write(f'SMTP {kind} error in "{command}" H={self.log_host()} {reply.texts[0]}')
         return reply
 

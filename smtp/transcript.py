@@ -11,29 +11,16 @@ PLAIN = "\033[0m"
 
 
 class Transcript:
-    """Writes to `sink`, a descriptor; in colours if that is a terminal.
-
-    hide_next(): the next line heard is a secret and shows as `***`.
-    """
+    """Writes to `sink`, a descriptor; in colours if that is a terminal."""
 
     def __init__(self, sink=2):
         self.sink = sink
         self.coloured = posix.isatty(sink)
-        self._secret = False
         self._line = b""
         self._lines = 0
 
-    def hide_next(self):
-        self._secret = True
-
     def heard(self, line):
-        """A command line (str) that the client sent."""
-        words = line.split(" ", 2)
-        if self._secret:
-            line = "***"
-        elif words[0].upper() == "AUTH" and len(words) > 2:
-            line = f"{words[0]} {words[1]} ***"
-        self._secret = False
+        """A command line (str) that the client sent, without its secrets."""
         self._show("C:", CLIENT_COLOUR, line)
 
     def text(self, piece):
