@@ -78,28 +78,33 @@ lock_port() {
     esac
 }
 
-# can_bind PORT ADDRESS REUSE: the exit code is errno.  With REUSE at 1 as netcat does it; at 0 so that
-# whoever listens there is seen, and a server that was just killed gets a second to let go of its port.
+# can_bind PORT ADDRESS SHARED: the exit code is errno.  SHARED is 1 for what netcat does; 0 to see also
+# those who would share the port.
 can_bind() {
     "$PYTHON" -ESc '
-import sys, time, _socket as s
-port, address, reuse = int(sys.argv[1]), sys.argv[2] or "0.0.0.0", int(sys.argv[3])
+import sys, _socket as s
+port, address, shared = int(sys.argv[1]), sys.argv[2] or "0.0.0.0", int(sys.argv[3])
 family = s.AF_INET6 if ":" in address else s.AF_INET
 try:
     s.inet_pton(family, address)
 except OSError:
     sys.exit(22)
-for left in range(20, -1, -1):
-    try:
-        probe = s.socket(family, s.SOCK_STREAM)
-        probe.setsockopt(s.SOL_SOCKET, s.SO_REUSEADDR, 1)
-        probe.setsockopt(s.SOL_SOCKET, s.SO_REUSEPORT, reuse)
-        probe.bind((address, port))
-        sys.exit(0)
-    except OSError as error:
-        if error.errno != 98 or not left:
-            sys.exit(error.errno)
-    time.sleep(0.05)' "$@"
+probe = s.socket(family, s.SOCK_STREAM)
+probe.setsockopt(s.SOL_SOCKET, s.SO_REUSEADDR, 1)
+probe.setsockopt(s.SOL_SOCKET, s.SO_REUSEPORT, shared)
+try:
+    probe.bind((address, port))
+except OSError as error:
+    sys.exit(error.errno)' "$@"
+}
+
+# await_orphans PORT: the netcats of a launcher that was just killed end by themselves, in a moment
+await_orphans() {
+    local round
+    for ((round = 0; round < 100; round++)); do
+        cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -q "nc\.traditional -n -l -p $1 " || return
+        sleep 0.1
+    done
 }
 
 # why_not ERRNO PORT ADDRESS
@@ -117,10 +122,11 @@ why_not() {
 claim_port() {
     local error
     lock_port "$1" "$2" || fail 1 "un autre serveur.sh écoute déjà sur le port $1"
-    can_bind "$1" "$2" 0 || {
-        error=$?
-        fail $((error == 22 ? 2 : 1)) "$(why_not $error "$1" "$2")"
-    }
+    can_bind "$1" "$2" 0 && return
+    await_orphans "$1"
+    can_bind "$1" "$2" 0 && return
+    error=$?
+    fail $((error == 22 ? 2 : 1)) "$(why_not $error "$1" "$2")"
 }
 
 # -- tcp_migrate_req ------------------------------------------------------------------------------

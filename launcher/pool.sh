@@ -26,17 +26,20 @@ close_life() { exec {life_end}>&-; }
 
 nap() { read -r -t "$1" -u "$never"; }
 
+# Which children have ended is asked of each (alive); wait -n only says that it is time to ask again:
+# bash may forget to report one that a signal ended while it was busy, but wait PID still knows its status.
+alive() { kill -0 "$1"; }
+
 # -- what each of them does -----------------------------------------------------------------------
 
-# How each begins.  Signals are the launcher's business, also those of "pkill -f serveur.sh"; caught and
-# not ignored, since what is ignored stays so in the programs started.  The watch is one more child:
-# wait -n returns for the launcher's end as it does for any child's.
+# How each begins.  Signals are the launcher's business, also those of "pkill -f serveur.sh"; a program
+# started from here sets its own handlers.  The watch is one more child, which ends with the launcher.
 become_background() {
     local descriptor
-    trap : INT TERM HUP
+    trap '' INT TERM HUP
     for descriptor in "${launcher_only[@]}"; do exec {descriptor}>&-; done
-    exec {terminal}>&2 2>/dev/null          # bash reports there each child that a signal ended
-    (trap '' INT TERM HUP; read -r -u "$life") &
+    exec {terminal}>&2 2>/dev/null          # where bash would report each child that a signal ended
+    read -r -u "$life" &
     watch=$!
     read -r own_name <"/proc/$BASHPID/comm"
 }
@@ -44,32 +47,32 @@ become_background() {
 # run COMMAND...: a child that has none of our descriptors
 run() { "$@" 2>&"$terminal" {terminal}>&- {life}<&- {never}<&- & }
 
-# await_child: leaves the pid of the child that ended in $ended, its exit code in $status
-await_child() {
-    until wait -n -p ended; status=$?; [ -n "${ended-}" ]; do :; done
-}
-
 # keep_listeners PORT COUNT [ADDRESS]
 keep_listeners() {
-    local left=$2 ended status pause=1 failures=0
+    local left=$2 pid status pause=1 failures=0
     local command=("$NETCAT" -n -l -p "$1" ${3:+-s "$3"} -e "$HERE/smtp_handler.py")
-    local -A since=()
+    local -A since=()                       # [pid of a netcat, or what it turned into]=when it was started
     become_background
     export SMTP_PORT=$1
     [[ " $SMTP_SMTPS " != *" $1 "* ]] || export SMTP_IMPLICIT_TLS=1
     while ((left-- > 0)); do run "${command[@]}"; since[$!]=$SECONDS; done
-    while await_child; [ "$ended" != "$watch" ]; do
-        note_end "$status" $((SECONDS - since[$ended]))
-        ((failures < 8)) || back_off "$1" "${3-}"
-        unset "since[$ended]"
-        run "${command[@]}"
-        since[$!]=$SECONDS
+    while wait -n; alive "$watch"; do
+        for pid in "${!since[@]}"; do
+            alive "$pid" && continue
+            wait "$pid"
+            note_end $? $((SECONDS - since[$pid]))
+            ((failures < 8)) || back_off "$1" "${3-}"
+            unset "since[$pid]"
+            run "${command[@]}"
+            since[$!]=$SECONDS
+        done
     done
     end_children "${!since[@]}"
 }
 
 # note_end STATUS AGE: count what may be netcats that fail as soon as they start
 note_end() {
+    status=$1
     if (($1 == 1 && $2 < 2 || $1 == 126 || $1 == 127)); then ((++failures)); else failures=0 pause=1; fi
 }
 
@@ -81,24 +84,28 @@ back_off() {
         reason=$(why_not $? "$1" "$2")
     fi
     warn "$reason ; nouvel essai dans $pause s." 2>&"$terminal"
+    longer_pause
+}
+
+# longer_pause: false if the launcher's end cuts it short
+longer_pause() {
     read -r -t "$pause" -u "$life"
-    pause=$((pause < 30 ? 2 * pause : 30))
+    (($? > 128)) && pause=$((pause < 30 ? 2 * pause : 30))
 }
 
 # supervise PROGRAM: runs as long as we do; started again when it dies, after a growing pause
 supervise() {
-    local ended status pause=1 child started
+    local pause=1 child started
     become_background
     while :; do
         run "$PYTHON" -ES "$HERE/$1"
         child=$! started=$SECONDS
-        await_child
-        [ "$ended" != "$watch" ] || break
+        while alive "$watch" && alive "$child"; do wait -n; done
+        alive "$watch" || break
+        wait "$child"
+        warn "$1 s'est arrêté (code $?) ; il redémarre dans $pause s." 2>&"$terminal"
         ((SECONDS - started < 60)) || pause=1
-        warn "$1 s'est arrêté (code $status) ; il redémarre dans $pause s." 2>&"$terminal"
-        read -r -t "$pause" -u "$life"
-        (($? > 128)) || return              # the pipe's end, not the time's
-        pause=$((pause < 30 ? 2 * pause : 30))
+        longer_pause || return
     done
     end_children "$child"
 }
@@ -109,7 +116,7 @@ end_orphans() {
     become_background
     kill -TERM -- "-$1"
     for ((round = 0; round < GRACE * 20; round++)); do
-        kill -0 -- "-$1" || return
+        alive "-$1" || return
         nap 0.05
     done
     kill -KILL -- "-$1"
@@ -117,7 +124,7 @@ end_orphans() {
 
 # -- how it ends ----------------------------------------------------------------------------------
 
-# end_children PID...: each is asked to end; KILL when the grace time is over
+# end_children PID...: each is asked to end, again shortly before the grace time is over, killed when it is
 end_children() {
     local pid round
     local -A alive=() asked=()
@@ -125,26 +132,36 @@ end_children() {
     for ((round = 0; round < GRACE * 20 && ${#alive[@]} > 0; round++)); do
         for pid in "${!alive[@]}"; do
             [ -n "${asked[$pid]-}" ] || ! ask_to_end "$pid" "$round" || asked[$pid]=1
-            kill -0 "$pid" || unset "alive[$pid]"
+            alive "$pid" || unset "alive[$pid]"
         done
+        ((round != (GRACE - 2) * 20)) || kill -TERM "${!alive[@]}"
         nap 0.05
     done
     [ ${#alive[@]} = 0 ] || kill -KILL "${!alive[@]}"
     wait
 }
 
-# ask_to_end PID ROUND: false if it is too early.  A netcat that still waits for a client is ended.  A
-# handler gets TERM once it catches it: before, it would die of it with a client at the other end.
+# ask_to_end PID ROUND: false if it is too early.  A netcat that still waits for a client is ended, but
+# stopped first, so that it can't take one meanwhile.  A handler gets TERM once it catches it: before, it
+# would die of it with a client at the other end.
 ask_to_end() {
     local name='' text=''
     { read -r _ name && read -r -d '' text; } <"/proc/$1/status"
     case $name in
     '') ;;                                  # it has just ended
-    nc.traditional) kill -KILL "$1" ;;
+    nc.traditional)
+        [[ $text == *State:$'\t'[Tt]* ]] || { kill -STOP "$1"; return 1; }
+        is_waiting "$1" && kill -KILL "$1" && return
+        kill -CONT "$1"
+        return 1
+        ;;
     "$own_name") return 1 ;;                # forked, but not netcat yet
     *) { catches_term "$text" || (($2 > 100)); } && kill -TERM "$1" ;;
     esac
 }
+
+# is_waiting PID: it listens on descriptor 3, gets a client as 4, closes 3, and makes 4 the handler's 0
+is_waiting() { [ -e "/proc/$1/fd/3" ] && [ ! -e "/proc/$1/fd/4" ]; }
 
 # catches_term STATUS: does the process with this /proc/PID/status have a handler for TERM?
 catches_term() {
@@ -191,14 +208,10 @@ replace_job() {
 
 # await_jobs: until nothing of ours is left, which is soon after the pipe was closed
 await_jobs() {
-    local ended status
-    while :; do
-        wait -n -p ended
-        status=$?
-        if [ -n "${ended-}" ]; then
-            [ -n "$stopping" ] || [ -z "${background_jobs[$ended]-}" ] || replace_job "$ended"
-        elif ((status == 127)); then
-            return
-        fi
+    local pid
+    while [ -z "$stopping" ]; do
+        for pid in "${!background_jobs[@]}"; do alive "$pid" 2>/dev/null || replace_job "$pid"; done
+        wait -n
     done
+    until wait; do :; done                  # a further signal interrupts it
 }
