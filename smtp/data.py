@@ -5,9 +5,10 @@ exactly. Only while the client has never sent a CRLF, in a command or in the dat
 a client is a person at netcat, and no relay that could be made to smuggle.
 
 A bare CR or a bare LF is no line end of the protocol: it goes out as CR, and whoever stores the text
-decides what becomes of it (mailstore/letter.py). A dot is taken off only where a line begins as the
-protocol counts lines, so a dot behind a bare CR or LF stays, and nothing that is stored can be taken
-for an end of data when it is sent on (CVE-2023-51764).
+decides what becomes of it (mailstore/letter.py). But in a text whose first line ends in LF, out of a
+Unix file sent as it is, LF ends every line, as Exim has it. A dot is taken off only where a line
+begins as the protocol counts lines, so a dot behind a bare CR or LF stays, and nothing that is stored
+can be taken for an end of data when it is sent on (CVE-2023-51764).
 """
 from octets import begun
 
@@ -30,6 +31,7 @@ class DataReader:
         # The data begins at the beginning of a line: as if behind a line end, which is taken back.
         self._held = CRLF if crlf_seen else LF
         self._virtual = len(self._held)
+        self._line_ends = LineEnds()
 
     def feed(self, data):
         """Take `data`, return the text that is certain by now. Sets `ended` (and `rest`) at the end."""
@@ -67,7 +69,7 @@ class DataReader:
             data, self._held = data[:len(data) - keep], data[len(data) - keep:]
         data = data.replace(line_end + b".", line_end)
         self.octets += len(data)
-        return _mark_bare(data) if line_end is CRLF else data
+        return self._line_ends.as_lf(data, self._virtual)
 
     def _without_virtual(self, text):
         if self._virtual and text:
@@ -77,11 +79,19 @@ class DataReader:
         return text
 
 
-def _mark_bare(data):
-    """`data` with CRLF as LF, and a bare LF as CR."""
-    if data.count(LF) == data.count(CRLF):
-        return data.replace(CRLF, LF)
-    return LF.join(part.replace(LF, b"\r") for part in data.split(CRLF))
+class LineEnds:
+    """What ends the lines of a text: CRLF, and LF too once the first line has ended in one."""
+
+    def __init__(self):
+        self._lf_ends = None
+
+    def as_lf(self, data, start=0):
+        """`data` with its line ends as LF, and every other LF as CR. start: where the text begins in it."""
+        if self._lf_ends is None and (first := data.find(LF, start)) >= 0:
+            self._lf_ends = data[first - 1:first] != b"\r"
+        if self._lf_ends or data.count(LF) == data.count(CRLF):
+            return data.replace(CRLF, LF)
+        return LF.join(part.replace(LF, b"\r") for part in data.split(CRLF))
 
 
 class ChunkReader:
@@ -94,13 +104,14 @@ class ChunkReader:
         self.octets = 0
         self._held = b""
         self._last = b""
+        self._line_ends = LineEnds()
 
     def feed(self, data):
         """Take `data`, return the text that is certain by now."""
         self.octets += len(data)
         data = self._held + data
         self._held = b"\r" if data.endswith(b"\r") else b""
-        return self._note(_mark_bare(data[:len(data) - len(self._held)]))
+        return self._note(self._line_ends.as_lf(data[:len(data) - len(self._held)]))
 
     def finish(self):
         """The text's end: a line end where the last line has none."""

@@ -36,18 +36,19 @@ def symbols(data: bytes) -> typing.Iterator[bytes]:
 def expected(data: bytes, crlf_seen: bool) -> Result:
     """The Result for `data`, an octet at a time.  It must end."""
     text, octets, position = b"", 0, 0
-    at_start, lone_dot = True, False
+    at_start, lone_dot, first_end = True, False, b""
     for symbol in symbols(data):
         position += len(symbol)
         ends_line = symbol == b"\r\n" or symbol == b"\n" and not crlf_seen
         if ends_line and lone_dot and (crlf_seen or symbol == b"\n"):
             return Result(text, octets, data[position:], crlf_seen)
         crlf_seen = crlf_seen or symbol == b"\r\n"
+        first_end = first_end or (symbol if symbol in (b"\r\n", b"\n") else b"")
         lone_dot = at_start and symbol == b"."
         at_start = ends_line
         if not lone_dot:
             octets += len(symbol)
-            text += b"\n" if ends_line else symbol.replace(b"\n", b"\r")
+            text += b"\n" if ends_line or symbol == first_end else symbol.replace(b"\n", b"\r")
     raise ValueError("no end in %r" % data)
 
 
