@@ -63,21 +63,24 @@ def gather(recipients):
     return [Copy(mailbox, list(given.values())) for mailbox, given in groups.values()]
 
 
-def prepare_copy(copy, letter, sender, received, clock, seconds):
+def prepare_copy(copy, letter, sender, received, clock, seconds, beside=None):
     """Make `copy` ready to be committed. Raises Later, NoRoom.
 
-    received: the Received field (str); clock: a trace.Clock; seconds: the time of delivery since 1970.
+    received: the Received field (str); clock: a trace.Clock; seconds: the time of delivery since 1970;
+    beside: what is already prepared for the same mailbox, to be committed too.
     """
     front = trace.delivery_header(sender, copy.envelope_to, seconds) + received
     if not copy.mailbox.is_mbox:
         prepare = maildir.prepare
+        options = {}
     else:
         from mailstore import mbox
         prepare = mbox.prepare
+        options = {"beside": beside}
         front = mbox.from_line(sender, seconds) + front
     try:
         with copy.mailbox.owner():
-            copy.prepared = prepare(copy.mailbox, letter, front.encode("utf-8", "surrogateescape"), clock)
+            copy.prepared = prepare(copy.mailbox, letter, front.encode("utf-8", "surrogateescape"), clock, **options)
     except OSError as error:
         raise Later("Mailbox cannot be used now", f"{error.strerror}: {copy.mailbox.path}") from error
 
@@ -112,12 +115,15 @@ class Delivery:
     def _prepare(self, message, message_id, received, copies, seconds):
         """All that is to be committed, prepared: the queue's entry first, for it is the surest to work."""
         ready = []
+        first = {}
         try:
             distant = distant_recipients(message.recipients)
             if distant:
                 ready.append(self.queue.prepare(message_id, message, received, distant))
             for copy in copies:
-                prepare_copy(copy, message.letter, message.sender, received, self.clock, seconds)
+                path = copy.mailbox.path
+                prepare_copy(copy, message.letter, message.sender, received, self.clock, seconds, first.get(path))
+                first.setdefault(path, copy.prepared)
                 ready.append(copy)
         except Later as error:
             if not distant or ready:

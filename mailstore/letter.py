@@ -45,18 +45,17 @@ class Letter:
     def complete(self, message_id, sender, domain):
         """Add what a submission server adds if it is missing, as Exim does (RFC 6409 §8.1).
 
-        A message that is resent, with any Resent- field, gets the Resent- forms, in front.
+        A message that is resent, with any Resent- field, gets the Resent- forms, all but From in front.
         """
         names = set(map(field_name, self.fields))
         resent = any(name.startswith(b"resent-") for name in names)
         prefix = "Resent-" if resent else ""
-        added = [f"{prefix}{name}: {value}\n".encode("utf-8", "surrogateescape") for name, value in (
+        added = {name: f"{prefix}{name}: {value}\n".encode("utf-8", "surrogateescape") for name, value in (
                      ("Message-Id", f"<E{message_id}@{domain}>"), ("From", sender), ("Date", mail_date()))
-                 if f"{prefix}{name}".lower().encode() not in names]
-        if resent:
-            self._before = added[::-1]
-        else:
-            self._after = added
+                 if f"{prefix}{name}".lower().encode() not in names}
+        in_front = ("Date", "Message-Id") if resent else ()
+        self._before = [added.pop(name) for name in in_front if name in added]
+        self._after = list(added.values())
 
     def values(self, name):
         """The values (bytes, unfolded, stripped) of the fields called `name` (bytes, lower case)."""

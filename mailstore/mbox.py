@@ -23,49 +23,57 @@ FROM_LINE = b"\nFrom "
 MODE = 0o660
 
 
-class Prepared:
-    """A locked mbox that takes one message. `commit` appends it; `discard` only unlocks."""
+class Locked:
+    """An open mbox with both its locks, until every message that is to go in has let go of it."""
 
-    def __init__(self, mailbox, file, letter, front):
-        self.mailbox = mailbox
-        self._file = file
+    def __init__(self, path, file):
+        self.path = path
+        self.file = file
+        self.messages = 0
+
+    def release(self):
+        self.messages -= 1
+        if not self.messages:
+            posix.close(self.file)
+            dotlock.unlock(self.path)
+
+
+class Prepared:
+    """A locked mbox that takes one message. `commit` appends it; `discard` only lets go of the lock."""
+
+    def __init__(self, locked, letter, front):
+        self.locked = locked
+        locked.messages += 1
         self._letter = letter
         self._front = front
 
     def commit(self):
         """Append the message, synced. Raises Later, NoRoom, and then the file is as it was."""
-        length = posix.fstat(self._file).st_size
+        file = self.locked.file
+        length = posix.fstat(file).st_size
         try:
             for piece in escaped(self._letter.pieces(self._front)):
-                write_all(self._file, piece)
-            write_all(self._file, b"\n")
-            posix.fsync(self._file)
+                write_all(file, piece)
+            write_all(file, b"\n")
+            posix.fsync(file)
         except OSError as error:
-            posix.ftruncate(self._file, length)
-            raise failed(error, f"error while writing to {self.mailbox.path}") from error
+            posix.ftruncate(file, length)
+            raise failed(error, f"error while writing to {self.locked.path}") from error
         finally:
             self.discard()
 
     def discard(self):
-        """Unlock."""
-        posix.close(self._file)
-        dotlock.unlock(self.mailbox.path)
+        """Let go of the lock."""
+        self.locked.release()
 
 
-def prepare(mailbox, letter, front, clock):
+def prepare(mailbox, letter, front, clock, beside=None):
     """Lock the mbox for `letter`, behind `front` (bytes: the From line stands first). Returns a Prepared.
 
+    beside: the Prepared of another message into this mbox, whose lock then serves both.
     Raises Later when it cannot be locked or may not be written.
     """
-    dotlock.lock(mailbox.path, clock, LOCK_TRIES, LOCK_PAUSE)
-    try:
-        return Prepared(mailbox, _open_locked(mailbox), letter, front)
-    except OSError as error:
-        dotlock.unlock(mailbox.path)
-        raise failed(error, f"while opening mailbox {mailbox.path}") from error
-    except Later:
-        dotlock.unlock(mailbox.path)
-        raise
+    return Prepared(beside.locked if beside else _lock(mailbox, clock), letter, front)
 
 
 def from_line(sender, seconds):
@@ -82,6 +90,18 @@ def escaped(pieces):
         held = data[len(data) - keep:]
         yield data[:len(data) - keep].replace(FROM_LINE, b"\n>From ")
     yield held
+
+
+def _lock(mailbox, clock):
+    dotlock.lock(mailbox.path, clock, LOCK_TRIES, LOCK_PAUSE)
+    try:
+        return Locked(mailbox.path, _open_locked(mailbox))
+    except OSError as error:
+        dotlock.unlock(mailbox.path)
+        raise failed(error, f"while opening mailbox {mailbox.path}") from error
+    except Later:
+        dotlock.unlock(mailbox.path)
+        raise
 
 
 def _open_locked(mailbox):
