@@ -87,6 +87,25 @@ def listeners(port: int) -> int:
     return sum(row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port for row in fields)
 
 
+def connections_at(port: int) -> typing.Set[str]:
+    """The clients' connections to the TCP port, each as a descriptor's link names it: "socket:[inode]"."""
+    rows = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            rows += pathlib.Path(table).read_text().splitlines()[1:]
+    fields = (row.split() for row in rows)
+    return {"socket:[%s]" % row[9] for row in fields
+            if row[3] not in ("0A", "06") and int(row[1].rpartition(":")[2], 16) == port}
+
+
+def parent_of(pid: int) -> int:
+    """The pid of a process's parent; 0 when it has ended."""
+    try:
+        return int(pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def processes_marked(mark: str) -> typing.Dict[int, str]:
     """The processes that have `mark` in their environment, zombies aside: {pid: command line}."""
     found = {}
@@ -303,20 +322,40 @@ class Server:
         """All processes of this server: {pid: command line}."""
         return processes_marked(self.mark)
 
+    def serving(self) -> typing.List[int]:
+        """The pids of the processes that have a client, behind either listener."""
+        connections = connections_at(self.port)
+        found = []
+        for pid in self.processes():
+            with contextlib.suppress(OSError):          # it has just ended
+                if os.readlink("/proc/%d/fd/0" % pid) in connections:
+                    found.append(pid)
+        return found
+
+    def prefork_master(self) -> int:
+        """The pid of prefork.py's master; 0 if there is none."""
+        pids = [pid for pid, command in self.processes().items() if "/prefork.py" in command]
+        return next((pid for pid in pids if parent_of(pid) not in pids), 0)
+
 
 class ServerTestCase(unittest.TestCase):
-    """One server a class.  Subclasses set what `Server` takes; `self.address("alice")` is a mailbox here."""
+    """One server a class.  Subclasses set what `Server` takes; `self.address("alice")` is a mailbox here.
+
+    With `@support.both_listeners` before it, a class's tests are run behind netcat and behind prefork.py.
+    """
 
     options: typing.Sequence = ()
     accounts: typing.Optional[typing.Sequence[str]] = ("alice", "bob")
     aliases = ""
     run_as: typing.Optional[int] = None
+    listener = "netcat"
     server: Server
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.server = Server(cls.options, cls.accounts, cls.aliases, run_as=cls.run_as)
+        options = (*cls.options, "-listen", cls.listener)
+        cls.server = Server(options, cls.accounts, cls.aliases, run_as=cls.run_as)
         cls.addClassCleanup(cls.server.destroy)
         cls.server.start()
 
@@ -344,6 +383,13 @@ class ServerTestCase(unittest.TestCase):
 
     def address(self, name: str) -> str:
         return "%s@%s" % (name, self.server.domain)
+
+
+def both_listeners(case: typing.Type[ServerTestCase]) -> typing.Type[ServerTestCase]:
+    """Class decorator: the tests of `case` are run once more, as `...Prefork`, with prefork.py in netcat's place."""
+    variant = type(case.__name__ + "Prefork", (case,), {"listener": "prefork", "__module__": case.__module__})
+    setattr(sys.modules[case.__module__], variant.__name__, variant)
+    return case
 
 
 def count_trouble(result) -> int:
