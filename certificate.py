@@ -18,34 +18,39 @@ class Unusable(Exception):
 
 
 def self_signed(folder, domain):
-    """(certificate, key) for `domain`, kept in `folder`; made there by openssl the first time."""
-    certificate, key = f"{folder}/{domain}.pem", f"{folder}/{domain}.key"
-    if not (os.path.exists(certificate) and os.path.exists(key)):
-        _make(certificate, key, domain)
-    return certificate, key
+    """(certificate, key) for `domain`, kept in `folder`; made there by openssl the first time, and again when
+    they are spoilt or have expired. Raises Unusable."""
+    files = f"{folder}/{domain}.pem", f"{folder}/{domain}.key"
+    try:
+        check(*files)
+    except Unusable:
+        _make(*files, domain)
+    return files
 
 
 def _make(certificate, key, domain):
     old_mask = os.umask(0o077)
     try:
-        _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", DAYS, "-subj", f"/CN={domain[:64]}",
-                 "-addext", f"subjectAltName=DNS:{domain}", "-keyout", key, "-out", certificate)
+        result = _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", DAYS,
+                          "-subj", f"/CN={domain[:64]}", "-addext", f"subjectAltName=DNS:{domain}",
+                          "-keyout", key, "-out", certificate)
     finally:
         os.umask(old_mask)
+    if result.returncode:
+        raise Unusable(f"openssl : {result.stderr.strip().splitlines()[-1]}")
 
 
 def _openssl(*arguments):
     try:
-        return subprocess.run(["openssl", *arguments], check=True, capture_output=True, text=True).stdout
+        return subprocess.run(["openssl", *arguments], check=False, capture_output=True, text=True)
     except FileNotFoundError as error:
         raise Unusable("openssl est introuvable : apt-get install openssl") from error
-    except subprocess.CalledProcessError as error:
-        raise Unusable(f"openssl {arguments[0]} : {error.stderr.strip().splitlines()[-1]}") from error
 
 
 def fingerprint(certificate):
     """The SHA-256 fingerprint as Thunderbird shows it, `AB:CD:…`."""
-    return _openssl("x509", "-in", certificate, "-noout", "-fingerprint", "-sha256").strip().partition("=")[2]
+    shown = _openssl("x509", "-in", certificate, "-noout", "-fingerprint", "-sha256").stdout
+    return shown.strip().partition("=")[2]
 
 
 def check(certificate, key):
@@ -76,5 +81,4 @@ def _check_readable(path):
 
 
 def _has_expired(certificate):
-    command = ["openssl", "x509", "-in", certificate, "-noout", "-checkend", "0"]
-    return subprocess.run(command, capture_output=True, check=False).returncode != 0
+    return _openssl("x509", "-in", certificate, "-noout", "-checkend", "0").returncode != 0

@@ -11,7 +11,7 @@ import sys
 
 import settings as configuration
 from mailstore.aliases import is_unsafe, read_aliases, split_targets
-from mailstore.identity import SERVICE_USER, become_service
+from mailstore.identity import SERVICE_USER, as_administrator, become_service
 from mailstore.mailboxes import SPOOL
 from noms import BadNames
 from smtp.syntax import Malformed, check_domain
@@ -40,9 +40,10 @@ def main():
         settings = read_settings()
         for check in (check_domains, check_store, check_aliases, check_accounts, make_spool):
             check(settings)
-        tls, fingerprint = prepare_tls(settings)
         compile_modules()
+        become_service()
         check_reachable(settings)
+        tls, fingerprint = prepare_tls(settings)
     except Problem as problem:
         print(f"serveur.sh: {problem}", file=sys.stderr)
         return 2
@@ -115,6 +116,8 @@ def check_aliases(settings):
 def check_accounts(settings):
     """The accounts of -pass must be sound."""
     if not settings.accounts:
+        if settings.match_sender:
+            raise Problem("-match-sender demande -pass : sans comptes, personne n'a d'adresse à lui")
         return
     import auth
     try:
@@ -140,10 +143,9 @@ def prepare_tls(settings):
         files = settings.tls
         if files[0] == "auto":
             files = certificate.self_signed(settings.spool, settings.domain)
-            for path in files:
-                give_to_service(path)
-        certificate.check(*files)
-        return files, certificate.fingerprint(files[0])
+        with as_administrator():
+            certificate.check(*files)
+            return files, certificate.fingerprint(files[0])
     except certificate.Unusable as error:
         raise Problem(f"-tls : {error.text}") from error
 
@@ -168,8 +170,7 @@ def compile_modules():
 
 
 def check_reachable(settings):
-    """As root: the sessions' user must get to the state folder and to a store of folders."""
-    become_service()
+    """The sessions' user must get to the state folder and to a store of folders."""
     folders = [("-spool", settings.spool)]
     if settings.store.startswith("/"):
         folders.append(("-store", settings.store))

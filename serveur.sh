@@ -212,6 +212,7 @@ announce() {
     say "Domaine local : $SMTP_DOMAIN ; son courrier va dans $store."
     say "Domaines relayés : $SMTP_RELAY ; leur courrier part par la file d'attente, $SMTP_SPOOL/queue."
     say "Qui peut envoyer : $senders."
+    [ -z "$SMTP_FINGERPRINT" ] || say "Certificat, empreinte SHA-256 : $SMTP_FINGERPRINT"
     say "Journal : $SMTP_LOG"
     say "Pour essayer : telnet ${SMTP_BIND:-localhost} ${SMTP_PORTS%% *}    (Ctrl-C ici arrête le serveur)"
 }
