@@ -73,11 +73,22 @@ class Origin:
         if not self.cipher:
             return ""
         version, name, _ = self.cipher.split(":")
-        return f" ({version}) tls {name}\n\t"
+        return f" ({version}) tls {registered_name(name)}\n\t"
 
     def log_host(self):
         """`(name) [address]`, as in a log line after H=."""
         return f"({self.name}) [{self.address}]" if self.name else f"[{self.address}]"
+
+
+def registered_name(cipher):
+    """IANA's name of the cipher suite that OpenSSL calls `cipher`; for TLS 1.3 they are the same."""
+    if cipher.startswith("TLS_"):
+        return cipher
+    words = cipher.replace("AES", "AES_").replace("POLY1305", "POLY1305-SHA256").split("-")
+    start = next((i for i, word in enumerate(words) if word.startswith(("AES_", "CHACHA"))), 0)
+    if words[start].startswith("AES_") and words[start + 1] not in ("GCM", "CCM"):
+        words.insert(start + 1, "CBC")
+    return f"TLS_{'_'.join(words[:start]) or 'RSA'}_WITH_{'_'.join(words[start:])}"
 
 
 def received(origin, domain, message_id, sender, recipients, seconds):
