@@ -18,10 +18,8 @@ what the server wrote meanwhile is shown.
 
 import atexit
 import contextlib
-import fcntl
 import os
 import pathlib
-import pwd
 import random
 import shutil
 import signal
@@ -33,13 +31,13 @@ import time
 import typing
 import unittest
 
+from tests.accounts import system_users
 from tests.client import PATIENCE, Client, Reply, greeted_client
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOMAIN = "binome.tp.info.unicaen.fr"
 IS_ROOT = os.geteuid() == 0
 NOBODY = 65534                  # who owns the folders of `-store DIR` when the server runs as root
-MARK = "essai serveur-smtp"     # in the last GECOS field of every account made here
 
 needs_root = unittest.skipUnless(IS_ROOT, "il faut être root")
 long_test = unittest.skipUnless(os.environ.get("TESTS_LONG"), "essai long : tests/run -long")
@@ -132,44 +130,6 @@ def marked_environment(mark: str, **more: str) -> typing.Dict[str, str]:
     return {**inherited, **more, name: value}
 
 
-# -- accounts ----------------------------------------------------------------------------------------
-
-@contextlib.contextmanager
-def system_users(*names: str, full_name: str = "Compte Essai"):
-    """Make real accounts with /home/NAME for the time of a `with`; root only.  Yields {name: pwd entry}.
-
-    A lock keeps other runs of the tests on this machine off the same names.  An account of that name which is
-    not ours skips the test; one that a killed run left behind is made anew.
-    """
-    with contextlib.ExitStack() as stack:
-        for name in sorted(names):
-            lock = stack.enter_context(open("/run/lock/serveur-smtp-essai-" + name, "w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            remove_user(name)
-            stack.callback(remove_user, name)
-            atexit.register(remove_user, name)      # should the tests be interrupted
-            gecos = "%s,,,,%s" % (full_name, MARK)
-            subprocess.run(["useradd", "-m", "-U", "-K", "MAIL_DIR=/nonexistent", "-s", "/bin/sh", "-c", gecos, name],
-                           check=True, capture_output=True)
-        yield {name: pwd.getpwnam(name) for name in names}
-
-
-def remove_user(name: str) -> None:
-    """Remove an account that `system_users` made, its home and its mailbox; SkipTest if it is someone else's."""
-    try:
-        account = pwd.getpwnam(name)
-    except KeyError:
-        return
-    if not account.pw_gecos.endswith(MARK):
-        raise unittest.SkipTest("le compte %s existe déjà sur cette machine" % name)
-    # -f: Courier's gamin server may live on for half a minute as this user
-    subprocess.run(["userdel", "-f", name], check=True, capture_output=True)
-    shutil.rmtree(account.pw_dir, ignore_errors=True)
-    for leftover in pathlib.Path("/var/mail").glob(name + "*"):
-        if leftover.name == name or leftover.name.startswith(name + ".lock"):
-            leftover.unlink()
-
-
 # -- mailboxes ---------------------------------------------------------------------------------------
 
 class StoredMessage(typing.NamedTuple):
@@ -258,7 +218,8 @@ class Server:
         with open(self.output_path, "ab") as output:
             self.process = subprocess.Popen(
                 [str(self.script), *self.arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                cwd=self.folder, start_new_session=True, env=marked_environment(self.mark, **self._environment), **identity)
+                cwd=self.folder, start_new_session=True, **identity,
+                env=marked_environment(self.mark, **self._environment))
         return self.process
 
     def stop(self, seconds: float = PATIENCE) -> int:

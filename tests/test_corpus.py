@@ -161,7 +161,8 @@ class AgainstRecorded:
                                    compare.blank(path.read_bytes()).replace(exims, ours, 1))
 
 
-needs_recorded = unittest.skipUnless((RECORDED / "stored.json").exists(), "pas de corpus enregistré dans %s" % RECORDED)
+needs_recorded = unittest.skipUnless(
+    (RECORDED / "stored.json").exists(), "pas de corpus enregistré dans %s" % RECORDED)
 
 
 @support.needs_root

@@ -51,7 +51,7 @@ def blank(content: bytes) -> bytes:
 
 
 def blank_submitted(content: bytes) -> bytes:
-    """Replace by words also what is added to a message from an authenticated client: the id and date of these headers."""
+    """Replace by words also the id and the date in the headers that a message from an authenticated client gets."""
     return ADDED_DATE.sub(rb"\1DATE", ADDED_ID.sub(rb"\1EID@", content))
 
 

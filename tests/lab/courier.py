@@ -41,8 +41,9 @@ set -a
 prefix=/usr exec_prefix=/usr sbindir=/usr/sbin bindir=/usr/bin libexecdir=/usr/lib/courier
 AUTHDAEMOND &
 listen() { port=$1; shift; exec couriertcpd -address=127.0.0.1 -maxprocs=20 -maxperip=20 $TCPDOPTS "$port" "$@"; }
-(. /etc/courier/pop3d; listen "$1" /usr/lib/courier/courier/courierpop3login /usr/lib/courier/courier/courierpop3d Maildir) &
-(. /etc/courier/imapd; IMAP_STARTTLS=NO; listen "$2" /usr/lib/courier/courier/imaplogin /usr/bin/imapd Maildir) &
+programs=/usr/lib/courier/courier
+(. /etc/courier/pop3d; listen "$1" $programs/courierpop3login $programs/courierpop3d Maildir) &
+(. /etc/courier/imapd; IMAP_STARTTLS=NO; listen "$2" $programs/imaplogin /usr/bin/imapd Maildir) &
 wait
 """.replace("AUTHDAEMOND", AUTHDAEMOND)
 
@@ -78,9 +79,10 @@ class Courier:
     def _account(login: str, maildir: pathlib.Path) -> str:
         """The line of userdb for one login."""
         owner = maildir.stat()
-        hashed = subprocess.run(["openssl", "passwd", "-1", PASSWORD], check=True, capture_output=True, text=True).stdout.strip()
+        command = ["openssl", "passwd", "-1", PASSWORD]
+        hashed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         return "%s\tuid=%d|gid=%d|home=%s|mail=%s|systempw=%s\n" % (
-            login, owner.st_uid, owner.st_gid, maildir.parent, maildir, hashed)
+            login, owner.st_uid, owner.st_gid, maildir.parent, maildir, hashed.strip())
 
     # -- start and stop --
 

@@ -1,17 +1,17 @@
-"""A real Exim (Debian's exim4-daemon-light) with a configuration, spool and log of its own, on a free loopback port.
+"""A real Exim (Debian's) with a configuration, spool and log of its own, on a free loopback port.
 
     with Exim(store="mbox") as exim:                    # the local domain, mail to /var/mail/USER
         message_id = exim.send("eximalice@" + DOMAIN, wire)
         exim.wait_completed(message_id)
 
 It does three things, together or not:
-  - local mail for `domain`, to ~/Maildir or /var/mail as Debian's own configuration stores it, without that configuration's
-    two checks of what DATA brings (lines of 998 octets, header syntax);
+  - local mail for `domain`, to ~/Maildir or /var/mail as Debian's own configuration stores it, without that
+    configuration's two checks of what DATA brings (lines of 998 octets, header syntax);
   - `collect`: domains whose mail it takes for any local part, and keeps in the Maildir `exim.collected`;
   - `routes`: {domain: port}, domains ("*" for all others) it sends on to that port of 127.0.0.1.
 
-Root only (`@needs_exim`).  Debian's binary reads one place only for a configuration with which it may change users, so it
-runs in a mount namespace of its own where that place shows ours; nothing on the machine changes.
+Root only (`@needs_exim`).  There is but one place where Debian's binary takes a configuration from and may still change
+users, so it runs in a mount namespace of its own where that place shows ours; nothing on the machine changes.
 """
 
 import atexit
@@ -183,8 +183,8 @@ class Exim:
     def start(self) -> "Exim":
         """Start the daemon and come back when it listens; AssertionError with its words if it ends instead."""
         with open(self.folder / "output", "wb") as output:
-            self.process = subprocess.Popen(self.command("-bdf"), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                            env=support.marked_environment(self.mark))
+            self.process = subprocess.Popen(self.command("-bdf"), stdin=subprocess.DEVNULL, stdout=output,
+                                            stderr=output, env=support.marked_environment(self.mark))
         support.wait_for(lambda: support.listeners(self.port) or self.process.poll() is not None, "Exim listening")
         if self.process.poll() is not None:
             raise AssertionError("Exim ended: %s%s" % ((self.folder / "output").read_text(), self.log()))

@@ -24,4 +24,4 @@ def works() -> bool:
     return support.IS_ROOT and subprocess.run([*UNSHARE, "true"], capture_output=True).returncode == 0
 
 
-needed = support.unittest.skipUnless(works(), "il faut être root et pouvoir faire un espace de montage (unshare --mount)")
+needed = support.unittest.skipUnless(works(), "il faut être root et avoir droit à unshare --mount")
