@@ -31,13 +31,14 @@ class Postman:
         ours, theirs = socket.socketpair()
         self._orders = []
         self._is_stopping = False
-        self._answers = ours.makefile("r", encoding="utf-8", errors="surrogateescape")
         self._socket = ours
         self.pid = os.fork()
         if not self.pid:
+            # It ends when nobody holds our end any more, so it must not hold it itself.
             ours.close()
             _serve(settings, backlog, theirs)
         theirs.close()
+        self._answers = ours.makefile("r", encoding="utf-8", errors="surrogateescape")
 
     def fileno(self):
         """A descriptor that is readable when an answer has come."""

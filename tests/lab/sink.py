@@ -85,6 +85,7 @@ class Sink:
                     self._visits.add(visit)
                     self.open_connections += 1
                     self.most_at_once = max(self.most_at_once, self.open_connections)
+                    self.changed.notify_all()
                 threading.Thread(target=visit.run, daemon=True).start()
 
     def gone(self, visit: "Visit") -> None:
