@@ -22,6 +22,7 @@ class Command:
         self._backlog = backlog
         self._journal = journal
         self._now = now
+        self._is_held = False
 
     # Looking
 
@@ -40,10 +41,10 @@ class Command:
         except Gone:
             return ""
         except Unreadable:
-            return f" ?  {size:>5} {message_id} *** illisible ***\n"
+            return f" ? {size:>5} {message_id} *** illisible ***\n"
         frozen = " *** frozen ***" if aside else ""
         age = age_text(self._now() - envelope["received"])
-        lines = [f"{age:>3}  {size:>5} {message_id} <{envelope['sender']}>{frozen}"]
+        lines = [f"{age:>3} {size:>5} {message_id} <{envelope['sender']}>{frozen}"]
         lines += [f"        {'D' if recipient['state'] == 'done' else ' '} {recipient['address']}"
                   for recipient in envelope["recipients"]]
         return printable("\n".join(lines)) + "\n"
@@ -131,7 +132,9 @@ class Command:
             time.sleep(0.02)
 
     def _hold(self):
-        if not self._backlog.lock():
+        """Be the one who may change the queue, for there is no runner. Raises Refused."""
+        self._is_held = self._is_held or self._backlog.lock()
+        if not self._is_held:
             raise Refused("le relais tient la file d'attente mais ne répond pas ; réessayer, ou l'arrêter d'abord")
 
     def _find(self, message_id):

@@ -44,6 +44,10 @@ class Relay:
         (self.queue / "tmp").mkdir(parents=True)
         self.mail.mkdir()
         self._offset.write_text("0")
+        self.log_path.touch()
+        if support.IS_ROOT:         # as serveur.sh leaves them
+            for path in (self.spool, self.queue, self.queue / "tmp", self.log_path):
+                support.shutil.chown(path, "mail", "mail")
         (self.folder / "aliases").write_text(aliases)
         for name in accounts:
             self.add_account(name)
