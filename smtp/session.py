@@ -68,7 +68,7 @@ class Session:
         except HandshakeFailed as error:
             self.journal.write(f"TLS error on connection from {self.log_host()} (SSL_accept): {error.reason}")
         except Disconnected as error:
-            self.journal.write(f"SMTP connection from {self.log_host()} lost {error or self._while()}".rstrip())
+            self.journal.write(f"SMTP connection from {self.log_host()} lost {str(error) or self._while()}".rstrip())
         except Interrupted:
             pass                # no reply can be read before TLS, or after the last one
         finally:
