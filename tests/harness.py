@@ -24,12 +24,14 @@ RUN = "import sys\nsys.path.insert(0, %r)\n%s\nimport entry\nentry.main()\n"
 class Handlers(support.Server):
     """variables   more SMTP_* settings
     prologue    what each process runs before entry.main()
+    errors_to_client    descriptor 2 is the client too, as inetd makes it
     Other arguments as of Server, its `options` aside.
     """
 
-    def __init__(self, variables: typing.Optional[typing.Dict[str, str]] = None, prologue: str = "", **arguments):
+    def __init__(self, variables: typing.Optional[typing.Dict[str, str]] = None, prologue: str = "",
+                 errors_to_client: bool = False, **arguments):
         super().__init__(**arguments)
-        self.prologue = prologue
+        self.prologue, self.errors_to_client = prologue, errors_to_client
         self.handlers: typing.List[subprocess.Popen] = []
         store = str(self.mail) if self.mail.is_dir() else "maildir"
         self.variables = {"SMTP_DOMAIN": self.domain, "SMTP_STORE": store, "SMTP_SPOOL": str(self.spool),
@@ -66,7 +68,7 @@ class Handlers(support.Server):
         with connection, open(self.output_path, "ab") as output:
             self.handlers.append(subprocess.Popen(
                 ["/usr/bin/python3", "-ES", "-c", RUN % (str(support.ROOT), self.prologue)],
-                stdin=connection, stdout=connection, stderr=output, cwd=self.folder, env=environment))
+                stdin=connection, stdout=connection, stderr=connection if self.errors_to_client else output, cwd=self.folder, env=environment))
 
     def finished(self) -> None:
         """Wait until every process so far has ended."""
