@@ -14,7 +14,7 @@ OUTPUT_OCTETS = 65536       # of replies that are gathered; a client that pipeli
 
 
 class Disconnected(Exception):
-    """The client is gone, or takes no replies any more."""
+    """The client is gone, or takes no replies any more. Its text, if any, says what that broke off."""
 
 
 class TimedOut(Exception):
