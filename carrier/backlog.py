@@ -104,7 +104,8 @@ class Backlog(Queue):
             names = os.listdir(self._place(aside))
         except FileNotFoundError:
             return []
-        return sorted(name[:-len(ENVELOPE)] for name in names if name.endswith(ENVELOPE))
+        ids = (name[:-len(ENVELOPE)] for name in names if name.endswith(ENVELOPE))
+        return sorted(filter(ID.fullmatch, ids))
 
     def _place(self, aside):
         return f"{self.folder}/{ASIDE}" if aside else self.folder

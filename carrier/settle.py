@@ -131,5 +131,6 @@ class Settler:
             self._backlog.set_aside(attempt.id)
             self._journal.write("Frozen (delivery error message)", attempt.id)
         else:
-            self._backlog.forget(attempt.id)
+            # In this order, so that a relay killed in between leaves no life without its end in the log.
             self._journal.write("Completed", attempt.id)
+            self._backlog.forget(attempt.id)

@@ -8,18 +8,18 @@ TOO_MANY = 452              # RFC 5321 §4.5.3.1.10: the others may follow in a 
 
 
 class Transaction:
-    """connection: a Connection; job: the lanes.Job; gate: a Gate, entered before the message can become
-    the other side's; leaving it is the caller's.
+    """connection: a Connection; job: the lanes.Job; before_end: called before the message can become the
+    other side's.
 
     fates: {address: Fate} so far. is_begun: whether the host has said anything about this message.
     """
 
-    def __init__(self, connection, job, gate):
+    def __init__(self, connection, job, before_end):
         self._connection = connection
         self._message = None
         self._sender = job.sender
         self._utf8 = job.utf8
-        self._gate = gate
+        self._before_end = before_end
         self.fates = {}
         self.is_begun = False
 
@@ -105,7 +105,7 @@ class Transaction:
             self._refuse(accepted, reply, "DATA", DATA_DEFERRED)
             return
         connection.send(self._message.on_the_wire())
-        self._gate.enter()
+        self._before_end()
         reply = connection.end_of_data(END)
         connection.is_dirty = False
         if reply.is_good:

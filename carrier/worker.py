@@ -1,5 +1,6 @@
 """One connection at a time to one destination, for as many messages as wait there."""
 import socket
+import threading
 from traceback import format_exc
 
 from carrier.connection import connect
@@ -19,6 +20,8 @@ class Worker:
         self._lanes = lanes
         self._lane = lane
         self._lines = []
+        self._noted = threading.Event()
+        self._noted.set()
 
     def run(self):
         try:
@@ -114,7 +117,7 @@ class Worker:
             self._finish(job, {}, Fate(LATER, "message cannot be read", error.errno))
             return None
         with message:
-            return self._converse(Transaction(connection, job, self._lanes.gate), job, message, is_first)
+            return self._converse(Transaction(connection, job, self._before_end), job, message, is_first)
 
     def _converse(self, transaction, job, message, is_first):
         problem = None
@@ -147,8 +150,20 @@ class Worker:
             fate.router, fate.transport = route.router, route.transport
         lines = self._lines + [host_line(fate.host, fate.address, fate) for fate in causes if _is_the_hosts(fate)]
         self._lines = []
-        self._lanes.events.put(job.done, fates, lines)
+        self._noted.clear()
+        self._lanes.events.put(self._note, job, fates, lines)
         self._lanes.gate.leave()
+
+    def _note(self, job, fates, lines):
+        """In the runner's thread."""
+        job.done(fates, lines)
+        self._noted.set()
+
+    def _before_end(self):
+        """However busy the runner is, no more than one message a connection is the other side's and not noted:
+        what would be sent twice if the relay were killed."""
+        self._noted.wait()
+        self._lanes.gate.enter()
 
     def _give_up(self, fate):
         """Nothing can be carried there now: so says every job, with the same lines."""
