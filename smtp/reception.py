@@ -8,6 +8,7 @@ from mailstore.outcome import Later, NoRoom
 from smtp import replies
 from smtp.channel import Disconnected, TimedOut
 from smtp.data import ChunkReader, DataReader
+from smtp.syntax import Malformed, parse_size
 
 IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.5 asks for 3 minutes
 GRACE_SECONDS = 300
@@ -107,22 +108,31 @@ def _check_rate(session, started, octets):
 
 def bdat(session, argument):
     """BDAT octets [LAST]: takes one chunk (RFC 3030 §2); the last one ends the transaction."""
-    words = argument.upper().split()
-    if not words[0].isdigit() or len(words[0]) > 20 or words[1:] not in ([], ["LAST"]):
+    try:
+        octets, is_last = _parse_chunk(argument)
+    except Malformed:
         return replies.BAD_CHUNK
-    octets = int(words[0])
     refusal = _may_send_chunk(session)
     if refusal:
         # The octets are on their way whatever the reply is, and must not be taken for commands.
         return _receiving(session, lambda _: _drop_chunk(session, octets)) or refusal
     problem = _receiving(session, lambda _: _read_chunk(session, octets))
-    if not problem and not words[1:]:
+    if not problem and not is_last:
         session.idle_commands -= octets > 0
         return replies.chunk_received(octets)
     try:
         return problem or _finish_chunks(session)
     finally:
         session.drop_transaction()
+
+
+def _parse_chunk(argument):
+    """(the chunk's octets, whether it is the last one). Raises Malformed."""
+    size, _, rest = argument.partition(" ")
+    rest = rest.strip(" \t").upper()
+    if rest not in ("", "LAST"):
+        raise Malformed("LAST expected")
+    return parse_size(size), bool(rest)
 
 
 def _may_send_chunk(session):
