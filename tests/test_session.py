@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import itertools
 import pathlib
+import random
 import re
 import select
 import signal
@@ -372,6 +373,30 @@ class StopTest(unittest.TestCase):
         self.assertEqual(self.client.reply().code, 250)
         self.assert_stopped()
         self.assertEqual(len(self.server.messages("alice")), 1)
+
+
+class NonsenseTest(unittest.TestCase):
+    """Whatever a line holds, it gets one reply, in ASCII, and never one that speaks of the server's own trouble."""
+
+    UNLIMITED = ("import smtp.session, sys\nsmtp.session.MOST_ERRORS = smtp.session.MOST_IDLE_COMMANDS = sys.maxsize\n")
+    VERBS = [b"HELO", b"EHLO", b"MAIL", b"RCPT", b"DATA x", b"BDAT", b"RSET", b"NOOP", b"HELP", b"VRFY", b"EXPN", b"AUTH", b"STARTTLS",
+             b"SEND", b"SOML", b"SAML", b"TURN", b"MAIL FROM:", b"RCPT TO:", b"mail from:<>", b"rcpt to:<postmaster>", b"QUIT x", b""]
+    PARTS = [b" ", b"\t", b"<", b">", b"@", b":", b",", b"\"", b"\\", b".", b"[127.0.0.1]", b"[IPv6:", b"x", b"alice", b"\0", b"\r",
+             b"\x0b", b"\x1f", b"\x7f", b"\xff", b"\xc2\xb2", b"\xc2\xa0", b"\xc3\xa9", b"\xe2\x80\xa8", b"SIZE=", b"BODY=8BITMIME",
+             b"SMTPUTF8", b"=", b"99999999999999999999999", b"-", b"LAST", b"PLAIN", b"%s", b"{}", b"../", b"x" * 300]
+
+    def test_lines(self):
+        dice = random.Random(5321)
+        server = harness.Handlers({"SMTP_RCPTS": "1000000"}, self.UNLIMITED)
+        self.addCleanup(server.destroy)
+        with server.client() as client:
+            for _ in range(4000):
+                line = dice.choice(self.VERBS) + dice.choice((b"", b" ")) + b"".join(dice.choices(self.PARTS, k=dice.randrange(5)))
+                reply = client.ask(line)
+                self.assertNotIn(reply.code, (421, 354, 334), line)
+                self.assertTrue(all(len(text) <= 506 and text.isprintable() for text in reply.lines), reply)
+        self.assertNotIn("Traceback", server.log())
+        self.assertTrue(server.log().isascii())
 
 
 class FaultTest(unittest.TestCase):
