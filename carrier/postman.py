@@ -6,6 +6,7 @@ into its places, `deliver` one copy. It ends when the runner does.
 """
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -18,6 +19,8 @@ from mailstore.files import write_all
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never
 from mailstore.trace import Clock
+
+DETAIL = re.compile(r"(?:defer )?\((-?\d+)\):? (.*)", re.DOTALL)
 
 
 class Ended(Exception):
@@ -129,9 +132,9 @@ class Round:
         except Never as error:
             return {"outcome": "never", "text": error.detail}
         except Later as error:
-            return {"outcome": "later", "text": error.detail}
+            return _later(error.detail)
         except OSError as error:
-            return {"outcome": "later", "text": f"defer ({error.errno}): {error.strerror}: {error.filename}"}
+            return {"outcome": "later", "text": str(error.filename), "error": error.errno}
         except Exception:
             return {"outcome": "later", "text": "internal error", "trace": format_exc()}
 
@@ -155,8 +158,18 @@ class Round:
                 prepare_copy(copy, letter, order["sender"], "", self._clock, time.time())
                 copy.commit()
             except Later as error:
-                return {"outcome": "later", "text": error.detail, "transport": mailbox.transport}
+                return {**_later(error.detail), "transport": mailbox.transport}
         return {"outcome": "done", "text": "", "transport": mailbox.transport, "account": mailbox.user}
+
+
+def _later(detail):
+    """The answer that a Later's detail comes to: the mail store words it as the log has it behind `==`."""
+    found = DETAIL.match(detail)
+    if not found:
+        return {"outcome": "later", "text": detail}
+    error = int(found[1])
+    meaning = f"{os.strerror(error)}: " if error > 0 else ""
+    return {"outcome": "later", "text": found[2].removeprefix(meaning), "error": error}
 
 
 class StoredLetter:

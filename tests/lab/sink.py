@@ -4,7 +4,7 @@
         ...
         sink.messages[0].data
 
-A step's answer is text, SILENCE, DROP, or a function of (the command's argument, the Visit) that gives one of these.
+A step's answer is text, SILENCE, DROP, or a function of (the command's argument, the Visit) that gives one of these, or SAID.
 Steps: connect, ehlo, helo, starttls, mail, rcpt, data, dot, rset, quit.  A text may hold several lines.
 """
 
@@ -17,6 +17,7 @@ from tests import support
 
 SILENCE = object()              # no answer, and the connection stays open until the client closes it
 DROP = object()                 # the connection is closed without an answer
+SAID = object()                 # the function has answered itself
 
 USUAL = {"connect": "220 sink.example ESMTP", "helo": "250 sink.example", "starttls": "220 go ahead", "mail": "250 OK",
          "rcpt": "250 Accepted", "data": "354 go on", "dot": "250 queued as 12345", "rset": "250 OK", "quit": "221 bye"}
@@ -192,6 +193,8 @@ class Visit:
     def give(self, reply) -> str:
         if reply is DROP:
             raise Finished
+        if reply is SAID:
+            return ""
         if reply is SILENCE:
             self.connection.recv(1)
             raise Finished

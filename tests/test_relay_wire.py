@@ -1,0 +1,227 @@
+"""What another host is sent: the octets, the parameters that its extensions allow, and TLS when it has it."""
+
+import email
+import email.policy
+import ssl
+import unittest
+
+from tests import secure, support
+from tests.lab.relay import SENDER, TEXT, Relay
+from tests.lab.sink import SAID, Sink
+
+PIECE = 1 << 18                 # what the relay reads at once
+
+
+def delivered(text, script=None, recipients=("x@s.example",), extensions=("SIZE", "8BITMIME"), tls=None, **envelope):
+    """Have the relay send one message; (what the sink received, the sink, the log's lines)."""
+    with Sink(script, extensions, tls) as sink, Relay({"s.example": sink.port}) as relay:
+        message_id = relay.enqueue(*recipients, text=text, **envelope)
+        relay.start()
+        relay.wait_log(message_id + " Completed")
+        assert relay.stop() == 0
+        return sink.messages[0], sink, relay.lines(message_id)
+
+
+class OctetsTest(unittest.TestCase):
+
+    def assert_arrives(self, text):
+        message, *_ = delivered(text)
+        self.assertEqual(message.data, text.replace(b"\n", b"\r\n"))
+
+    def test_dots(self):
+        self.assert_arrives(b".a: b\n\n.\n..\n...\nx.\n.\n")
+
+    def test_any_octet(self):
+        self.assert_arrives(TEXT + bytes(octet for octet in range(256) if octet not in b"\r\n") * 3 + b"\n")
+
+    def test_long_lines(self):
+        self.assert_arrives(TEXT + b"x" * 998 + b"\n" + b"y" * 100000 + b"\n.\n")
+
+    def test_dot_at_every_place_around_the_end_of_a_piece(self):
+        """A line may begin where one piece of what is read ends and the next begins."""
+        for shift in (-2, -1, 0, 1):
+            with self.subTest(shift):
+                filling = PIECE + shift - len(TEXT) - 2
+                self.assert_arrives(TEXT + b"z" * filling + b"\n\n.\n..x\n")
+
+    def test_no_lines_at_all(self):
+        self.assert_arrives(b"\n")
+
+
+class ParametersTest(unittest.TestCase):
+
+    SIZE = len(TEXT) + TEXT.count(b"\n")
+
+    def sender_line(self, text=TEXT, **options):
+        return delivered(text, **options)[0].sender
+
+    def test_size_and_8bit(self):
+        self.assertEqual(self.sender_line(), "FROM:<%s> SIZE=%d" % (SENDER, self.SIZE))
+        self.assertEqual(self.sender_line(TEXT + b"\xe9\n"), "FROM:<%s> SIZE=%d BODY=8BITMIME" % (SENDER, self.SIZE + 3))
+
+    def test_not_offered(self):
+        self.assertEqual(self.sender_line(extensions=()), "FROM:<%s>" % SENDER)
+
+    def test_helo_only(self):
+        """An old host: nothing is taken for granted."""
+        message, sink, _ = delivered(TEXT, {"ehlo": "500 what"})
+        self.assertEqual(message.sender, "FROM:<%s>" % SENDER)
+        self.assertEqual(sink.commands[1], "HELO " + support.DOMAIN)
+
+    def test_addresses_as_they_are(self):
+        """Quoted local parts, odd characters: as the client wrote them."""
+        names = ['"a b"@s.example', '"a\\"b"@s.example', "o'neil+tag@s.example", "a!b%c@S.Example"]
+        message, *_ = delivered(TEXT, recipients=names, sender='"me too"@back.example')
+        self.assertEqual(message.recipients, ["TO:<%s>" % name for name in names])
+        self.assertTrue(message.sender.startswith('FROM:<"me too"@back.example>'))
+
+
+class SevenBitTest(unittest.TestCase):
+    """A host without 8BITMIME gets no octet past 127 (RFC 6152 §3), and the reader sees the same."""
+
+    def converted(self, text):
+        message, *_ = delivered(text, extensions=("SIZE",))
+        self.assertTrue(message.data.isascii(), message.data)
+        self.assertEqual(message.sender, "FROM:<%s> SIZE=%d" % (SENDER, len(message.data)))
+        return email.message_from_bytes(message.data, policy=email.policy.default)
+
+    def test_typed_by_hand(self):
+        """No MIME at all, as in telnet."""
+        self.assertEqual(self.converted(TEXT + "Ça va ?\n".encode()).get_content(), "Corps.\nÇa va ?\n")
+
+    def test_latin1(self):
+        head, body = TEXT.split(b"\n\n")
+        text = head + b"\nMIME-Version: 1.0\nContent-Type: text/plain; charset=iso-8859-1\n" \
+            b"Content-Transfer-Encoding: 8bit\n\n\xc7a va ?\n"
+        self.assertEqual(self.converted(text).get_content(), "Ça va ?\n")
+
+    def test_parts(self):
+        head, _ = TEXT.split(b"\n\n")
+        text = head + b"\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: 8bit\n\n" \
+            b"--b\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n" + "é\n".encode() + \
+            b"--b\nContent-Type: text/plain; charset=us-ascii\n\nplain\n--b--\n"
+        message = self.converted(text)
+        self.assertEqual([part.get_content() for part in message.iter_parts()], ["é", "plain"])
+
+    def test_header(self):
+        message = self.converted(TEXT.replace(b"Subject: essai", "Subject: été".encode()))
+        self.assertEqual(message["Message-ID"], "<essai@client>")
+
+    def test_7bit_message_is_left_alone(self):
+        message, *_ = delivered(TEXT, extensions=("SIZE",))
+        self.assertEqual(message.data, TEXT.replace(b"\n", b"\r\n"))
+
+
+@support.needs_program("openssl")
+class TlsTest(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        certificate = secure.Certificate()
+        cls.addClassCleanup(certificate.destroy)
+        cls.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        cls.context.load_cert_chain(certificate.certificate, certificate.key)
+
+    def test_used_when_offered(self):
+        """Whoever the certificate is for; EHLO is said again inside."""
+        message, sink, lines = delivered(TEXT, tls=self.context)
+        self.assertTrue(message.encrypted)
+        self.assertEqual(sink.commands[:3], ["EHLO " + support.DOMAIN, "STARTTLS", "EHLO " + support.DOMAIN])
+        self.assertRegex(lines[0], r' H=127\.0\.0\.1 \[127\.0\.0\.1\] X=TLS1\.3:[A-Z0-9_]+:\d+ CV=no C="250 ')
+
+    def test_command_refused(self):
+        message, *_ = delivered(TEXT, {"starttls": "454 not now"}, tls=self.context)
+        self.assertFalse(message.encrypted)
+
+    def test_broken_handshake(self):
+        """Said and not done: the message goes without, over a new connection, and the log tells."""
+        def rubbish(_, visit):
+            visit.say("220 go ahead")
+            visit.connection.recv(4096)                 # the client's part of the handshake
+            visit.connection.sendall(b"this is no TLS\r\n")
+            return SAID
+
+        message, sink, lines = delivered(TEXT, {"starttls": rubbish}, tls=self.context)
+        self.assertFalse(message.encrypted)
+        self.assertEqual(sink.connections, 2)
+        self.assertIn("TLS session failed", lines[0])
+
+    def test_what_comes_before_the_handshake_is_forgotten(self):
+        """RFC 3207 §4.2, CVE-2011-0411: an answer put behind the 220 is nobody's."""
+        def answer(_, visit):
+            visit.connection.sendall(b"220 go ahead\r\n250-forged\r\n250 SMTPUTF8\r\n")
+            visit.encrypt()
+            return SAID
+
+        message, *_ = delivered(TEXT, {"starttls": answer}, tls=self.context, utf8=True)
+        self.assertTrue(message.encrypted)
+        self.assertNotIn("SMTPUTF8", message.sender)
+
+
+class LocalTest(unittest.TestCase):
+    """Copies for mailboxes here that the session had to leave in the queue."""
+
+    def copy(self, account, *given):
+        given = given or ["%s@%s" % (account, support.DOMAIN)]
+        return {"address": given[-1], "envelope_to": list(given), "mailbox": account}
+
+    def test_delivered_as_the_recipient(self):
+        with Relay() as relay:
+            message_id = relay.enqueue(self.copy("bob", "list@" + support.DOMAIN, "bob@" + support.DOMAIN), sender="me@x.example")
+            relay.start()
+            relay.wait_log(message_id + " Completed")
+            stored, = relay.messages("bob")
+            head, _, rest = stored.content.partition(b"Received: ")
+            self.assertEqual(b"Received: " + rest, TEXT)
+            self.assertRegex(head.decode(), r"^Return-path: <me@x.example>\nEnvelope-to: list@{0},\n bob@{0}\nDelivery-date: .*\n$"
+                             .format(support.DOMAIN))
+            self.assertEqual(relay.lines(message_id)[0], "=> bob <bob@%s> R=local_user T=maildir_home" % support.DOMAIN)
+            if support.IS_ROOT:
+                self.assertEqual((stored.status.st_uid, stored.status.st_mode & 0o777), (support.NOBODY, 0o600))
+
+    def test_mailbox_that_still_cannot_be_written(self):
+        with Relay() as relay:
+            (relay.mail / "bob" / "Maildir").write_text("a file")
+            message_id = relay.enqueue(self.copy("bob"), self.copy("alice"))
+            relay.start()
+            relay.wait_log("== bob@")
+            support.wait_for(lambda: relay.envelope(message_id)["recipients"][0]["tries"], "the note of the attempt")
+            self.assertRegex("\n".join(relay.lines(message_id)), r"== bob@\S+ R=local_user T=maildir_home defer \(\d+\): ")
+            self.assertEqual(len(relay.messages("alice")), 1)
+            (relay.mail / "bob" / "Maildir").unlink()
+            relay.advance(0.25)
+            relay.wait_log(message_id + " Completed")
+            self.assertEqual((len(relay.messages("bob")), len(relay.messages("alice"))), (1, 1))
+
+    def test_account_that_is_gone(self):
+        with Relay() as relay:
+            message_id = relay.enqueue(self.copy("carol"))
+            relay.start()
+            relay.wait_empty()
+            self.assertEqual(relay.lines(message_id)[0], "** carol@%s: Unrouteable address" % support.DOMAIN)
+            self.assertEqual(len(relay.messages("alice")), 1)
+
+    def test_aliases_are_followed(self):
+        """An address of ours in the queue: its aliases lead here and elsewhere, and to nobody."""
+        with Sink() as sink, Relay({"s.example": sink.port}, aliases="all: alice, bob, far@s.example, ghost\n") as relay:
+            message_id = relay.enqueue("all@" + support.DOMAIN, sender="bob@" + support.DOMAIN)
+            relay.start()
+            relay.wait_empty()
+            lines = relay.lines(message_id)
+            for line in ("=> alice <all@%s> R=local_user T=maildir_home", "** ghost@%s: Unrouteable address".replace(
+                    ":", " <all@%s>:")):
+                self.assertIn(line.replace("%s", support.DOMAIN), lines)
+            self.assertTrue(any(line.startswith("=> far@s.example <all@%s> R=hubbed_hosts" % support.DOMAIN) for line in lines))
+            self.assertEqual(len(sink.messages), 1)
+            self.assertEqual(len(relay.messages("bob")), 2)         # the letter, and the bounce for ghost
+
+    def test_refused_and_deferred_by_alias(self):
+        aliases = "gone: :fail: moved away\nlater: :defer: being moved\n"
+        with Relay(aliases=aliases) as relay:
+            message_id = relay.enqueue("gone@" + support.DOMAIN, "later@" + support.DOMAIN)
+            relay.start()
+            relay.wait_log("== later@")
+            relay.wait_log("** gone@")
+            self.assertEqual(sorted(relay.lines(message_id)[:2]), [
+                "** gone@%s: moved away" % support.DOMAIN,
+                "== later@%s R=system_aliases defer (-1): being moved" % support.DOMAIN])
