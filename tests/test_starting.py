@@ -1,0 +1,73 @@
+"""What a plain session imports.  Its process starts while the client waits for the greeting, and each module costs.
+
+`python3 -ES` starts in 5 ms; `re` or `socket` alone would double that.  A module that turns up here should be worth it:
+then it goes into the list; else it is imported where the rare path needs it.
+"""
+
+import subprocess
+import unittest
+
+from tests import harness, support
+
+# Before the greeting: everything here delays it.
+BEFORE_GREETING = {
+    "_socket", "entry", "fcntl", "journal", "mailstore", "mailstore.identity", "select", "sessions", "settings", "smtp",
+    "smtp.channel", "smtp.replies",
+} | ({"pwd"} if support.IS_ROOT else set())     # to become the service's user
+
+# While the client reads it.
+WITH_THE_DIALOGUE = {
+    "errno", "mailstore.aliases", "mailstore.delivery", "mailstore.draft", "mailstore.files", "mailstore.letter", "mailstore.mailboxes",
+    "mailstore.maildir", "mailstore.outcome", "mailstore.queue", "mailstore.trace", "octets", "smtp.data", "smtp.envelope",
+    "smtp.reception", "smtp.service", "smtp.session", "smtp.syntax", "smtp.verbs", "stat", "_stat",
+}
+
+# Writes the names of all modules to descriptor 2 when the greeting is sent, and when the process ends.
+PROLOGUE = """
+import posix
+def show():
+    posix.write(2, (" ".join(sorted(sys.modules)) + "\\n").encode())
+end = posix._exit
+def show_and_end(code):
+    show()
+    end(code)
+posix._exit = show_and_end
+import smtp.channel
+flush = smtp.channel.Channel.flush
+def flush_and_show(channel):
+    flush(channel)
+    smtp.channel.Channel.flush = flush
+    show()
+smtp.channel.Channel.flush = flush_and_show
+"""
+
+
+class ModulesTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        with harness.Handlers(prologue=PROLOGUE) as server:
+            with server.client() as client:
+                client.expect("EHLO client.example", 250)
+                reply = client.letter("a@b.example", "alice@" + server.domain, b"Subject: x\r\n\r\ntext\r\n.\r\n")
+                client.expect("QUIT", 221)
+            server.finished()
+            shown = [set(line.split()) for line in server.output().splitlines()]
+            assert reply.code == 250 and len(shown) == 2, (reply, server.output())
+        bare = subprocess.run(["/usr/bin/python3", "-ES", "-c", "import posix, sys; print(*sys.modules)"],
+                              stdout=subprocess.PIPE, check=True).stdout.decode()
+        cls.bare = set(bare.split())
+        cls.at_greeting, cls.at_end = shown
+
+    def assert_modules(self, found, wanted):
+        self.assertEqual(sorted(found - wanted - self.bare), [], "newcomers")
+        self.assertEqual(sorted(wanted - found), [], "listed, but not imported any more")
+
+    def test_before_the_greeting(self):
+        self.assert_modules(self.at_greeting, BEFORE_GREETING)
+
+    def test_whole_session(self):
+        self.assert_modules(self.at_end, BEFORE_GREETING | WITH_THE_DIALOGUE)
+
+
+if __name__ == "__main__":
+    unittest.main()
