@@ -8,7 +8,6 @@ import sys
 import time
 
 import preflight
-import settings as configuration
 from carrier.backlog import Backlog
 from carrier.command import Command, Refused
 from carrier.connection import Limits

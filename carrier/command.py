@@ -55,14 +55,15 @@ class Command:
         try:
             envelope = self._backlog.load(message_id, aside)
         except Unreadable as error:
-            raise Refused(f"{message_id} est illisible ({error}), mis de côté dans {self._backlog.folder}/aside") from None
+            raise Refused(f"{message_id} est illisible ({error}) : voir ses fichiers dans {self._backlog.folder}") from None
         print(printable("\n".join(self._description(envelope, aside))) + "\n")
         with open(self._backlog.message_path(message_id, aside), encoding="utf-8", errors="replace") as file:
             for line in file:
                 sys.stdout.write(printable(line))
 
     def _description(self, envelope, aside):
-        yield f"Message      {envelope['id']}" + (" (mis de côté : à relancer par « retry » ou à supprimer)" if aside else "")
+        note = " (mis de côté : à relancer par « retry » ou à supprimer)" if aside else ""
+        yield f"Message      {envelope['id']}{note}"
         yield f"Reçu le      {date_text(envelope['received'])}"
         yield f"Expéditeur   <{envelope['sender']}>"
         for recipient in envelope["recipients"]:
@@ -128,7 +129,7 @@ class Command:
         deadline = time.monotonic() + ANSWER_SECONDS
         while message_id in self._backlog.ids() or message_id in self._backlog.ids(aside=True):
             if time.monotonic() > deadline:
-                raise Refused(f"{message_id} est en cours d'envoi : il sera supprimé après cet essai, s'il reste à remettre")
+                raise Refused(f"{message_id} est en cours d'envoi : il sera supprimé après cet essai")
             time.sleep(0.02)
 
     def _hold(self):

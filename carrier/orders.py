@@ -1,4 +1,4 @@
-"""What a person may ask of the queue. Only who holds its lock may call these: the runner, or the command without one."""
+"""What a person may ask of the queue. Only who holds its lock may call these: the runner, else the command."""
 from carrier.backlog import Unreadable
 
 

@@ -1,8 +1,9 @@
 """Copies for mailboxes here: the one process of the relay that can be root again, and it talks to nobody but us.
 
 The runner's process speaks with strangers and gives root up for good; this one, its child, keeps the way
-back to it, as a session does. It takes orders from the runner over a socket, a line of JSON each, and does them one after another: `expand` an address of ours
-into its places, `deliver` one copy. It ends when the runner does.
+back to it, as a session does. It takes orders from the runner over a socket, a line of JSON each, and does
+them one after another: `expand` an address of ours into its places, `deliver` one copy. It ends when the
+runner does.
 """
 import json
 import os

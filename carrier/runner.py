@@ -20,7 +20,7 @@ from carrier.threads import Events
 from carrier.timetable import Timetable
 
 LOOK_SECONDS = 60           # how long the queue's folder stays unread if nobody wakes us
-STOP_SECONDS = 8            # how long the stop waits for answers that are on their way
+STOP_SECONDS = 5            # how long the stop waits for answers that are on their way
 AFTER_TROUBLE = 900         # seconds after which a message is tried again that we could not cope with
 
 

@@ -101,7 +101,8 @@ class Settler:
         received = (f"Received: from {self._user} by {self._domain} with local (serveur)\n"
                     f"\tid {message_id}\n\tfor {sender};\n\t{mail_date()}\n")
         self._backlog.prepare(message_id, message, received, [(sender, [sender])]).commit()
-        self._journal.write(f"<= <> R={attempt.id} U={self._user} P=local S={message.octets + len(received)}", message_id)
+        size = message.octets + len(received)
+        self._journal.write(f"<= <> R={attempt.id} U={self._user} P=local S={size}", message_id)
         self._queued(message_id)
 
     def _postpone(self, attempt):

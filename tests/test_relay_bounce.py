@@ -76,7 +76,8 @@ Return-path: <{sender}>
 --BOUNDARY--
 """
 BLANKS = ((r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "DATE"), (r"\d{10}-serveur-\d{9}", "BOUNDARY"),
-          (r"(?<!E)\b\w{6}-\w{6}-\w\w", "ID"), (r"(?<=<E)\w{6}-\w{6}-\w\w", "ID"), (r"(?<=Received: from )\w+(?= by)", "USER"))
+          (r"(?<!E)\b\w{6}-\w{6}-\w\w", "ID"), (r"(?<=<E)\w{6}-\w{6}-\w\w", "ID"),
+          (r"(?<=Received: from )\w+(?= by)", "USER"))
 
 
 def refuse_some(argument, _):
@@ -230,7 +231,8 @@ class SmtpUtf8Test(ReportCase):
         relay.enqueue("josé@sink.example", sender="éva@sink.example", utf8=True)
         relay.start()
         relay.wait_empty()
-        self.assertEqual(sink.messages[0].sender, "FROM:<éva@sink.example> SIZE=%d SMTPUTF8" % (len(TEXT) + TEXT.count(b"\n")))
+        size = len(TEXT) + TEXT.count(b"\n")
+        self.assertEqual(sink.messages[0].sender, "FROM:<éva@sink.example> SIZE=%d SMTPUTF8" % size)
         self.assertEqual(sink.messages[0].recipients, ["TO:<josé@sink.example>"])
 
     def test_not_needed(self):
@@ -280,7 +282,8 @@ class DelayTest(unittest.TestCase):
         text = notice.content.decode()
         self.assertIn("\nSubject: Warning: message %s delayed 28 hours\n" % message_id, text)
         self.assertIn("The subject of the message is: essai\n", text)
-        self.assertIn("    Delay reason: SMTP error from remote mail server after RCPT TO:<x@sink.example>:\n    450 later\n", text)
+        self.assertIn("    Delay reason: SMTP error from remote mail server after RCPT TO:<x@sink.example>:\n"
+                      "    450 later\n", text)
         self.assertIn("Action: delayed\nFinal-Recipient: rfc822;x@sink.example\nStatus: 4.0.0\n", text)
         self.assertIn("Content-type: text/rfc822-headers\n", text)
         self.assertNotIn("X-Failed-Recipients", text)

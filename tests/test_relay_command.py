@@ -1,7 +1,5 @@
 """relay.py list, show, retry, remove: with the relay running and without, and what it says when it cannot."""
 
-import os
-import re
 import subprocess
 import unittest
 
@@ -46,7 +44,8 @@ class ListTest(CommandCase):
         with Relay() as relay:
             for number in range(3):
                 relay.enqueue("x%d@s.example" % number)
-            summary = subprocess.run(["exiqsumm"], input=relay.command("list").stdout, capture_output=True, text=True, check=True)
+            queue = relay.command("list").stdout
+            summary = subprocess.run(["exiqsumm"], input=queue, capture_output=True, text=True, check=True)
             self.assertRegex(summary.stdout, r"\n\s*3 +\S+ +\S+ +\S+ +s\.example\n")
 
     def test_set_aside(self):
@@ -71,7 +70,8 @@ class ShowTest(CommandCase):
 
     def test_all_of_a_message(self):
         with Sink(LATER) as sink, Relay({"s.example": sink.port}) as relay:
-            message_id = relay.enqueue("x@s.example", {"address": "y@s.example", "state": "done"}, text=TEXT + "Ça va.\n".encode())
+            message_id = relay.enqueue("x@s.example", {"address": "y@s.example", "state": "done"},
+                                       text=TEXT + "Ça va.\n".encode())
             relay.start()
             relay.wait_log("== x@s.example")
             support.wait_for(lambda: relay.envelope(message_id)["recipients"][0]["tries"], "the note of the attempt")
@@ -187,7 +187,8 @@ class RefusalTest(CommandCase):
     def test_spool_by_option(self):
         with Relay() as relay:
             relay.enqueue("x@s.example")
-            self.assertIn("x@s.example", relay.command("-spool", str(relay.spool), "list", SMTP_SPOOL="/nonexistent").stdout)
+            result = relay.command("-spool", str(relay.spool), "list", SMTP_SPOOL="/nonexistent")
+            self.assertIn("x@s.example", result.stdout)
 
     @support.needs_root
     def test_queue_of_someone_else(self):

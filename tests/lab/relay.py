@@ -30,10 +30,11 @@ DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class Relay:
-    """See the module.  routes: {domain: port of 127.0.0.1} as -relay gives them, or whole "domain=host" texts;
+    """See the module.  routes: {domain: port of 127.0.0.1}, the port 0 for what the DNS is to route;
     accounts: names with a mailbox; aliases: the text of an aliases file; settings: more SMTP_* variables."""
 
-    def __init__(self, routes=None, accounts=("alice", "bob"), aliases: str = "", limits=None, mail_port: int = 25, **settings):
+    def __init__(self, routes=None, accounts=("alice", "bob"), aliases: str = "", limits=None, mail_port: int = 25,
+                 **settings):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="relais-essai-"))
         self.folder.chmod(0o755)
         self.spool, self.mail, self.log_path = (self.folder / name for name in ("spool", "mail", "log"))
@@ -51,7 +52,7 @@ class Relay:
         (self.folder / "aliases").write_text(aliases)
         for name in accounts:
             self.add_account(name)
-        relays = [name if "=" in name else "%s=127.0.0.1:%d" % (name, port) for name, port in (routes or {}).items()]
+        relays = ["%s=127.0.0.1:%d" % (domain, port) if port else domain for domain, port in (routes or {}).items()]
         self.environment = support.marked_environment(
             self.mark, SMTP_DOMAIN=support.DOMAIN, SMTP_SPOOL=str(self.spool), SMTP_LOG=str(self.log_path),
             SMTP_STORE=str(self.mail), SMTP_ALIASES=str(self.folder / "aliases"),
@@ -105,7 +106,8 @@ class Relay:
         with open(self.folder / "output", "ab") as output:
             started = self.log().count(" relay started:")
             self.process = subprocess.Popen(
-                ["/usr/bin/python3", "-ES", str(PROCESS), str(self._offset), json.dumps(self._limits), str(self._mail_port)],
+                ["/usr/bin/python3", "-ES", str(PROCESS), str(self._offset), json.dumps(self._limits),
+                 str(self._mail_port)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self.environment, cwd=self.folder,
                 start_new_session=True)
         support.wait_for(lambda: self.log().count(" relay started:") > started or self.process.poll() is not None,

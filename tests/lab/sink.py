@@ -4,7 +4,8 @@
         ...
         sink.messages[0].data
 
-A step's answer is text, SILENCE, DROP, or a function of (the command's argument, the Visit) that gives one of these, or SAID.
+A step's answer is text, SILENCE, DROP, or a function of (the command's argument, the Visit) that gives one of
+these, or SAID.
 Steps: connect, ehlo, helo, starttls, mail, rcpt, data, dot, rset, quit.  A text may hold several lines.
 """
 
