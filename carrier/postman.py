@@ -107,7 +107,7 @@ def _serve(settings, backlog, connection):
     code = 1
     try:
         # A mailbox that stays locked is tried again from the queue; the relay must not have to wait long for us.
-        mbox.LOCK_TRIES = 3
+        mbox.LOCK_TRIES, mbox.LOCK_PAUSE = 3, 1
         round_ = Round(settings, backlog)
         for line in connection.makefile("r", encoding="utf-8", errors="surrogateescape"):
             connection.sendall(_line(round_.obey(json.loads(line))))

@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import pathlib
 import ssl
 import unittest
 
@@ -194,6 +195,26 @@ class LocalTest(unittest.TestCase):
             relay.advance(0.25)
             relay.wait_log(message_id + " Completed")
             self.assertEqual((len(relay.messages("bob")), len(relay.messages("alice"))), (1, 1))
+
+    @support.needs_root
+    def test_mbox(self):
+        """A bounce in /var/mail, under the locks of its owner; while it is locked, it waits."""
+        with support.system_users("essairelais") as users, Relay(accounts=(), SMTP_STORE="mbox") as relay:
+            spool, (account,) = pathlib.Path("/var/mail/essairelais"), users.values()
+            lock = spool.with_suffix(".lock")
+            lock.write_text("somebody\n")
+            self.addCleanup(lambda: lock.exists() and lock.unlink())
+            message_id = relay.enqueue(self.copy("essairelais"), sender="")
+            relay.start()
+            relay.wait_log("== essairelais@")
+            self.assertIn("defer (-9): failed to lock mailbox %s (lock file)" % spool, relay.log())
+            lock.unlink()
+            relay.wake("retry")
+            relay.wait_log(message_id + " Completed")
+            self.assertIn("=> essairelais <essairelais@%s> R=local_user T=mail_spool" % support.DOMAIN, relay.log())
+            self.assertTrue(spool.read_bytes().startswith(b"From MAILER-DAEMON "))
+            self.assertTrue(spool.read_bytes().endswith(b"\nCorps.\n\n"))
+            self.assertEqual(spool.stat().st_uid, account.pw_uid)
 
     def test_account_that_is_gone(self):
         with Relay() as relay:

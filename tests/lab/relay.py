@@ -53,10 +53,10 @@ class Relay:
         for name in accounts:
             self.add_account(name)
         relays = ["%s=127.0.0.1:%d" % (domain, port) if port else domain for domain, port in (routes or {}).items()]
-        self.environment = support.marked_environment(
-            self.mark, SMTP_DOMAIN=support.DOMAIN, SMTP_SPOOL=str(self.spool), SMTP_LOG=str(self.log_path),
-            SMTP_STORE=str(self.mail), SMTP_ALIASES=str(self.folder / "aliases"),
-            SMTP_RELAY=" ".join(relays) or "nowhere.example=127.0.0.1:1", **settings)
+        variables = {"SMTP_DOMAIN": support.DOMAIN, "SMTP_SPOOL": str(self.spool), "SMTP_LOG": str(self.log_path),
+                     "SMTP_STORE": str(self.mail), "SMTP_ALIASES": str(self.folder / "aliases"),
+                     "SMTP_RELAY": " ".join(relays) or "nowhere.example=127.0.0.1:1", **settings}
+        self.environment = support.marked_environment(self.mark, **variables)
 
     def add_account(self, name: str) -> pathlib.Path:
         folder = self.mail / name
