@@ -180,7 +180,9 @@ def check(envelope, message_id):
     if not _fits(envelope, SHAPE) or envelope["id"] != message_id:
         raise ValueError
     for recipient in envelope["recipients"]:
-        if not _fits(recipient, RECIPIENT_SHAPE) or not all(isinstance(a, str) for a in recipient["envelope_to"]):
+        if not _fits(recipient, RECIPIENT_SHAPE) or not recipient["envelope_to"]:
+            raise ValueError
+        if not all(isinstance(address, str) for address in recipient["envelope_to"]):
             raise ValueError
 
 

@@ -82,7 +82,7 @@ class Undeliverable(Exception):
 
 def original(recipient):
     """The address that the client gave, which an alias may have turned into another."""
-    return recipient["envelope_to"][0] if recipient["envelope_to"] else recipient["address"]
+    return recipient["envelope_to"][0]
 
 
 def _name(recipient):

@@ -6,6 +6,7 @@ from carrier.fate import LATER, UNKNOWN, Fate, Undeliverable
 
 LOOKUPS = 16                # at once
 ROUTE_SECONDS = 60          # how long a route that the DNS gave is good for
+MOST_KNOWN = 1000
 
 
 class RouteFinder:
@@ -57,6 +58,10 @@ class RouteFinder:
         self._events.put(self._answered, domain, route)
 
     def _answered(self, domain, route):
-        self._known[domain] = (route, time.monotonic() + ROUTE_SECONDS)
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        # What may be different at the next try is asked again then.
+        if not (isinstance(route, Fate) and route.outcome == LATER):
+            self._known[domain] = (route, time.monotonic() + ROUTE_SECONDS)
         for found in self._asked.pop(domain):
             found(domain, route)

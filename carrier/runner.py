@@ -77,10 +77,6 @@ class Runner:
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self.look()
 
-    def is_idle(self):
-        """Whether nothing is being tried, nor due."""
-        return not self._attempts and not self._timetable.is_due(self._now())
-
     def _seconds_to_sleep(self):
         when = self._timetable.next_time()
         return LOOK_SECONDS if when is None else max(0, min(LOOK_SECONDS, when - self._now()))

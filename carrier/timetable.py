@@ -30,10 +30,6 @@ class Timetable:
                 del self._when[message_id]
                 yield message_id
 
-    def is_due(self, now):
-        """Whether anything is due."""
-        return any(when <= now for when in self._when.values())
-
     def next_time(self):
         """When something is due next (it may have been dropped since), or None."""
         return self._heap[0][0] if self._heap else None

@@ -125,12 +125,17 @@ class Worker:
             self._send(transaction, job, message)
         except OSError as error:
             problem = Fate(LATER, "message cannot be read", error.errno)
+        except Stopping:
+            raise
         except Undeliverable as error:
             problem = error.fate
             # Hosts end a connection after so many messages, or when it was idle: that says nothing of this one.
             if not is_first and not transaction.is_begun:
                 self._lane.jobs.appendleft(job)
                 return problem
+        except Exception:
+            self._lanes.events.put(self._lanes.report, format_exc())
+            problem = Fate(LATER, "internal error", UNKNOWN)
         self._finish(job, transaction.fates, problem)
         return problem
 

@@ -1,10 +1,13 @@
 """A real Exim as the relay domain's host, and as one that sends to us; and its tools reading our log."""
 
+import re
 import subprocess
 import unittest
 
 from tests import support
 from tests.lab.exim import Exim, needs_exim
+from tests.lab.relay import Relay
+from tests.lab.sink import DROP, Sink
 
 TPMAIL = "tpmail.info.unicaen.fr"
 WIRES = {
@@ -103,6 +106,43 @@ class EximTest(unittest.TestCase):
     def tool(self, *words):
         """What one of Exim's tools makes of our log."""
         return subprocess.run([*words, str(self.server.log_path)], capture_output=True, text=True, check=True).stdout
+
+
+@support.long_test
+@needs_exim
+class SameLogTest(unittest.TestCase):
+    """A host answers Exim and us the same way, and both logs say the same of it (but for EHLO's 4xx, after which
+    Exim tries HELO)."""
+
+    def test_each_answer_at_each_step(self):
+        for step in ("connect", "mail", "rcpt", "data", "dot"):
+            for answer in ("421 busy", "450 later", "452 full", "550 no\n550 at all", "554 never", DROP):
+                with self.subTest(step=step, answer=answer):
+                    self.assertEqual(self.ours({step: answer}), self.theirs({step: answer}))
+
+    def ours(self, script):
+        with Sink(script) as sink, Relay({"sink.example": sink.port}) as relay:
+            message_id = relay.enqueue("x@sink.example")
+            relay.start()
+            return self.settled(lambda: relay.log().splitlines(), message_id)
+
+    def theirs(self, script):
+        with Sink(script) as sink, Exim(routes={"sink.example": sink.port}) as exim:
+            message_id = exim.send("x@sink.example", WIRES["plain"])
+            return self.settled(lambda: exim.log().splitlines(), message_id)[1:]
+
+    @staticmethod
+    def settled(log, message_id):
+        """What the lines that `log` gives tell of a message, once there is nothing more to do with it for now."""
+        def lines():
+            return [blank(line[37:]) for line in log() if line[20:36] == message_id]
+        support.wait_for(lambda: lines()[-1:] and lines()[-1].startswith(("==", "Completed")), "a fate")
+        return lines()
+
+
+def blank(line):
+    """A line without what differs for good reason: the sender, the size that Exim guesses, the router's name."""
+    return re.sub(r"MAIL FROM:<[^>]*> SIZE=\d+", "MAIL FROM", line).replace("R=routed", "R=hubbed_hosts")
 
 
 @needs_exim
