@@ -68,8 +68,7 @@ def _check_owner(session, sender):
     """Under -match-sender, who authenticated writes in its own name only; <> is nobody's."""
     if not (session.settings.match_sender and session.login and sender.text):
         return None
-    login = session.login if "@" in session.login else f"{session.login}@{session.domain}"
-    return None if sender.text.lower() == login.lower() else replies.SENDER_NOT_YOURS
+    return None if sender.text.lower() == session.login_address.lower() else replies.SENDER_NOT_YOURS
 
 
 def _check_size(session, value):

@@ -194,8 +194,7 @@ def _accept(session):
         _log_rejected(session, 'Too many "Received" headers - suspected mail loop', message_id)
         return replies.MAIL_LOOP
     if session.login:
-        letter.complete(message_id, transaction.sender.text or f"{session.login}@{session.domain}",
-                        session.domain)
+        letter.complete(message_id, transaction.sender.text or session.login_address, session.domain)
     message = Message(letter, transaction.sender.text, transaction.recipients, session.origin(),
                       transaction.utf8, transaction.chunks is not None)
     try:

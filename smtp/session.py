@@ -214,6 +214,11 @@ class Session:
     def authorised(self):
         return bool(self.login) or not self.settings.accounts
 
+    @property
+    def login_address(self):
+        """The address of who authenticated: the login itself, if it is an address."""
+        return self.login if "@" in self.login else f"{self.login}@{self.domain}"
+
     def drop_transaction(self):
         if self.transaction:
             self.transaction.close()
