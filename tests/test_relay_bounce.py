@@ -3,10 +3,12 @@ is told."""
 
 import email
 import email.policy
+import pathlib
 import re
 import unittest
 
 from tests import support
+from tests.lab.courier import Courier, needs_courier
 from tests.lab.relay import SENDER, TEXT, Relay
 from tests.lab.sink import Sink
 
@@ -206,6 +208,29 @@ class BounceTest(ReportCase):
         relay, _ = self.run_queue({"rcpt": refuse_some}, {"to": names})
         bounce, = relay.messages("alice")
         self.assertEqual(bounce.content.count(b"\nFinal-Recipient: "), 120)
+
+
+@needs_courier
+class CourierTest(unittest.TestCase):
+
+    def test_bounce_read_over_imap_and_pop3(self):
+        """Courier parses it as what it is, and gives it out octet for octet."""
+        with support.system_users("essairelais") as users, Sink({"rcpt": refuse_some}) as sink, \
+                Relay({"sink.example": sink.port}, accounts=(), SMTP_STORE="maildir") as relay:
+            relay.enqueue("bad@sink.example", sender="essairelais@" + DOMAIN)
+            relay.start()
+            relay.wait_empty()
+            maildir = pathlib.Path(users["essairelais"].pw_dir, "Maildir")
+            stored = support.read_maildir(maildir)[0].content.replace(b"\n", b"\r\n")
+            with Courier({"essairelais": maildir}) as courier:
+                imap = courier.imap_connection("essairelais")
+                imap.select(readonly=True)
+                _, (structure,) = imap.fetch("1", "(BODYSTRUCTURE)")
+                imap.logout()
+                for part in (b'"text" "plain"', b'"message" "delivery-status"', b'"message" "rfc822"',
+                             b'"report" ("report-type" "delivery-status"'):
+                    self.assertIn(part, structure.lower())
+                self.assertEqual(courier.pop3("essairelais"), [stored])
 
 
 class SmtpUtf8Test(ReportCase):
