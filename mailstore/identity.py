@@ -5,9 +5,12 @@ groups only for as long as it touches that recipient's mailbox. Root stays the *
 what allows the way back. Started by anyone else, nothing here changes anything.
 """
 import posix
+from time import monotonic
 
 SERVICE_USER = "mail"
+GROUPS_SECONDS = 60         # how long a user's groups are remembered; nscd keeps them for an hour
 _service = None
+_groups = {}
 
 
 def become_service():
@@ -40,6 +43,16 @@ def _take(uid, gid, groups):
     posix.seteuid(uid)
 
 
+def _groups_of(user, gid):
+    """The groups of `user`, a login. Looking them up asks every source of nsswitch.conf, which takes as long as
+    writing a message, so they are remembered for a while."""
+    expiry, groups = _groups.get((user, gid), (0, None))
+    if monotonic() >= expiry:
+        groups = posix.getgrouplist(user, gid)
+        _groups[user, gid] = (monotonic() + GROUPS_SECONDS, groups)
+    return groups
+
+
 def as_administrator():
     """A context in which a file that the administrator named is read, with the rights it was checked with
     before the server started: it may lie in a folder that only root may enter."""
@@ -63,7 +76,7 @@ class acting_as:
             return
         try:
             posix.seteuid(0)
-            groups = posix.getgrouplist(self.user, self.gid) if self.user else [self.gid]
+            groups = _groups_of(self.user, self.gid) if self.user else [self.gid]
             _take(self.uid, self.gid, groups)
         except OSError:
             self.__exit__()
