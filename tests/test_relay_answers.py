@@ -5,6 +5,7 @@ The log's lines are those that Exim wrote when the same host answered it the sam
 
 import contextlib
 import threading
+import typing
 import unittest
 
 from tests import support
@@ -15,114 +16,122 @@ ANSWERS = ("421 busy", "450 later", "451 trouble", "452 full", "550 no", "552 bi
 DOMAIN = support.DOMAIN
 # step: what the log calls it, and Exim's number of its deferral
 STEPS = {"connect": ("initial connection", 0), "ehlo": ("EHLO " + DOMAIN, 0),
-         "mail": ("MAIL FROM:<%s> SIZE={size}" % SENDER, -45), "rcpt": ("RCPT TO:<x@sink.example>", -44),
-         "data": ("DATA", -46), "dot": ("end of data", -46)}
+         "mail": ("MAIL FROM:<%s> SIZE=%d" % (SENDER, len(TEXT) + TEXT.count(b"\n")), -45),
+         "rcpt": ("RCPT TO:<{recipient}>", -44), "data": ("DATA", -46), "dot": ("end of data", -46)}
 VIA = "R=hubbed_hosts T=remote_smtp"
 HOST = "H=127.0.0.1 [127.0.0.1]"
-SIZE = len(TEXT) + TEXT.count(b"\n")
+
+
+class Outcome(typing.NamedTuple):
+    """What became of a message for one recipient: the log's lines about it, its envelope if it is in the queue
+    still, the bounces for it, and the host."""
+    recipient: str
+    lines: typing.List[str]
+    envelope: typing.Optional[dict]
+    bounces: int
+    sink: Sink
+
+
+def attempt(*scripts, **relay_options) -> typing.List[Outcome]:
+    """One message to a host with each of these scripts, all in one run of the relay."""
+    with contextlib.ExitStack() as stack:
+        sinks = {"host%d.example" % number: stack.enter_context(Sink(script)) for number, script in enumerate(scripts)}
+        relay = stack.enter_context(Relay({domain: sink.port for domain, sink in sinks.items()}, **relay_options))
+        ids = {domain: relay.enqueue("x@" + domain) for domain in sinks}
+        relay.start()
+        support.wait_for(lambda: all(is_settled(relay, message_id) for message_id in ids.values()), "every fate")
+        support.wait_for(lambda: set(relay.ids()) <= set(ids.values()), "every bounce delivered")
+        if relay.stop() != 0:
+            raise AssertionError("the relay's exit code is not 0")
+        bounces = [message.content.decode() for message in relay.messages("alice")]
+        return [Outcome("x@" + domain, relay.lines(message_id),
+                        relay.envelope(message_id) if message_id in relay.ids() else None,
+                        sum("\nX-Failed-Recipients: x@%s\n" % domain in bounce for bounce in bounces), sinks[domain])
+                for domain, message_id in ids.items()]
+
+
+def is_settled(relay, message_id):
+    """Whether the first attempt is over: done with, or noted."""
+    return message_id not in relay.ids() or relay.envelope(message_id)["recipients"][0]["tries"]
 
 
 class AnswersTest(unittest.TestCase):
     """One recipient, one host."""
 
-    def attempt(self, script, **relay_options):
-        """One message to a host with this script; the log's lines about it, and the queue's state afterwards."""
-        with Sink(script) as sink, Relay({"sink.example": sink.port}, **relay_options) as relay:
-            message_id = relay.enqueue("x@sink.example")
-            relay.start()
-            support.wait_for(lambda: any(line[:2] in ("==", "**", "Co") for line in relay.lines(message_id)), "a fate")
-            if any(line.startswith("**") for line in relay.lines(message_id)):
-                relay.wait_empty()
-            self.assertEqual(relay.stop(), 0)
-            self.sink, self.bounces = sink, relay.messages("alice")
-            return relay.lines(message_id), relay.envelope(message_id) if message_id in relay.ids() else None
-
-    def expected(self, step, text):
+    def expected(self, recipient, step, text):
         command, number = STEPS[step]
-        said = "%s: SMTP error from remote mail server after %s: %s" % (HOST, command.format(size=SIZE), text)
+        said = "%s: SMTP error from remote mail server after %s: %s" % (HOST, command.format(recipient=recipient), text)
         if text.startswith("5"):
             host = [said] if step == "connect" else []
-            return host + ["** x@sink.example %s %s" % (VIA, said)]
+            return host + ["** %s %s %s" % (recipient, VIA, said), "Completed"]
         host = [] if step == "rcpt" else [said]
-        return host + ["== x@sink.example %s defer (%d) %s" % (VIA, number, said)]
+        return host + ["== %s %s defer (%d) %s" % (recipient, VIA, number, said)]
 
-    def check(self, step, text):
-        lines, envelope = self.attempt({step: text})
-        expected = self.expected(step, text)
-        self.assertEqual(lines[:len(expected)], expected)
-        self.assertEqual(self.sink.messages, [])
-        if text.startswith("5"):
-            self.assertIsNone(envelope)
-            self.assertEqual(len(self.bounces), 1)
-            self.assertEqual(lines[-1], "Completed")
-        else:
-            self.assertEqual((envelope["recipients"][0]["state"], envelope["recipients"][0]["tries"]), ("waiting", 1))
-            self.assertEqual(envelope["recipients"][0]["reply"], text)
-            self.assertEqual(envelope["recipients"][0]["next"] - envelope["received"], 900)
-            self.assertEqual(self.bounces, [])
+    def check(self, step, answers=ANSWERS):
+        for text, outcome in zip(answers, attempt(*({step: text} for text in answers))):
+            with self.subTest(text):
+                self.assertEqual(outcome.lines, self.expected(outcome.recipient, step, text))
+                self.assertEqual(outcome.sink.messages, [])
+                if text.startswith("5"):
+                    self.assertEqual((outcome.envelope, outcome.bounces), (None, 1))
+                else:
+                    self.check_waits(outcome, text)
+
+    def check_waits(self, outcome, text):
+        recipient = outcome.envelope["recipients"][0]
+        self.assertEqual((recipient["state"], recipient["tries"], recipient["reply"]), ("waiting", 1, text))
+        self.assertEqual(recipient["next"] - outcome.envelope["received"], 900)
+        self.assertEqual(outcome.bounces, 0)
 
     def test_connect(self):
-        for text in ANSWERS:
-            with self.subTest(text):
-                self.check("connect", text)
+        self.check("connect")
 
     def test_ehlo_refused(self):
         """EHLO may be unknown to an old host: HELO is tried, without extensions."""
-        for text in ("500 what", "550 no", "554 never"):
+        answers = ("500 what", "550 no", "554 never")
+        for text, outcome in zip(answers, attempt(*({"ehlo": text} for text in answers))):
             with self.subTest(text):
-                lines, _ = self.attempt({"ehlo": text})
-                self.assertEqual(lines[-1], "Completed")
-                self.assertEqual(self.sink.commands[:3], [
+                self.assertEqual(outcome.lines[-1], "Completed")
+                self.assertEqual(outcome.sink.commands[:3], [
                     "EHLO " + DOMAIN, "HELO " + DOMAIN, "MAIL FROM:<%s>" % SENDER])
 
     def test_ehlo_later(self):
-        for text in ANSWERS[:4]:
-            with self.subTest(text):
-                self.check("ehlo", text)
+        self.check("ehlo", ANSWERS[:4])
 
     def test_helo_refused(self):
-        lines, envelope = self.attempt({"ehlo": "502 what", "helo": "550 go away"})
+        outcome, = attempt({"ehlo": "502 what", "helo": "550 go away"})
         said = "%s: SMTP error from remote mail server after HELO %s: 550 go away" % (HOST, DOMAIN)
-        self.assertEqual(lines[:2], [said, "** x@sink.example %s %s" % (VIA, said)])
-        self.assertIsNone(envelope)
+        self.assertEqual(outcome.lines, [said, "** %s %s %s" % (outcome.recipient, VIA, said), "Completed"])
 
     def test_mail(self):
-        for text in ANSWERS:
-            with self.subTest(text):
-                self.check("mail", text)
+        self.check("mail")
 
     def test_rcpt(self):
-        for text in ANSWERS:
-            with self.subTest(text):
-                self.check("rcpt", text)
+        self.check("rcpt")
 
     def test_data(self):
-        for text in ANSWERS:
-            with self.subTest(text):
-                self.check("data", text)
+        self.check("data")
 
     def test_end_of_data(self):
-        for text in ANSWERS:
-            with self.subTest(text):
-                self.check("dot", text)
+        self.check("dot")
 
     def test_line_dropped(self):
-        for step, (command, _) in STEPS.items():
+        for step, outcome in zip(STEPS, attempt(*({step: DROP} for step in STEPS))):
             with self.subTest(step):
-                lines, envelope = self.attempt({step: DROP})
-                said = "%s: Remote host closed connection in response to %s" % (HOST, command.format(size=SIZE))
-                self.assertEqual(lines, [said, "== x@sink.example %s defer (-18) %s" % (VIA, said)])
-                self.assertEqual(envelope["recipients"][0]["state"], "waiting")
+                command = STEPS[step][0].format(recipient=outcome.recipient)
+                said = "%s: Remote host closed connection in response to %s" % (HOST, command)
+                self.assertEqual(outcome.lines, [said, "== %s %s defer (-18) %s" % (outcome.recipient, VIA, said)])
+                self.check_waits(outcome, "Remote host closed connection in response to " + command)
 
     def test_silence(self):
-        short = {"greeting": 0.2, "command": 0.2, "data": 0.2, "end_of_data": 0.2}
-        for step, (command, _) in STEPS.items():
+        short = {"greeting": 2, "command": 2, "data": 2, "end_of_data": 2}
+        for step, outcome in zip(STEPS, attempt(*({step: SILENCE} for step in STEPS), limits=short)):
             with self.subTest(step):
-                lines, envelope = self.attempt({step: SILENCE}, limits=short)
-                said = "%s: SMTP timeout after %s" % (HOST, command.format(size=SIZE))
-                self.assertEqual(lines, [said + ": Connection timed out", "== x@sink.example %s defer (110): Connection "
-                                         "timed out %s" % (VIA, said)])
-                self.assertEqual(envelope["recipients"][0]["state"], "waiting")
+                text = "SMTP timeout after " + STEPS[step][0].format(recipient=outcome.recipient)
+                self.assertEqual(outcome.lines, [
+                    "%s: %s: Connection timed out" % (HOST, text),
+                    "== %s %s defer (110): Connection timed out %s: %s" % (outcome.recipient, VIA, HOST, text)])
+                self.check_waits(outcome, text)
 
     def test_reply_that_drips(self):
         """A reply must be whole within its time, however steadily its bytes come."""
@@ -133,9 +142,9 @@ class AnswersTest(unittest.TestCase):
                 visit.connection.sendall(b"2")
             return DROP
 
-        lines, _ = self.attempt({"mail": drip}, limits={"command": 0.3})
+        outcome, = attempt({"mail": drip}, limits={"command": 2})
         over.set()
-        self.assertIn("SMTP timeout after MAIL FROM", lines[-1])
+        self.assertIn("SMTP timeout after MAIL FROM", outcome.lines[-1])
 
     def test_reply_without_end(self):
         def babble(_, visit):
@@ -144,15 +153,14 @@ class AnswersTest(unittest.TestCase):
                     visit.connection.sendall(b"250-and more\r\n" * 1000)
             return DROP
 
-        lines, envelope = self.attempt({"mail": babble})
-        self.assertIn("== x@sink.example", lines[-1])
-        self.assertEqual(envelope["recipients"][0]["state"], "waiting")
+        outcome, = attempt({"mail": babble})
+        self.assertIn("== " + outcome.recipient, outcome.lines[-1])
+        self.assertEqual(outcome.envelope["recipients"][0]["state"], "waiting")
 
     def test_no_reply_at_all(self):
-        lines, _ = self.attempt({"connect": "hello"})
-        said = "Malformed SMTP reply in response to initial connection: "
-        self.assertIn(said, lines[-1])
-        self.assertIn("defer (-19)", lines[-1])
+        outcome, = attempt({"connect": "hello"})
+        self.assertIn("Malformed SMTP reply in response to initial connection: ", outcome.lines[-1])
+        self.assertIn("defer (-19)", outcome.lines[-1])
 
     def test_refused_connection(self):
         with Relay({"sink.example": support.free_port()}) as relay:
@@ -164,10 +172,9 @@ class AnswersTest(unittest.TestCase):
                 "== y@sink.example %s defer (111): Connection refused" % VIA])
 
     def test_reply_of_several_lines(self):
-        lines, _ = self.attempt({"rcpt": "550 5.1.1 one\n550 5.1.1 two"})
-        self.assertTrue(lines[0].endswith(r": 550-5.1.1 one\n550 5.1.1 two"), lines)
-        lines, _ = self.attempt({"dot": '250 "quoted"\n250 two'})
-        self.assertTrue(lines[0].endswith(r'C="250-\"quoted\"\\n250 two"'), lines)
+        refused, taken = attempt({"rcpt": "550 5.1.1 one\n550 5.1.1 two"}, {"dot": '250 "quoted"\n250 two'})
+        self.assertTrue(refused.lines[0].endswith(r": 550-5.1.1 one\n550 5.1.1 two"), refused.lines)
+        self.assertTrue(taken.lines[0].endswith(r'C="250-\"quoted\"\\n250 two"'), taken.lines)
 
 
 class SeveralRecipientsTest(unittest.TestCase):
