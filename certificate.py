@@ -31,8 +31,8 @@ def self_signed(folder, domain):
 def _make(certificate, key, domain):
     old_mask = os.umask(0o077)
     try:
-        result = _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", DAYS,
-                          "-subj", f"/CN={domain[:64]}", "-addext", f"subjectAltName=DNS:{domain}",
+        result = _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                          "-days", DAYS, "-subj", f"/CN={domain[:64]}", "-addext", f"subjectAltName=DNS:{domain}",
                           "-keyout", key, "-out", certificate)
     finally:
         os.umask(old_mask)
