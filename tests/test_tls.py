@@ -14,7 +14,7 @@ import unittest
 
 from tests import secure, support
 from tests.client import PATIENCE, Client
-from tests.secure import ACCOUNTS, ALICE, BOB, AccountsTestCase, Certificate, context, encoded, implicit, log_in, plain, start_tls, wrap
+from tests.secure import ALICE, BOB, AccountsTestCase, Certificate, context, encoded, implicit, log_in, plain, start_tls, wrap
 
 MESSAGE = b"Subject: x\r\n\r\nx\r\n.\r\n"
 RUBBISH = bytes(range(256)) * 4

@@ -14,7 +14,7 @@ from tests import support
 ID = r"[0-9A-Za-z]{6}-[0-9A-Za-z]{6}(?:[0-9A-Za-z]{5})?-[0-9A-Za-z]{2}(?:[0-9A-Za-z]{2})?"
 DATE = r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}"
 TRACE = re.compile((
-    r"(?<=\nDelivery-date: )" + DATE + r"(\nReceived: [^\n]+\n\tby [^\n]+ )\((?:Exim [\d.]+|serveur)\)"
+    r"(?<=\nDelivery-date: )" + DATE + r"(\nReceived: [^\n]+\n\tby [^\n]+(?: |\n\t))\((?:Exim [\d.]+|serveur)\)"
     r"(\n(?:\t\(envelope-from [^\n]+\n)?\tid )" + ID + r"(;|\n\tfor [^\n]+;)\n\t" + DATE + r"\n").encode())
 SEPARATOR = re.compile(rb"(?m)^(From (?:[^\s\"]+|\"[^\n]+)) \w{3} \w{3} \d\d \d\d:\d\d:\d\d \d{4}(?=\nReturn-path: )")
 ADDED_ID = re.compile(("(?m)^((?:Resent-)?Message-Id: <)E" + ID + "@").encode())

@@ -41,7 +41,7 @@ log_file_path = {folder}/log/%slog
 pid_file_path = {folder}/exim.pid
 local_interfaces = 127.0.0.1
 daemon_smtp_ports = {port}
-tls_advertise_hosts =
+{options}
 keep_environment = EXIM_ESSAI
 # every message is delivered at once, however many one connection brings
 smtp_accept_queue_per_connection = 0
@@ -146,10 +146,11 @@ def needs_exim(test):
 
 
 class Exim:
-    """See the module.  `store` is "maildir" or "mbox"; `aliases` the text of an aliases file."""
+    """See the module.  `store` is "maildir" or "mbox"; `aliases` the text of an aliases file; `options` main options."""
 
     def __init__(self, store: str = "maildir", domain: str = support.DOMAIN, aliases: str = ALIASES,
-                 collect: typing.Sequence[str] = (), routes: typing.Optional[typing.Dict[str, int]] = None):
+                 collect: typing.Sequence[str] = (), routes: typing.Optional[typing.Dict[str, int]] = None,
+                 options: str = "tls_advertise_hosts ="):
         self.port = support.free_port()
         self.domain = domain
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="exim-essai-"))
@@ -160,7 +161,7 @@ class Exim:
         self.process: typing.Optional[subprocess.Popen] = None
         self._prepare(aliases, routes or {}, CONFIGURATION.format(
             domain=domain, folder=self.folder, port=self.port, collect=":".join(collect), routed=":".join(routes or {}),
-            transport={"maildir": "maildir_home", "mbox": "mail_spool"}[store]))
+            options=options, transport={"maildir": "maildir_home", "mbox": "mail_spool"}[store]))
 
     def _prepare(self, aliases: str, routes: typing.Dict[str, int], configuration: str) -> None:
         (self.folder / "etc").mkdir()
