@@ -11,7 +11,7 @@ from fcntl import LOCK_EX, LOCK_NB, lockf
 from time import sleep
 
 from mailstore import dotlock
-from mailstore.files import failed, write_all
+from mailstore.files import failed, parent, sync_folder, write_all
 from mailstore.mailboxes import check_mbox_state
 from mailstore.outcome import Later
 from mailstore.trace import mbox_date
@@ -140,6 +140,7 @@ def _open(mailbox):
 def _create(mailbox, flags):
     file = posix.open(mailbox.path, flags | posix.O_CREAT | posix.O_EXCL, MODE)
     posix.fchmod(file, MODE)
+    sync_folder(parent(mailbox.path))
     return file
 
 
