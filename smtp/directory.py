@@ -1,4 +1,4 @@
-"""VRFY and EXPN: what the server tells about its users (RFC 5321 §3.5)."""
+"""VRFY and EXPN: what the server tells about its users (RFC 5321 §3.5; RFC 6531 §3.7.4.2)."""
 from mailstore.aliases import is_unsafe
 from mailstore.mailboxes import check_usable
 from mailstore.outcome import Later, Never
@@ -9,6 +9,19 @@ from smtp.syntax import Malformed, parse_path
 
 def verify(session, argument):
     """VRFY: whether a user, given as an address, a local part or words of a full name, can receive now."""
+    user, takes_utf8 = _without_parameter(argument)
+    reply = _verify(session, user).for_client(takes_utf8)
+    # Where RCPT is silent on the address that it leads to, VRFY has nothing left to say.
+    return replies.ADDRESS_NEEDS_UTF8 if reply is replies.RECIPIENT_OK else reply
+
+
+def _without_parameter(argument):
+    """(what stands before a parameter SMTPUTF8, whether there is one)."""
+    rest, _, last = argument.rpartition(" ")
+    return (rest.rstrip(" "), True) if rest and last.upper() == "SMTPUTF8" else (argument, False)
+
+
+def _verify(session, argument):
     try:
         address, rest = parse_path(_with_domain(session, argument))
         if rest or not address.text:
@@ -65,6 +78,11 @@ def _entry(session, mailbox):
 
 def expand(session, argument):
     """EXPN: the members of a list, one a line."""
+    name, takes_utf8 = _without_parameter(argument)
+    return _expand(session, name).for_client(takes_utf8)
+
+
+def _expand(session, argument):
     mailboxes = session.service.mailboxes
     try:
         address, rest = parse_path(_with_domain(session, argument))

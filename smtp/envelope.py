@@ -128,7 +128,7 @@ def rcpt(session, argument):
         return replies.UNKNOWN_PARAMETER
     if address.needs_utf8 and not session.transaction.utf8:
         return replies.UTF8_NOT_ANNOUNCED
-    return _add_recipient(session, address)
+    return _add_recipient(session, address).for_client(session.transaction.utf8)
 
 
 def _add_recipient(session, address):

@@ -1,7 +1,8 @@
 """Every reply: its code, its enhanced code (RFC 3463) and its text, under a name that says what happened.
 
 A reply holds one text, or a tuple of texts for several lines. Where a text has to carry something that
-came from outside, a function makes the reply, and `_clean` lets only printable ASCII through.
+came from outside, a function makes the reply, and `_clean` lets only printable ASCII through; for addresses
+and names `_printable` lets any printable character through, and whoever answers asks the Reply for_client().
 """
 
 LINE_OCTETS = 512           # RFC 5321 §4.5.3.1.5, CRLF included
@@ -9,32 +10,45 @@ LINE_OCTETS = 512           # RFC 5321 §4.5.3.1.5, CRLF included
 
 class Reply:
     """code: three digits. enhanced: "" or as "2.1.0". texts: a tuple, a line each.
-    closes: the connection ends after it. refusal: a recipient was refused, which is no error of the client."""
+    closes: the connection ends after it. refusal: a recipient was refused, which is no error of the client.
+    otherwise: the Reply in its place for a client that takes no UTF-8, where the texts may need it."""
 
-    __slots__ = ("code", "enhanced", "texts", "closes", "refusal")
+    __slots__ = ("code", "enhanced", "texts", "closes", "refusal", "otherwise")
 
-    def __init__(self, code, enhanced, *texts, closes=False, refusal=False):
+    def __init__(self, code, enhanced, *texts, closes=False, refusal=False, otherwise=None):
         self.code = code
         self.enhanced = enhanced
         self.texts = texts
         self.closes = closes
         self.refusal = refusal
+        self.otherwise = otherwise
+
+    def for_client(self, takes_utf8):
+        """This Reply, or the one in its place (RFC 6531 §3.7.4)."""
+        return self if takes_utf8 or all(map(str.isascii, self.texts)) else self.otherwise
 
     def lines(self):
         """The reply as str lines without their CRLF, none longer than 510 octets."""
         prefix = f"{self.enhanced} " if self.enhanced else ""
         last = len(self.texts) - 1
-        return [f"{self.code}{' ' if i == last else '-'}{prefix}{text}"[:LINE_OCTETS - 2]
-                for i, text in enumerate(self.texts)]
+        return [_cut(f"{self.code}{' ' if i == last else '-'}{prefix}{text}") for i, text in enumerate(self.texts)]
 
     def encode(self):
-        return "".join(line + "\r\n" for line in self.lines()).encode("ascii")
+        return "".join(line + "\r\n" for line in self.lines()).encode()
+
+
+def _cut(line):
+    return line.encode()[:LINE_OCTETS - 2].decode("utf-8", "ignore")
 
 
 def _clean(text):
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if " " <= c <= "~" else "?" for c in text)
+
+
+def _printable(text):
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 # The connection
@@ -174,11 +188,12 @@ def bad_recipient(reason):
 
 
 def will_forward(address):
-    return Reply(251, "2.1.5", f"User not local; will forward to <{_clean(address)}>")
+    return Reply(251, "2.1.5", f"User not local; will forward to <{_printable(address)}>", otherwise=RECIPIENT_OK)
 
 
 def please_try(address):
-    return Reply(551, "5.1.6", f"User not local; please try <{_clean(address)}>", refusal=True)
+    return Reply(551, "5.1.6", f"User not local; please try <{_printable(address)}>", refusal=True,
+                 otherwise=Reply(550, "5.1.6", "User not local", refusal=True))
 
 
 def recipient_refused(text):
@@ -217,8 +232,12 @@ def not_stored(text):
 
 AMBIGUOUS = Reply(553, "5.1.4", "User ambiguous")
 CANNOT_VERIFY = Reply(252, "2.5.1", "Cannot verify, but will accept mail and attempt delivery")
+ADDRESS_NEEDS_UTF8 = Reply(252, "2.6.8", "Cannot show the address without SMTPUTF8, but will accept mail")
 NO_SUCH_LIST = Reply(550, "5.1.1", "No such mailing list here", refusal=True)
 
 
 def members(entries):
-    return Reply(250, "2.1.5", *map(_clean, entries))
+    """entries: `<address>`, or `Name <address>`. For who takes no UTF-8, a name that needs it is left out."""
+    plain = [entry if entry.isascii() else entry[entry.rindex("<"):] for entry in entries]
+    otherwise = Reply(250, "2.1.5", *map(_clean, plain)) if all(map(str.isascii, plain)) else ADDRESS_NEEDS_UTF8
+    return Reply(250, "2.1.5", *map(_printable, entries), otherwise=otherwise)
