@@ -178,9 +178,10 @@ background() {
     background_jobs[$!]=$*
 }
 
-# A few more netcats than sessions: when all sessions are taken, the next client is told so (421) where
-# without a listener it would only see its connection refused.
-pool_size() { echo $((SMTP_MAX + SMTP_MAX / 8 + 1)); }
+# More netcats than sessions, up to twice as many.  Each has room for two clients that it hasn't taken yet,
+# and the kernel spreads them blindly: in a burst, the fewer are idle the more clients wait a second for
+# their next try.  And when all sessions are taken, the next client is told so (421) instead of refused.
+pool_size() { echo $((SMTP_MAX + (SMTP_MAX < 128 ? SMTP_MAX : 128))); }
 
 # start_keepers PORT [ADDRESS]: one bash that restarts all netcats falls behind in a burst; several don't
 start_keepers() {

@@ -1,0 +1,79 @@
+"""net.ipv4.tcp_migrate_req: set by the first server of a machine, put back by the last."""
+
+import subprocess
+
+from tests import support
+from tests.client import PATIENCE
+from tests.test_pool import MIGRATE, PoolTestCase
+
+
+@support.needs_root
+@support.needs_program("unshare", "nsenter", "ip")
+class MigrationTest(PoolTestCase):
+    """In a network namespace of their own: the setting is one for all servers of a machine."""
+
+    def setUp(self):
+        self.keeper = subprocess.Popen(["unshare", "-n", "sh", "-c", "ip link set lo up && echo up && exec sleep 600"],
+                                       stdout=subprocess.PIPE)
+        self.addCleanup(self.keeper.stdout.close)
+        self.addCleanup(self.keeper.wait)
+        self.addCleanup(self.keeper.kill)
+        self.assertEqual(self.keeper.stdout.readline(), b"up\n")
+        if not self.inside("test", "-e", MIGRATE).returncode == 0:
+            self.skipTest("noyau antérieur à Linux 5.14")
+
+    def inside(self, *command: str, **arguments) -> subprocess.CompletedProcess:
+        return subprocess.run(["nsenter", "-n", "-t", str(self.keeper.pid), *command], capture_output=True, text=True, **arguments)
+
+    def value(self) -> str:
+        return self.inside("cat", MIGRATE).stdout.strip()
+
+    def launch(self, *command: str, **arguments) -> support.Server:
+        """A server in the namespace, started through `command`; comes back when it has said where it listens."""
+        server = self.make_server(**arguments)
+        server.arguments[:0] = ["-n", "-t", str(self.keeper.pid), *command, str(server.script)]
+        server.script, server.run_as = support.find_program("nsenter"), None
+        server.launch()
+        self.wait_output(server, "telnet")
+        return server
+
+    def stop(self, server: support.Server) -> None:
+        server.process.terminate()
+        self.assertEqual(server.process.wait(PATIENCE), 0)
+
+    def test_set_and_put_back(self):
+        server = self.launch()
+        self.assertEqual(self.value(), "1")
+        self.assertIn("tcp_migrate_req passe à 1", server.output())
+        self.stop(server)
+        self.assertEqual(self.value(), "0")
+        self.assertIn("tcp_migrate_req est remis à 0", server.output())
+
+    def test_left_as_the_administrator_set_it(self):
+        self.inside("sh", "-c", "echo 1 >%s" % MIGRATE)
+        server = self.launch()
+        self.stop(server)
+        self.assertEqual(self.value(), "1")
+        self.assertNotIn("tcp_migrate_req", server.output())
+
+    def test_the_last_server_puts_it_back(self):
+        first, second = self.launch(), self.launch()
+        self.stop(first)
+        self.assertEqual(self.value(), "1")
+        self.stop(second)
+        self.assertEqual(self.value(), "0")
+
+    def test_put_back_by_the_next_after_a_kill(self):
+        first = self.launch()
+        first.process.kill()
+        first.process.wait()
+        self.assertEqual(self.value(), "1")
+        self.stop(self.launch())
+        self.assertEqual(self.value(), "0")
+
+    def test_ordinary_user_is_told_the_command(self):
+        nobody = str(support.NOBODY)
+        server = self.launch("setpriv", "--reuid", nobody, "--regid", nobody, "--clear-groups", run_as=support.NOBODY)
+        self.assertIn("sysctl -w net.ipv4.tcp_migrate_req=1", server.output())
+        self.stop(server)
+        self.assertEqual(self.value(), "0")
