@@ -114,9 +114,8 @@ class ChunkReader:
         return self._note(self._line_ends.as_lf(data[:len(data) - len(self._held)]))
 
     def finish(self):
-        """The text's end: a line end where the last line has none."""
-        text = self._note(self._held)
-        return text if self._last in (b"", LF) else text + LF
+        """The text's end: a line end where the last line has none. A CR there is one already."""
+        return LF if self._held or self._last not in (b"", LF) else b""
 
     def _note(self, text):
         self._last = text[-1:] or self._last
