@@ -1,0 +1,371 @@
+"""The warm listener: what it has beyond netcat's, and that a session leaves nothing to the next in its process."""
+
+import contextlib
+import os
+import pathlib
+import pwd
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import unittest
+
+from tests import support
+from tests.client import PATIENCE, Client
+
+LETTER = b"Subject: warm\r\n\r\ntext\r\n.\r\n"
+PREFORK = ("-listen", "prefork")
+
+
+def workers(server: support.Server):
+    """The pids of prefork.py's workers."""
+    master = server.prefork_master()
+    return [pid for pid in server.processes() if support.parent_of(pid) == master]
+
+
+def footprint(pid: int):
+    """What a process could keep from a session: who it is, where, with which files and variables."""
+    folder = pathlib.Path("/proc/%d" % pid)
+    kept = ("Uid", "Gid", "Groups", "Umask", "SigIgn", "SigCgt", "SigBlk")
+    status = [line for line in (folder / "status").read_text().splitlines() if line.partition(":")[0] in kept]
+    files = {}
+    for link in (folder / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            files[int(link.name)] = os.readlink(link)
+    return status, os.readlink(folder / "cwd"), (folder / "environ").read_bytes(), files
+
+
+class PreforkTestCase(support.ServerTestCase):
+    listener = "prefork"
+
+    def reload(self):
+        """HUP, and wait until every worker is a fresh one."""
+        old = set(workers(self.server))
+        os.kill(self.server.prefork_master(), signal.SIGHUP)
+        support.wait_for(lambda: not old & set(workers(self.server)) and workers(self.server), "fresh workers")
+
+
+class NothingCarriedOverTest(PreforkTestCase):
+    """One worker (-max 1 and its spare are all alike), every kind of session, and each next one begins anew."""
+
+    options = ("-max", "1", "-tls", "auto")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.accounts_file = tempfile.NamedTemporaryFile("w", suffix=".txt")
+        cls.addClassCleanup(cls.accounts_file.close)
+        cls.accounts_file.write("alice:secret\n")
+        cls.accounts_file.flush()
+        cls.options = (*cls.options, "-pass", cls.accounts_file.name)
+        super().setUpClass()
+
+    def encrypted(self, client: Client) -> Client:
+        client.expect("EHLO first.example", 250)
+        client.expect("STARTTLS", 220)
+        self.go_on_under_tls(client)
+        return client
+
+    def go_on_under_tls(self, client: Client):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        client.socket = context.wrap_socket(client.socket)
+        client.file = client.socket.makefile("rb")
+
+    def full_session(self, ending: str) -> int:
+        """Everything that a session may have, broken off in the middle of a second transaction; the worker's pid."""
+        support.wait_for(lambda: not self.server.serving(), "the end of the session before")
+        with self.encrypted(self.client()) as client:
+            client.expect("EHLO first.example", 250)
+            client.expect("AUTH PLAIN AGFsaWNlAHNlY3JldA==", 235)
+            self.assertEqual(client.letter("alice@" + self.server.domain, self.address("alice"), LETTER).code, 250)
+            client.expect("MAIL FROM:<alice@%s>" % self.server.domain, 250)
+            client.expect("RCPT TO:<%s>" % self.address("bob"), 250)
+            pid, = self.server.serving()
+            if ending == "DATA":
+                client.expect("DATA", 354)
+                client.write(b"Subject: half\r\n" + b"x" * 70000)
+            elif ending == "QUIT":
+                client.expect("QUIT", 221)
+        support.wait_for(lambda: not self.server.serving(), "the session's end")
+        return pid
+
+    def test_state(self):
+        for ending in ("DATA", "QUIT", "close"):
+            with self.subTest(ending=ending):
+                self.full_session(ending)
+                with self.client() as client:
+                    client.expect("MAIL FROM:<a@client.example>", 503)
+                    reply = client.expect("EHLO second.example", 250)
+                    self.assertIn("STARTTLS", reply.lines)
+                    self.assertNotIn("AUTH", reply.text)
+                    client.expect("MAIL FROM:<a@client.example>", 530)
+                    client.expect("DATA", 530)
+        self.assertEqual(self.server.messages("bob"), [])
+
+    def test_process(self):
+        pid = self.full_session("QUIT")
+        while self.full_session("DATA") != pid:     # warmed up: what is opened once stays open
+            pass
+        before = footprint(pid)
+        for _ in range(3):
+            while self.full_session("DATA") != pid:
+                pass
+        support.wait_for(lambda: footprint(pid) == before, "the same process as before: %r" % (before,))
+
+    def test_line_ends(self):
+        """Who has sent a CRLF is no person at nc; the next client is one, and its LF . LF ends its data."""
+        self.full_session("QUIT")
+        with self.client() as client:
+            client.write(b"EHLO x\nSTARTTLS\n")
+            self.assertEqual([client.reply().code for _ in range(2)], [250, 220])
+            self.go_on_under_tls(client)
+            client.write(b"EHLO x\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\nMAIL FROM:<a@b.example>\nRCPT TO:<%s>\nDATA\n"
+                         b"Subject: x\n\ntext\n.\n" % self.address("bob").encode())
+            self.assertEqual([client.reply().code for _ in range(6)], [250, 235, 250, 250, 354, 250])
+        self.server.messages("bob")[0].path.unlink()
+
+
+class WorkersTest(PreforkTestCase):
+    """Their number, their lives and their deaths."""
+
+    options = ("-max", "20")
+
+    def test_killed_worker_costs_its_own_session(self):
+        with self.client() as victim, self.client() as other:
+            victim_pid = next(pid for pid in self.server.serving() if self.serves(pid, victim))
+            os.kill(victim_pid, signal.SIGKILL)
+            self.assertEqual(victim.rest(), b"")
+            other.expect("NOOP", 250)
+            with self.client() as third:
+                third.expect("NOOP", 250)
+        support.wait_for(lambda: victim_pid not in workers(self.server), "the death is noticed")
+
+    def serves(self, pid: int, client: Client) -> bool:
+        """Whether the worker `pid` has the other end of the client's connection."""
+        port = client.socket.getsockname()[1]
+        rows = [row.split() for row in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        inode = next(row[9] for row in rows if int(row[2].rpartition(":")[2], 16) == port and row[9] != "0"
+                     and int(row[1].rpartition(":")[2], 16) == self.server.port)
+        return os.readlink("/proc/%d/fd/0" % pid) == "socket:[%s]" % inode
+
+    def test_more_when_busy(self):
+        few = len(workers(self.server))
+        with contextlib.ExitStack() as stack:
+            for _ in range(15):
+                stack.enter_context(self.client())
+            support.wait_for(lambda: len(workers(self.server)) > 15, "spare ones beside the busy ones")
+        self.assertLess(few, 15)
+
+    def test_one_too_many_is_told_so(self):
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(Client(self.server.port)) for _ in range(21)]
+            codes = sorted(client.reply().code for client in clients)
+            self.assertEqual(codes, [220] * 19 + [421] * 2 if codes[-2] == 421 else [220] * 20 + [421])
+
+
+class QuietTest(unittest.TestCase):
+    """Without serveur.sh: prefork.py by itself, with a worker's patience made short, or sockets from a service manager."""
+
+    def start(self, prologue: str = "", pass_fds=(), **variables) -> support.Server:
+        """prefork.py in a process of its own, as `server.process`."""
+        server = support.Server()
+        self.addCleanup(server.destroy)
+        service = pwd.getpwnam("mail") if support.IS_ROOT else pwd.getpwuid(os.geteuid())
+        for folder in (server.spool, server.spool / "tmp", server.spool / "queue", server.spool / "queue/tmp"):
+            folder.mkdir()
+            os.chown(folder, service.pw_uid, service.pw_gid)
+        environment = support.marked_environment(
+            server.mark, SMTP_DOMAIN=server.domain, SMTP_STORE=str(server.mail), SMTP_SPOOL=str(server.spool), SMTP_MAX="12",
+            SMTP_PORTS=str(server.port), SMTP_BIND="127.0.0.1", **variables)
+        code = "import os, runpy, sys\nsys.path.insert(0, %r)\n%s\nrunpy.run_path(%r, run_name='__main__')" % (
+            str(support.ROOT), prologue, str(support.ROOT / "prefork.py"))
+        with open(server.output_path, "ab") as output:
+            server.process = subprocess.Popen(["/usr/bin/python3", "-ES", "-c", code], stdin=subprocess.DEVNULL, stdout=output,
+                                              stderr=output, cwd=server.folder, env=environment, pass_fds=pass_fds)
+        return server
+
+    def await_listener(self, server: support.Server):
+        support.wait_for(lambda: support.listeners(server.port), "a listener")
+
+    def children(self, server: support.Server):
+        return [pid for pid in server.processes() if support.parent_of(pid) == server.process.pid]
+
+    def test_idle_workers_are_let_go(self):
+        server = self.start("import worker\nworker.QUIET_SECONDS = 0.2")
+        self.await_listener(server)
+        with contextlib.ExitStack() as stack:
+            for _ in range(8):
+                stack.enter_context(server.client())
+            support.wait_for(lambda: len(self.children(server)) > 8, "many workers")
+        support.wait_for(lambda: len(self.children(server)) <= 4, "few workers again")
+
+    def test_fresh_after_many_sessions(self):
+        server = self.start("import worker\nworker.SESSIONS = 3")
+        self.await_listener(server)
+        before = set(self.children(server))
+
+        def all_are_fresh():
+            with server.client() as client:
+                client.expect("QUIT", 221)
+            return not before & set(self.children(server))
+        support.wait_for(all_are_fresh, "fresh workers")
+
+    def test_sockets_of_a_service_manager(self):
+        """As sd_listen_fds(3) has it: descriptors from 3 on, for this process only."""
+        with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+            here = os.pipe()
+            self.addCleanup(os.close, here[0])
+            prologue = ("os.dup2(%d, 3); os.dup2(%d, 4)\nos.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2')"
+                        % (first.fileno() + 20, second.fileno() + 20))
+            for listener in (first, second):
+                os.dup2(listener.fileno(), listener.fileno() + 20)
+                self.addCleanup(os.close, listener.fileno() + 20)
+            os.close(here[1])
+            server = self.start(prologue, (first.fileno() + 20, second.fileno() + 20))
+            for listener in (first, second):
+                with Client(listener.getsockname()[1]) as client:
+                    self.assertEqual(client.reply().code, 220)
+            self.assertEqual(support.listeners(server.port), 0)
+
+    def test_term_when_idle(self):
+        """Everything ends, with nothing to wait for: the time it has is less than any of its own."""
+        server = self.start()
+        self.await_listener(server)
+        with server.client() as client:
+            client.expect("QUIT", 221)
+        server.process.terminate()
+        self.assertEqual(server.process.wait(5), 0)
+        self.assertEqual(server.processes(), {})
+
+    def test_second_term_ends_transactions(self):
+        server = self.start()
+        self.await_listener(server)
+        with server.client() as client:
+            client.expect("EHLO x", 250)
+            client.expect("MAIL FROM:<a@b.example>", 250)
+            server.process.terminate()
+            support.wait_for(lambda: not support.listeners(server.port), "nobody listens")
+            client.expect("RCPT TO:<alice@%s>" % server.domain, 250)
+            server.process.terminate()
+            self.assertEqual(client.reply().code, 421)
+        self.assertEqual(server.process.wait(PATIENCE), 0)
+
+    def test_dead_master(self):
+        """Idle workers end, a busy one frees the port at once and ends after its transaction."""
+        server = self.start()
+        self.await_listener(server)
+        with server.client() as client:
+            client.expect("EHLO x", 250)
+            client.expect("MAIL FROM:<a@b.example>", 250)
+            server.process.kill()
+            support.wait_for(lambda: not support.listeners(server.port), "the port is free")
+            client.expect("RCPT TO:<alice@%s>" % server.domain, 250)
+            client.expect("DATA", 354)
+            client.write(LETTER)
+            self.assertEqual(client.reply().code, 250)
+            self.assertEqual(client.reply().code, 421)
+        support.wait_for(lambda: not server.processes(), "the workers end")
+        self.assertEqual(len(server.messages("alice")), 1)
+
+    def test_worker_that_cannot_work(self):
+        """It says why, and is not forked again and again at full speed."""
+        server = self.start("import worker\ndef run(self):\n    raise RuntimeError('a fault of the test')\nworker.Worker.run = run")
+        server.wait_log("RuntimeError: a fault of the test")
+        self.assertIsNone(server.process.poll())
+
+
+class ReloadTest(PreforkTestCase):
+    """HUP: aliases and certificate are read anew; nobody is refused meanwhile, and who is here stays."""
+
+    options = ("-max", "20")
+    aliases = "old: alice\n"
+
+    def test_aliases(self):
+        with self.client() as staying:
+            staying.expect("EHLO x", 250)
+            staying.expect("MAIL FROM:<a@b.example>", 250)
+            staying.expect("RCPT TO:<%s>" % self.address("old"), 250)
+            (self.server.folder / "aliases").write_text("new: alice\n")
+            os.kill(self.server.prefork_master(), signal.SIGHUP)
+            support.wait_for(lambda: self.knows("new"), "the new aliases")
+            staying.expect("RCPT TO:<%s>" % self.address("old"), 250)
+            staying.expect("QUIT", 221)
+        self.assertFalse(self.knows("old"))
+
+    def knows(self, name: str) -> bool:
+        with self.client() as client:
+            return client.ask("VRFY " + name).code == 250
+
+    def test_nobody_is_refused(self):
+        failures, done = [], threading.Event()
+
+        def call():
+            while not done.is_set():
+                try:
+                    with self.client() as client:
+                        client.expect("QUIT", 221)
+                except (OSError, EOFError, AssertionError) as error:
+                    failures.append(repr(error))
+        callers = [threading.Thread(target=call) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        try:
+            for _ in range(20):
+                self.reload()
+        finally:
+            done.set()
+            for caller in callers:
+                caller.join()
+        self.assertEqual(failures, [])
+
+
+class AddressesTest(unittest.TestCase):
+    """IPv6, several addresses and ports: what netcat cannot do."""
+
+    def serve(self, *options) -> support.Server:
+        """Started on these addresses (-bind) or ports, and not on 127.0.0.1 as other tests'."""
+        server = support.Server((*PREFORK, *options))
+        self.addCleanup(server.destroy)
+        position = server.arguments.index("-bind")
+        del server.arguments[position:position + 2]
+        server.launch()
+        return server
+
+    def greeting(self, port: int, host: str) -> int:
+        with Client(port, host) as client:
+            return client.reply().code
+
+    @unittest.skipUnless(os.path.exists("/proc/net/if_inet6"), "pas d'IPv6 ici")
+    def test_ipv6_alone(self):
+        for address in ("::1", "::"):
+            with self.subTest(address=address):
+                server = self.serve("-bind", address)
+                support.wait_for(lambda: self.answers(server.port, "::1"), "an answer on ::1")
+                self.assertFalse(self.answers(server.port, "127.0.0.1"))
+                self.assertEqual(server.stop(), 0)
+
+    def answers(self, port: int, host: str) -> bool:
+        try:
+            return self.greeting(port, host) == 220
+        except OSError:
+            return False
+
+    def test_both_families_and_two_ports(self):
+        port = support.free_port()
+        server = self.serve("-port", port)
+        hosts = ["127.0.0.1"] + ["::1"] * os.path.exists("/proc/net/if_inet6")
+        for host in hosts:
+            for one in (server.port, port):
+                support.wait_for(lambda: self.answers(one, host), "an answer on %s port %d" % (host, one))
+        with server.client(host=hosts[-1]) as client:
+            client.expect("EHLO x", 250)
+            self.assertEqual(client.letter("a@b.example", "alice@" + server.domain, LETTER).code, 250)
+        message, = server.messages("alice")
+        self.assertIn(b"Received: from [%s] (helo=x)\n" % hosts[-1].encode(), message.content)
+        self.assertEqual(server.stop(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
