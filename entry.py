@@ -8,8 +8,8 @@ import _socket
 import posix
 
 import settings as configuration
+from identity import acting_as, become_service
 from journal import Journal
-from mailstore.identity import acting_as, become_service
 from sessions import Sessions, TooMany
 from smtp import replies
 from smtp.channel import Channel, Disconnected

@@ -10,8 +10,8 @@ import pwd
 import sys
 
 import settings as configuration
+from identity import SERVICE_USER, as_administrator, become_service
 from mailstore.aliases import is_unsafe, read_aliases, split_targets
-from mailstore.identity import SERVICE_USER, as_administrator, become_service
 from mailstore.mailboxes import SPOOL
 from noms import BadNames
 from smtp.syntax import Malformed, check_domain

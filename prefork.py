@@ -22,8 +22,8 @@ import time
 from traceback import format_exc
 
 import settings as configuration
+from identity import become_service
 from journal import Journal
-from mailstore.identity import become_service
 from warmth import warm_up
 from worker import FREE, IDLE, SIGNALS, SPARE, Worker
 

@@ -15,8 +15,8 @@ from carrier.dns import Resolver
 from carrier.postman import Ended, Postman
 from carrier.routes import Router
 from carrier.runner import Runner
+from identity import become_service, leave_root
 from journal import Journal
-from mailstore.identity import become_service, leave_root
 from mailstore.mailboxes import Mailboxes
 from mailstore.trace import Clock
 

@@ -6,7 +6,7 @@ lock however the process ends; a slot whose lock is free is free, whatever stand
 """
 import _socket
 import posix
-from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, lockf
+from posix import F_TLOCK, F_ULOCK
 
 SLOT = 48                   # the longest IPv6 address has 45 characters
 EMPTY = bytes(SLOT)
@@ -54,7 +54,7 @@ class Sessions:
         """Give the slot back."""
         if self._slot >= 0:
             posix.pwrite(self._file, EMPTY, self._slot * SLOT)
-            lockf(self._file, LOCK_UN, 1, self._slot)
+            self._change_lock(F_ULOCK, self._slot)
             self._slot = -1
 
     def _slots(self):
@@ -77,15 +77,20 @@ class Sessions:
 
     def _lock(self, slot):
         try:
-            lockf(self._file, LOCK_EX | LOCK_NB, 1, slot)
+            self._change_lock(F_TLOCK, slot)
         except OSError:
             return False
         return True
+
+    def _change_lock(self, command, slot):
+        # posix.lockf counts from where the file stands. (Importing fcntl costs what the rest of enter does.)
+        posix.lseek(self._file, slot, 0)
+        posix.lockf(self._file, command, 1)
 
     def _without_dead(self, slots):
         for i, slot in enumerate(slots):
             if slot != EMPTY and self._lock(i):
                 posix.pwrite(self._file, EMPTY, i * SLOT)
-                lockf(self._file, LOCK_UN, 1, i)
+                self._change_lock(F_ULOCK, i)
                 slots[i] = EMPTY
         return slots

@@ -5,7 +5,8 @@ may not enter, a closed home for instance, could not import it any more.
 """
 from importlib import import_module
 
-ALWAYS = ("mailstore.mbox", "smtp.directory", "smtp.service", "smtp.session", "json", "traceback")
+ALWAYS = ("mailstore.mbox", "mailstore.queue", "smtp.directory", "smtp.reception", "smtp.service", "smtp.session",
+          "json", "traceback")
 WITH_TLS = ("smtp.tls",)
 WITH_ACCOUNTS = ("smtp.authentication", "hashlib", "hmac")
 

@@ -2,8 +2,8 @@
 import posix
 from stat import S_ISDIR, S_ISREG
 
+from identity import acting_as
 from mailstore import aliases as alias_file
-from mailstore.identity import acting_as
 from mailstore.outcome import Later, Never
 
 SPOOL = "/var/mail"

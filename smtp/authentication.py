@@ -7,7 +7,7 @@ from binascii import Error, a2b_base64, b2a_base64
 from fcntl import LOCK_EX, lockf
 
 import auth
-from mailstore.identity import as_administrator
+from identity import as_administrator
 from smtp import replies
 
 MOST_FAILURES = 3

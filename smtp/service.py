@@ -1,32 +1,59 @@
 """What a session needs of the server that it is a session of."""
-from mailstore.delivery import Delivery
-from mailstore.mailboxes import Mailboxes
-from mailstore.queue import Queue
-from mailstore.trace import Clock
+
+
+class on_first_use:
+    """An attribute that its method makes when it is first asked for: functools.cached_property, whose import
+    would cost a millisecond."""
+
+    def __init__(self, make):
+        self._make = make
+
+    def __get__(self, owner, _):
+        value = owner.__dict__[self._make.__name__] = self._make(owner)
+        return value
 
 
 class Service:
-    """settings: a Settings; journal: the log; sessions: the register of who is connected, or None."""
+    """settings: a Settings; journal: the log; sessions: the register of who is connected, or None.
+
+    What stores mail is imported when a session first has some: most of those that only knock never do.
+    """
 
     def __init__(self, settings, journal, sessions):
         self.settings = settings
         self.journal = journal
-        self.clock = Clock(settings.domain)
-        self.mailboxes = Mailboxes(settings.store, settings.domain, settings.aliases)
-        self.delivery = Delivery(journal, self.clock, settings.domain, Queue(f"{settings.spool}/queue"))
         self._sessions = sessions
-        self._tls_context = None
+
+    @on_first_use
+    def clock(self):
+        from mailstore.trace import Clock
+        return Clock(self.settings.domain)
+
+    @on_first_use
+    def mailboxes(self):
+        from mailstore.mailboxes import Mailboxes
+        return Mailboxes(self.settings.store, self.settings.domain, self.settings.aliases)
+
+    @on_first_use
+    def delivery(self):
+        from mailstore.delivery import Delivery
+        from mailstore.queue import Queue
+        queue = Queue(f"{self.settings.spool}/queue")
+        return Delivery(self.journal, self.clock, self.settings.domain, queue)
 
     def is_pressed(self):
         """Whether sessions are so scarce that idle ones must go."""
         return bool(self._sessions) and self._sessions.pressed()
 
+    @on_first_use
+    def _tls_context(self):
+        from smtp.tls import make_context
+        return make_context(*self.settings.tls)
+
     def tls_layer(self):
         """A fresh tls.Layer. Raises OSError (ssl.SSLError is one) if the certificate cannot be used."""
-        from smtp import tls
-        if not self._tls_context:
-            self._tls_context = tls.make_context(*self.settings.tls)
-        return tls.Layer(self._tls_context)
+        from smtp.tls import Layer
+        return Layer(self._tls_context)
 
     def carries(self, domain, login):
         """Whether mail for `domain` is carried further for a client; `login`: who it authenticated as."""

@@ -1,10 +1,10 @@
 """The commands: one row each, with its guards, its handler, its syntax and what HELP says of it.
 
 A guard returns the Reply that refuses, or None. A handler gets the session and the argument's text, has
-its effect, and returns a Reply; it never sends.
+its effect, and returns a Reply; it never sends. What not every session needs is imported by the handler
+that needs it (settings.py says why).
 """
-from smtp import envelope, replies
-from smtp.reception import bdat, data
+from smtp import replies
 
 LINE_OCTETS = 512           # RFC 5321 §4.5.3.1.4
 AUTH_OCTETS = 12288         # RFC 4954 §4
@@ -126,6 +126,26 @@ def starttls(session, _):
         return replies.TLS_UNAVAILABLE
 
 
+def mail(session, argument):
+    from smtp.envelope import mail as open_transaction
+    return open_transaction(session, argument)
+
+
+def rcpt(session, argument):
+    from smtp.envelope import rcpt as add_recipient
+    return add_recipient(session, argument)
+
+
+def data(session, argument):
+    from smtp.reception import data as receive
+    return receive(session, argument)
+
+
+def bdat(session, argument):
+    from smtp.reception import bdat as receive_chunk
+    return receive_chunk(session, argument)
+
+
 def rset(session, _):
     session.drop_transaction()
     return replies.RESET
@@ -164,10 +184,10 @@ OBSOLETE = "Obsolete (RFC 5321 appendix F), not implemented"
 VERBS = {
     "HELO": Verb(helo, "HELO your-host-name", "Introduces you; ends a transaction", argument="some"),
     "EHLO": Verb(ehlo, "EHLO your-host-name", "As HELO, and lists the extensions", argument="some"),
-    "MAIL": Verb(envelope.mail, "MAIL FROM:<reverse-path> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8]",
+    "MAIL": Verb(mail, "MAIL FROM:<reverse-path> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8]",
                  "Begins a transaction; <> is the null reverse-path",
                  (greeted, authorised, no_transaction), "some", MAIL_OCTETS),
-    "RCPT": Verb(envelope.rcpt, "RCPT TO:<forward-path>", "Adds a recipient to the transaction",
+    "RCPT": Verb(rcpt, "RCPT TO:<forward-path>", "Adds a recipient to the transaction",
                  (greeted, authorised, in_transaction), "some"),
     "DATA": Verb(data, "DATA", "Takes the message, up to a line of a single dot",
                  (greeted, authorised, has_recipient), "none"),

@@ -446,7 +446,7 @@ class FaultTest(unittest.TestCase):
         self.check("import smtp.verbs\nsmtp.verbs.VERBS['MAIL'].handler = fault")
 
     def test_service(self):
-        self.check("import smtp.service\nsmtp.service.Mailboxes = fault")
+        self.check("import smtp.service\nsmtp.service.Service.__init__ = fault")
 
     def test_log_that_cannot_be_written(self):
         """Mail must go on; the lines are shown where the server was started."""

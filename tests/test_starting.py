@@ -11,18 +11,21 @@ from tests import harness, support
 
 # Before the greeting: everything here delays it.
 BEFORE_GREETING = {
-    "_socket", "entry", "fcntl", "journal", "mailstore", "mailstore.identity", "select", "sessions", "settings", "smtp",
-    "smtp.channel", "smtp.replies",
+    "_socket", "entry", "identity", "journal", "select", "sessions", "settings", "smtp", "smtp.channel", "smtp.replies",
 } | ({"pwd"} if support.IS_ROOT else set())     # to become the service's user
 
 # While the client reads it.
-WITH_THE_DIALOGUE = {
-    "errno", "mailstore.aliases", "mailstore.delivery", "mailstore.draft", "mailstore.files", "mailstore.letter", "mailstore.mailboxes",
-    "mailstore.maildir", "mailstore.outcome", "mailstore.queue", "mailstore.trace", "octets", "smtp.data", "smtp.envelope",
-    "smtp.reception", "smtp.service", "smtp.session", "smtp.syntax", "smtp.verbs", "stat", "_stat",
+WITH_THE_DIALOGUE = {"smtp.service", "smtp.session", "smtp.verbs"}
+
+# From the first MAIL on.
+WITH_A_MESSAGE = {
+    "errno", "mailstore", "mailstore.aliases", "mailstore.delivery", "mailstore.draft", "mailstore.files", "mailstore.letter",
+    "mailstore.mailboxes", "mailstore.maildir", "mailstore.outcome", "mailstore.queue", "mailstore.trace", "octets", "smtp.data",
+    "smtp.envelope", "smtp.reception", "smtp.syntax", "stat", "_stat",
 }
 
-# Writes the names of all modules to descriptor 2 when the greeting is sent, and when the process ends.
+# Writes the names of all modules to descriptor 2 when the greeting is sent, when the reply to EHLO is, and when the process
+# ends.
 PROLOGUE = """
 import posix
 def show():
@@ -36,8 +39,9 @@ import smtp.channel
 flush = smtp.channel.Channel.flush
 def flush_and_show(channel):
     flush(channel)
-    smtp.channel.Channel.flush = flush
     show()
+    if "smtp.session" in sys.modules:
+        smtp.channel.Channel.flush = flush
 smtp.channel.Channel.flush = flush_and_show
 """
 
@@ -52,11 +56,11 @@ class ModulesTest(unittest.TestCase):
                 client.expect("QUIT", 221)
             server.finished()
             shown = [set(line.split()) for line in server.output().splitlines()]
-            assert reply.code == 250 and len(shown) == 2, (reply, server.output())
+            assert reply.code == 250 and len(shown) == 3, (reply, server.output())
         bare = subprocess.run(["/usr/bin/python3", "-ES", "-c", "import posix, sys; print(*sys.modules)"],
                               stdout=subprocess.PIPE, check=True).stdout.decode()
         cls.bare = set(bare.split())
-        cls.at_greeting, cls.at_end = shown
+        cls.at_greeting, cls.after_ehlo, cls.at_end = shown
 
     def assert_modules(self, found, wanted):
         self.assertEqual(sorted(found - wanted - self.bare), [], "newcomers")
@@ -65,8 +69,11 @@ class ModulesTest(unittest.TestCase):
     def test_before_the_greeting(self):
         self.assert_modules(self.at_greeting, BEFORE_GREETING)
 
+    def test_without_a_message(self):
+        self.assert_modules(self.after_ehlo, BEFORE_GREETING | WITH_THE_DIALOGUE)
+
     def test_whole_session(self):
-        self.assert_modules(self.at_end, BEFORE_GREETING | WITH_THE_DIALOGUE)
+        self.assert_modules(self.at_end, BEFORE_GREETING | WITH_THE_DIALOGUE | WITH_A_MESSAGE)
 
 
 if __name__ == "__main__":
