@@ -141,3 +141,18 @@ class AccountsTestCase(support.ServerTestCase):
         self.addCleanup(client.close)
         client.expect(greeting, 250)
         return client
+
+
+class TlsPorts:
+    """Put before a test case with a server: a certificate, a -smtps port (`self.smtps`) and further `tls_options`."""
+
+    tls_options: typing.Sequence = ()
+
+    @classmethod
+    def setUpClass(cls):
+        cls.certificate = Certificate()
+        cls.addClassCleanup(cls.certificate.destroy)
+        cls.smtps = support.free_port()
+        cls.more = cls.options = ("-tls", cls.certificate.option, "-smtps", cls.smtps, *cls.tls_options)
+        super().setUpClass()
+        support.wait_for(lambda: support.listeners(cls.smtps), "a listener for -smtps")

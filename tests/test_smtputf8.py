@@ -7,7 +7,12 @@ from tests import support
 from tests.secure import AccountsTestCase, plain
 
 MESSAGE = "Subject: élan\r\n\r\né\r\n.\r\n".encode()
-ALIASES = "élèves: hélène, alice\ncafé: hélène@tpmail.info.unicaen.fr\nailleurs: hélène@ailleurs.example\nici: café@ailleurs.example\n"
+ALIASES = """\
+élèves: hélène, alice
+café: hélène@tpmail.info.unicaen.fr
+ailleurs: hélène@ailleurs.example
+ici: café@ailleurs.example
+"""
 
 
 class Utf8TestCase(support.ServerTestCase):
@@ -64,7 +69,8 @@ class EnvelopeTest(Utf8TestCase):
                 self.assertEqual(reply.code, 250)
                 stored = self.server.messages(recipient.lower().strip('"'))[-1].content.decode()
                 self.assertTrue(stored.startswith("Return-path: <zoé@bücher.example>\nEnvelope-to: %s\n" % address), stored)
-                self.assertIn("\n\tby %s with utf8smtp (serveur)\n\t(envelope-from <zoé@bücher.example>)\n" % self.server.domain, stored)
+                self.assertIn("\n\tby %s with utf8smtp (serveur)\n\t(envelope-from <zoé@bücher.example>)\n"
+                              % self.server.domain, stored)
                 self.assertIn("\n\tfor %s;\n" % address, stored)
                 self.assertTrue(stored.endswith("Subject: élan\n\né\n"))
                 line = self.server.wait_log(reply.text[-16:] + " <= ")
