@@ -110,15 +110,19 @@ supervise() {
     end_children "$child"
 }
 
-# end_orphans PID: those whom a killed keeper leaves behind, its process group
+# end_orphans PID: those whom a killed keeper leaves behind, its process group; what of it still is bash
+# only watched for the keeper
 end_orphans() {
-    local round
+    local stat fields orphans=()
     become_background
-    kill -TERM -- "-$1"
-    for ((round = 0; round < GRACE * 20; round++)); do
-        alive "-$1" || return
-        nap 0.05
+    kill -KILL "$watch"                     # this ends by itself
+    for stat in /proc/[0-9]*/stat; do
+        read -r fields <"$stat" || continue
+        [[ $fields != *"($own_name)"* ]] || continue
+        read -ra fields <<<"${stat//[!0-9]/} ${fields##*) }"
+        [ "${fields[3]}" != "$1" ] || orphans+=("${fields[0]}")
     done
+    end_children "${orphans[@]}"
     kill -KILL -- "-$1"
 }
 
@@ -207,6 +211,9 @@ replace_job() {
     background "${job[@]}"
 }
 
+# await_all: until there is no child any more; a further signal interrupts wait
+await_all() { until wait; do :; done; }
+
 # await_jobs: until nothing of ours is left, which is soon after the pipe was closed
 await_jobs() {
     local pid
@@ -214,5 +221,7 @@ await_jobs() {
         for pid in "${!background_jobs[@]}"; do alive "$pid" 2>/dev/null || replace_job "$pid"; done
         wait -n
     done
-    until wait; do :; done                  # a further signal interrupts it
+    await_all
+    for pid in "${!background_jobs[@]}"; do ! alive "-$pid" 2>/dev/null || background end_orphans "$pid"; done
+    await_all
 }

@@ -1,0 +1,124 @@
+"""Clients that send numbered messages, several at once, while something happens to the server; and the count afterwards.
+
+    with Load(server.port, ["alice@" + server.domain], count=150) as load:
+        ...                                 # kill something
+    load.check(contents)                    # contents: what lies in the mailbox, message by message
+"""
+
+import collections
+import contextlib
+import itertools
+import os
+import re
+import threading
+import typing
+
+from tests.client import Client
+
+LONG = bool(os.environ.get("TESTS_LONG"))
+NUMBER = re.compile(rb"^Subject: number (\d+)$", re.M)
+LINES = 60                      # of a message; it ends in a line that says so
+
+
+def text_of(number: int) -> bytes:
+    """Message `number` as it is stored, without what the server adds."""
+    return b"Subject: number %d\n\n%bend of number %d\n" % (number, b"line of some length, to be written\n" * LINES, number)
+
+
+class Load:
+    """`count` messages to `recipients` at TCP port `port`, by `clients` threads, `burst` messages a session.  Each is tried
+    once: who hears no reply does not know, and does not ask again.
+
+    acknowledged: the numbers of those that were answered by 250.  unanswered: how often a client that was greeted heard
+    nothing to a command.
+    """
+
+    def __init__(self, port: int, recipients: typing.Sequence[str], count: int, clients: int = 6, burst: int = 3):
+        self.port, self.recipients, self.count, self.burst = port, recipients, count, burst
+        self.acknowledged: typing.Set[int] = set()
+        self.unanswered = 0
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *failure):
+        if failure[0]:
+            self._stopping.set()
+        self.join()
+
+    def join(self) -> None:
+        """Wait until all have been tried."""
+        for thread in self._threads:
+            thread.join()
+
+    def stop(self) -> None:
+        """Begin no further message."""
+        self._stopping.set()
+
+    def alive(self) -> bool:
+        """Whether there are messages left to be tried."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            numbers = self._take()
+            if not numbers:
+                return
+            with contextlib.suppress(OSError), Client(self.port) as client:
+                self._session(client, numbers)
+
+    def _take(self) -> typing.List[int]:
+        with self._lock:
+            return [number for number in itertools.islice(self._numbers, self.burst) if number < self.count]
+
+    def _session(self, client: Client, numbers: typing.List[int]) -> None:
+        try:
+            if client.reply().code != 220 or client.ask("EHLO load.example").code != 250:
+                return
+        except (EOFError, OSError):     # not greeted yet, or killed at the beginning
+            return
+        for number in numbers:
+            if not self._send(client, number):
+                return
+        with contextlib.suppress(EOFError, OSError):
+            client.ask("QUIT")
+
+    def _send(self, client: Client, number: int) -> bool:
+        """Whether message `number` was accepted."""
+        try:
+            for command in ("MAIL FROM:<a@load.example>", *("RCPT TO:<%s>" % one for one in self.recipients), "DATA"):
+                if client.ask(command).code not in (250, 354):
+                    return False
+            client.write(text_of(number).replace(b"\n", b"\r\n") + b".\r\n")
+            accepted = client.reply().code == 250
+        except (EOFError, OSError):
+            self.unanswered += 1
+            return False
+        if accepted:
+            self.acknowledged.add(number)
+        return accepted
+
+    def check(self, contents: typing.Iterable[bytes]) -> None:
+        """AssertionError unless each acknowledged message is among `contents` once, and each other one once or not at
+        all, and all are whole."""
+        found: typing.Counter[int] = collections.Counter()
+        for content in contents:
+            match = NUMBER.search(content)
+            assert match, "no message of ours, or its beginning only: %r" % content[:400]
+            assert content.endswith(text_of(int(match[1]))), "not whole: %r" % content[-200:]
+            found[int(match[1])] += 1
+        lost = self.acknowledged - set(found)
+        twice = [number for number, times in found.items() if times > 1]
+        assert not lost and not twice, "lost: %s; more than once: %s" % (sorted(lost), twice)
+
+
+def split_mbox(data: bytes) -> typing.List[bytes]:
+    """The messages of an mbox; AssertionError when it doesn't end as one does."""
+    assert not data or data.startswith(b"From ") and data.endswith(b"\n\n"), "no whole mbox: %r ... %r" % (data[:100], data[-200:])
+    return [part.partition(b"\n")[2] + b"\n" for part in re.split(rb"(?:\A|\n\n)(?=From )", data.rstrip(b"\n")) if part]

@@ -1,0 +1,120 @@
+"""kill -9, at any moment, of anything: what was acknowledged is there once, nothing is there in part, the service goes on."""
+
+import contextlib
+import os
+import pathlib
+import random
+import signal
+import time
+import unittest
+
+from tests import support
+from tests.accounts import system_users
+from tests.load import LONG, Load, split_mbox
+
+
+class KillTestCase(support.ServerTestCase):
+    """kill(load): kills of the server's processes until the load is over."""
+
+    options = ("-max", "24", "-relay", "tpmail.info.unicaen.fr=127.0.0.1:9")
+    SEED = 20260131
+
+    def kill_at_random(self, load: Load, kills: int) -> int:
+        """Kill processes that have a client until `load` is over, or `kills` of them; how many were hit."""
+        rng, hit = random.Random(self.SEED), 0
+        while load.alive() and hit < kills:
+            for pid in rng.sample(victims := self.server.serving(), min(1, len(victims))):
+                time.sleep(rng.random() * 0.01)     # so that it falls anywhere in a session
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    hit += 1
+        return hit
+
+    def assert_goes_on(self, recipient: str):
+        support.wait_for(lambda: not self.server.serving(), "the last sessions end")
+        with self.client() as client:
+            client.expect("EHLO x", 250)
+            self.assertEqual(client.letter("a@b.example", recipient, b"Subject: number 999999\r\n.\r\n").code, 250)
+
+
+@support.both_listeners
+class KilledSessionsTest(KillTestCase):
+    """Sessions with two mailboxes and a queued copy."""
+
+    MESSAGES = 2000 if LONG else 150
+    KILLS = 500 if LONG else 40
+
+    def test_kills(self):
+        recipients = [self.address("alice"), self.address("bob"), "x@tpmail.info.unicaen.fr"]
+        with Load(self.server.port, recipients, self.MESSAGES) as load:
+            hit = self.kill_at_random(load, self.KILLS)
+        self.assertGreater(hit, 5)
+        self.assertGreater(len(load.acknowledged), self.MESSAGES // 10)
+        for account in ("alice", "bob"):
+            load.check(message.content for message in self.server.messages(account))
+        messages = [path.read_bytes() for path in self.server.spool.glob("queue/*.message")
+                    if path.with_suffix(".envelope").exists()]
+        load.check(messages)
+        self.assert_goes_on(self.address("alice"))
+
+
+@support.needs_root
+@support.both_listeners
+class KilledMboxTest(KillTestCase):
+    """An mbox, where a message that is begun stands among the others, and a dead session's lock keeps the others out."""
+
+    options = ("-store", "mbox", "-max", "24")
+    accounts = None
+    MESSAGES = 1000 if LONG else 60
+    KILLS = 200 if LONG else 15
+
+    def test_kills(self):
+        with system_users("essaimbox"):
+            recipient = "essaimbox@" + self.server.domain
+            with Load(self.server.port, [recipient], self.MESSAGES, clients=3) as load:
+                hit = self.kill_at_random(load, self.KILLS)
+            self.assertGreater(hit, 2)
+            self.assert_goes_on(recipient)
+            *messages, last = split_mbox(pathlib.Path("/var/mail/essaimbox").read_bytes())
+            self.assertIn(b"Subject: number 999999\n", last)
+            load.check(messages)
+
+
+class KilledStarterTest(unittest.TestCase):
+    """Who keeps the sessions coming is killed under load."""
+
+    def check(self, listener: str, victims, start_again: bool = False):
+        """`victims(server)`: whom to kill."""
+        with support.Server(("-listen", listener, "-max", "16")).start() as server:
+            with Load(server.port, ["alice@" + server.domain], 120, clients=4) as load:
+                support.wait_for(lambda: len(load.acknowledged) > 20, "a part of the messages")
+                for pid in victims(server):
+                    os.kill(pid, signal.SIGKILL)
+                if start_again:
+                    support.wait_for(lambda: not server.processes(), "the others end by themselves")
+                    server.start()
+            support.wait_for(lambda: support.listeners(server.port), "a listener")
+            support.wait_for(lambda: server.send("alice@" + server.domain, b"Subject: after\r\n.\r\n").code == 250, "service")
+            messages = [message.content for message in server.messages("alice") if b"Subject: after" not in message.content]
+            load.check(messages)
+            self.assertEqual(server.stop(), 0)
+
+    def keepers(self, server: support.Server):
+        found = [pid for pid, command in server.processes().items()
+                 if "serveur.sh" in command and support.parent_of(pid) == server.process.pid]
+        return sorted(found)[:2]        # the first two: the relay's and a listener's
+
+    def test_keepers(self):
+        self.check("netcat", self.keepers)
+
+    def test_master(self):
+        self.check("prefork", lambda server: [server.prefork_master()])
+
+    def test_launcher(self):
+        for listener in ("netcat", "prefork"):
+            with self.subTest(listener=listener):
+                self.check(listener, lambda server: [server.process.pid], start_again=True)
+
+
+if __name__ == "__main__":
+    unittest.main()
