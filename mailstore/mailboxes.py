@@ -214,13 +214,13 @@ def check_usable(mailbox):
 
 def _check_maildir(mailbox):
     path = mailbox.path
-    if _exists(path):
-        _check_folder(path)
-        for sub in ("tmp", "new", "cur"):
-            if _exists(f"{path}/{sub}"):
-                _check_folder(f"{path}/{sub}")
-    else:
+    if not _exists(path):
         _check_folder(mailbox.home)
+        return
+    _check_folder(path, posix.X_OK)
+    for sub in (f"{path}/tmp", f"{path}/new", f"{path}/cur"):
+        # One that is missing is made; a Maildir that has all three need not be writable itself.
+        _check_folder(sub if _exists(sub) else path)
 
 
 def _exists(path):
@@ -231,10 +231,10 @@ def _exists(path):
     return True
 
 
-def _check_folder(path):
+def _check_folder(path, access=WRITE_HERE):
     if not S_ISDIR(posix.stat(path).st_mode):
         raise Later("Mailbox cannot be used now", f"(-5) {path} is not a directory")
-    if not posix.access(path, WRITE_HERE, effective_ids=True):
+    if not posix.access(path, access, effective_ids=True):
         raise Later("Mailbox cannot be used now", f"(13) Permission denied: {path}")
 
 
