@@ -1,0 +1,336 @@
+"""Mailboxes that cannot be used: a 4xx at RCPT or after the dot, a log line that says why, nothing half-written, and
+the next message works."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import typing
+import unittest
+
+from tests import harness, support
+from tests.accounts import system_users
+
+SMALL = b"Subject: small\r\n\r\ntext\r\n.\r\n"
+LARGE = b"Subject: large\r\n\r\n" + (b"x" * 76 + b"\r\n") * 6000 + b".\r\n"        # 468 kB
+HUGE = b"Subject: huge\r\n\r\n" + (b"x" * 76 + b"\r\n") * 40000 + b".\r\n"         # 3 MB: more than is kept in memory
+
+
+@contextlib.contextmanager
+def full_disk(path: pathlib.Path, size: str):
+    """A file system of `size` at `path`, owned as that was."""
+    state = path.stat()
+    options = "size=%s,uid=%d,gid=%d,mode=%o" % (size, state.st_uid, state.st_gid, state.st_mode & 0o7777)
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], capture_output=True)
+    if mount.returncode:
+        raise unittest.SkipTest("pas de droit de monter : " + mount.stderr.decode())
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def files_below(*folders: pathlib.Path) -> typing.List[pathlib.Path]:
+    return [path for folder in folders for path in folder.rglob("*") if not path.is_dir()]
+
+
+class FailureCase(unittest.TestCase):
+    """`self.server`: a Handlers, which a subclass sets; `self.home`: alice's folder there."""
+
+    def serve(self, *arguments, **keywords) -> harness.Handlers:
+        server = harness.Handlers(*arguments, **keywords)
+        self.addCleanup(server.destroy)
+        return server
+
+    def send(self, recipients, wire: bytes) -> str:
+        """The first line of the reply to the end of the data."""
+        return self.server.send([name + "@" + self.server.domain for name in recipients], wire).raw.decode().splitlines()[0]
+
+    def answer_to_rcpt(self, name: str) -> str:
+        with self.server.client() as client:
+            client.expect("EHLO client.example.org", 250)
+            client.expect("MAIL FROM:<sender@client.example.org>", 250)
+            answer = client.ask("RCPT TO:<%s@%s>" % (name, self.server.domain)).raw.decode().rstrip()
+            client.expect("RSET", 250)
+            client.expect("QUIT", 221)
+        return answer
+
+    def send_while(self, spoil, recipients, wire: bytes = SMALL) -> str:
+        """The reply to a message whose recipients were accepted before spoil() was called."""
+        with self.server.client() as client:
+            client.expect("EHLO client.example.org", 250)
+            client.expect("MAIL FROM:<sender@client.example.org>", 250)
+            for name in recipients:
+                client.expect("RCPT TO:<%s@%s>" % (name, self.server.domain), 250)
+            client.expect("DATA", 354)
+            spoil()
+            client.write(wire)
+            reply = client.reply().raw.decode().rstrip()
+            client.expect("NOOP", 250)
+        return reply
+
+    def assert_works(self, name: str = "alice"):
+        """A message comes through, and is the only one there is."""
+        self.assertRegex(self.send([name], SMALL), "^250 ")
+        message, = self.server.messages(name)
+        self.assertTrue(message.content.endswith(b"Subject: small\n\ntext\n"))
+        message.path.unlink()
+
+
+class MaildirStatesTest(FailureCase):
+    """What may have become of a Maildir or the folder around it."""
+
+    def setUp(self):
+        self.server = self.serve(aliases="team: bob, alice\n")
+        self.home = self.server.mail / "alice"
+        self.maildir = self.home / "Maildir"
+        self.addCleanup(self.open_again)
+        self.assert_works()
+        self.assert_works("bob")
+
+    def replace_by_file(self):
+        shutil.rmtree(self.maildir)
+        self.maildir.write_text("a file")
+
+    def replace_by_dangling_link(self):
+        shutil.rmtree(self.maildir)
+        self.maildir.symlink_to("/nonexistent/Maildir")
+
+    def replace_new_by_file(self):
+        (self.maildir / "new").rmdir()
+        (self.maildir / "new").write_text("a file")
+
+    def close_home(self):
+        shutil.rmtree(self.maildir)
+        self.home.chmod(0o500)
+
+    def open_again(self):
+        """Undo whatever was done."""
+        self.home.chmod(0o700)
+        if self.maildir.is_symlink() or self.maildir.is_file():
+            self.maildir.unlink()
+        elif self.maildir.is_dir():
+            self.maildir.chmod(0o700)
+            for folder in self.maildir.iterdir():
+                folder.chmod(0o700)
+            shutil.rmtree(self.maildir)
+
+    def states(self):
+        """{why the log says that it cannot be used: what makes it so}"""
+        return {
+            "%s is not a directory" % self.maildir: self.replace_by_file,
+            "No such file or directory: %s" % self.maildir: self.replace_by_dangling_link,
+            "%s/new is not a directory" % self.maildir: self.replace_new_by_file,
+            "Permission denied: %s" % self.maildir: lambda: self.maildir.chmod(0),
+            "Permission denied: %s/tmp" % self.maildir: lambda: (self.maildir / "tmp").chmod(0o500),
+            "Permission denied: %s" % self.home: self.close_home,
+        }
+
+    def close_new(self):
+        (self.maildir / "new").chmod(0o500)
+
+    def test_at_rcpt(self):
+        states = {**self.states(), "Permission denied: %s/new" % self.maildir: self.close_new}
+        for why, spoil in states.items():
+            with self.subTest(why):
+                spoil()
+                self.assertEqual(self.answer_to_rcpt("alice"), "450 4.2.0 Mailbox cannot be used now")
+                self.server.wait_log("temporarily rejected RCPT <alice@%s>: (" % self.server.domain)
+                self.assertIn(why, self.server.log())
+                self.assertEqual(self.answer_to_rcpt("team"), "450 4.2.0 Mailbox cannot be used now")
+                self.open_again()
+                self.assert_works()
+
+    def test_after_the_dot(self):
+        """The second of two mailboxes fails: nothing is kept in the first one either."""
+        for why, spoil in self.states().items():
+            with self.subTest(why):
+                log = len(self.server.log())
+                self.assertRegex(self.send_while(spoil, ["bob", "alice"]), "^451 4.3.0 Mailbox cannot be used now$")
+                lines = self.server.log()[log:]
+                self.assertRegex(lines, r" == alice@\S+ R=local_user T=maildir_home defer \(-?\d+\): .*")
+                self.assertRegex(lines, r"temporarily rejected after DATA: defer \(-?\d+\): ")
+                self.assertNotIn("=>", lines)
+                self.open_again()
+                self.assertEqual(files_below(self.server.mail / "bob", self.home, self.server.spool / "tmp"), [])
+                self.assert_works()
+
+    def test_after_the_dot_when_all_was_ready(self):
+        self.assertRegex(self.send_while(self.close_new, ["alice"]), "^451 4.3.0 Mailbox cannot be used now$")
+        self.server.wait_log("temporarily rejected after DATA: defer (13): Permission denied: while renaming tmp/NAME as new/NAME")
+        self.assertEqual(files_below(self.server.mail), [])
+        self.open_again()
+        self.assert_works()
+
+    def test_list_after_the_dot(self):
+        self.assertRegex(self.send_while(self.replace_by_file, ["team"]), "^451 ")
+        self.open_again()
+        self.assertEqual(files_below(self.server.mail / "bob", self.home), [])
+
+    def test_folders_are_made_again(self):
+        for spoil in (lambda: shutil.rmtree(self.maildir), (self.maildir / "cur").rmdir, (self.maildir / "new").rmdir):
+            spoil()
+            self.assert_works()
+
+    def test_closed_folder_that_has_all_it_needs(self):
+        self.maildir.chmod(0o500)
+        self.assert_works()
+
+
+@support.needs_root
+class HomeTest(FailureCase):
+    """Homes of real accounts."""
+
+    @classmethod
+    def setUpClass(cls):
+        stack = contextlib.ExitStack()
+        cls.addClassCleanup(stack.close)
+        cls.user = stack.enter_context(system_users("essaihome"))["essaihome"]
+        cls.home = pathlib.Path(cls.user.pw_dir)
+
+    def setUp(self):
+        self.server = self.serve(accounts=None)
+        self.addCleanup(self.open_again)
+
+    def open_again(self):
+        shutil.rmtree(self.home / "Maildir", ignore_errors=True)
+        self.home.mkdir(exist_ok=True)
+        os.chown(self.home, self.user.pw_uid, self.user.pw_gid)
+
+    def check(self, why: str):
+        self.assertEqual(self.answer_to_rcpt("essaihome"), "450 4.2.0 Mailbox cannot be used now")
+        self.server.wait_log(why)
+        self.open_again()
+        self.assertRegex(self.send(["essaihome"], SMALL), "^250 ")
+        self.assertEqual(len(support.read_maildir(self.home / "Maildir")), 1)
+
+    def test_missing(self):
+        shutil.rmtree(self.home)
+        self.check("(2) No such file or directory")
+
+    def test_another_owner(self):
+        os.chown(self.home, 0, 0)
+        self.check("(13) Permission denied: %s" % self.home)
+
+    def test_closed(self):
+        os.chown(self.home, 0, 0)
+        self.home.chmod(0o700)
+        self.check("(13) Permission denied: %s" % self.home)
+
+    def test_goes_after_rcpt(self):
+        self.assertRegex(self.send_while(lambda: shutil.rmtree(self.home), ["essaihome"]), "^451 4.3.0 ")
+        self.assertFalse(self.home.exists())
+        self.server.wait_log("== essaihome@%s R=local_user T=maildir_home defer (2): No such file" % self.server.domain)
+
+    def test_never_as_root(self):
+        """A link out of the home leads nowhere that the user could not write to."""
+        target = self.server.folder / "of-root"
+        target.mkdir(0o700)
+        (self.home / "Maildir").symlink_to(target)
+        self.assertEqual(self.answer_to_rcpt("essaihome"), "450 4.2.0 Mailbox cannot be used now")
+        (self.home / "Maildir").unlink()
+        self.assertRegex(self.send_while(lambda: (self.home / "Maildir").symlink_to(target), ["essaihome"]), "^451 ")
+        self.assertEqual(files_below(target), [])
+        (self.home / "Maildir").unlink()
+
+
+@support.needs_root
+class FullDiskTest(FailureCase):
+    NO_ROOM = "452 4.3.1 Insufficient system storage, please try later"
+
+    def setUp(self):
+        self.server = self.serve()
+
+    def test_mailbox(self):
+        with full_disk(self.server.mail / "alice", "128k") as home:
+            self.assertEqual(self.send(["bob", "alice"], LARGE), self.NO_ROOM)
+            self.server.wait_log("== alice@%s R=local_user T=maildir_home defer (28): No space left on device: "
+                                 "error while writing to tmp/NAME" % self.server.domain)
+            self.assertEqual(files_below(home, self.server.mail / "bob"), [])
+            self.assert_works()
+
+    def test_text_that_comes_in(self):
+        with full_disk(self.server.spool / "tmp", "1m") as folder:
+            self.assertEqual(self.send(["alice"], HUGE), self.NO_ROOM)
+            self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: while writing to ")
+            self.assertEqual(files_below(folder, self.server.mail), [])
+            self.assert_works()
+
+    def test_queue(self):
+        with full_disk(self.server.spool / "queue", "128k") as folder:
+            with self.server.client() as client:
+                client.expect("EHLO client.example.org", 250)
+                recipients = ["alice@" + self.server.domain, "x@tpmail.info.unicaen.fr"]
+                reply = client.letter("sender@client.example.org", recipients, LARGE)
+                self.assertEqual(reply.raw.decode().rstrip(), self.NO_ROOM)
+            self.assertEqual(files_below(folder, self.server.mail), [])
+            self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: while queueing ")
+            self.assert_works()
+
+    def test_room_is_asked_for_at_mail(self):
+        with self.server.client() as client:
+            client.expect("EHLO client.example.org", 250)
+            with full_disk(self.server.spool, "4m"):
+                self.assertEqual(client.expect("MAIL FROM:<> SIZE=4000000", 452).raw.decode().rstrip(), self.NO_ROOM)
+                client.expect("MAIL FROM:<> SIZE=3000000", 250)
+                client.expect("RSET", 250)
+                (self.server.spool / "fills-it").write_bytes(b"x" * 3500000)
+                client.expect("MAIL FROM:<>", 452)
+            client.expect("MAIL FROM:<> SIZE=4000000", 250)
+
+
+class CommitTest(FailureCase):
+    """Everything is ready, and one place fails all the same."""
+
+    FAIL = """
+import mailstore.maildir
+from mailstore.outcome import Later
+commit = mailstore.maildir.Prepared.commit
+def fail_for_one(prepared):
+    if prepared.mailbox.user == %r:
+        prepared.discard()
+        raise Later("Mailbox cannot be used now", "defer (5): Input/output error: while renaming tmp/NAME as new/NAME")
+    commit(prepared)
+mailstore.maildir.Prepared.commit = fail_for_one
+"""
+    KILL = """
+import mailstore.maildir, posix
+mailstore.maildir.Prepared.commit = lambda prepared: posix.kill(posix.getpid(), 9)
+"""
+
+    def test_the_second_is_queued(self):
+        """No recipient loses the message, none gets it twice: what did not work is left to the relay."""
+        self.server = self.serve(prologue=self.FAIL % "bob")
+        reply = self.send(["alice", "bob"], SMALL)
+        self.assertRegex(reply, "^250 2.0.0 OK id=")
+        self.assertEqual((len(self.server.messages("alice")), self.server.messages("bob")), (1, []))
+        queued, = self.server.spool.glob("queue/*.message")
+        self.assertRegex(queued.read_bytes(), rb"(?s)^Received: .*\nSubject: small\n\ntext\n$")
+        envelope = queued.with_suffix(".envelope").read_text()
+        self.assertIn('"mailbox": "bob"', envelope)
+        self.assertNotIn("alice", envelope)
+        log, message_id = self.server.log(), reply.partition("id=")[2]
+        self.assertIn("%s => alice " % message_id, log)
+        self.assertIn("%s == bob@%s R=local_user T=maildir_home defer (5): Input/output error" % (
+            message_id, self.server.domain), log)
+        self.assertRegex(log, "%s <= sender@client.example.org R=%s P=local S=" % (queued.stem, message_id))
+
+    def test_the_first_stops_all(self):
+        self.server = self.serve(prologue=self.FAIL % "alice")
+        self.assertRegex(self.send(["alice", "bob"], SMALL), "^451 4.3.0 Mailbox cannot be used now")
+        self.assertEqual(files_below(self.server.mail, self.server.spool / "queue"), [])
+
+    def test_killed_before_the_first(self):
+        """What nobody was answered for is not in new/."""
+        self.server = self.serve(prologue=self.KILL)
+        with self.assertRaises(EOFError):
+            self.send(["alice", "bob"], SMALL)
+        self.server.finished()
+        self.assertEqual((self.server.messages("alice"), self.server.messages("bob")), ([], []))
+        self.server.prologue = ""
+        self.assert_works()
+
+
+if __name__ == "__main__":
+    unittest.main()
