@@ -6,14 +6,14 @@ that becomes a line end; in the header it becomes a fold, so that it cannot begi
 from mailstore.files import write_all
 from mailstore.trace import mail_date
 
-HEADER_OCTETS = 1 << 20
+MOST_FIELDS = 10000         # each takes far more memory than the few octets it may consist of
 DELIVERY_FIELDS = (b"return-path", b"envelope-to", b"delivery-date")
 BLANKS = b" \t\v"
 NOT_IN_NAMES = frozenset(range(33)) | {127}
 
 
 class HeaderTooBig(Exception):
-    """The header passes 1 MiB."""
+    """The header passes the MiB that is kept in memory, or has more than MOST_FIELDS fields."""
 
 
 class Letter:
@@ -84,10 +84,13 @@ def split_header(text):
 
     A field is a line and the lines behind it that begin with a blank; of those, last ones of nothing but
     blanks are dropped. What can be no field ends the header and is, in one piece, the body's beginning.
+    Raises HeaderTooBig.
     """
     fields = []
     position = 0
     while position < len(text):
+        if len(fields) > MOST_FIELDS:
+            raise HeaderTooBig
         end = _field_end(text, position)
         if text[position] == 10:
             return fields, position + 1, b""
