@@ -10,6 +10,7 @@ It is a `support.Server` in all but its start: folders, log and mailboxes are lo
 
 import contextlib
 import os
+import pathlib
 import pwd
 import socket
 import subprocess
@@ -19,6 +20,16 @@ from tests import support
 from tests.client import PATIENCE, Client
 
 RUN = "import sys\nsys.path.insert(0, %r)\n%s\nimport entry\nentry.main()\n"
+
+
+def unread_octets(client: Client) -> int:
+    """How many octets that `client` sent the server has not read yet, as the kernel's table shows it."""
+    ours, theirs = client.socket.getsockname()[1], client.socket.getpeername()[1]
+    for row in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues = row.split()[:5]
+        if int(local.rpartition(":")[2], 16) == theirs and int(remote.rpartition(":")[2], 16) == ours:
+            return int(queues.partition(":")[2], 16)
+    return 0
 
 
 class Handlers(support.Server):
@@ -68,7 +79,8 @@ class Handlers(support.Server):
         with connection, open(self.output_path, "ab") as output:
             self.handlers.append(subprocess.Popen(
                 ["/usr/bin/python3", "-ES", "-c", RUN % (str(support.ROOT), self.prologue)],
-                stdin=connection, stdout=connection, stderr=connection if self.errors_to_client else output, cwd=self.folder, env=environment))
+                stdin=connection, stdout=connection, stderr=connection if self.errors_to_client else output,
+                cwd=self.folder, env=environment))
 
     def finished(self) -> None:
         """Wait until every process so far has ended."""

@@ -44,8 +44,9 @@ class FailureCase(unittest.TestCase):
         return server
 
     def send(self, recipients, wire: bytes) -> str:
-        """The first line of the reply to the end of the data."""
-        return self.server.send([name + "@" + self.server.domain for name in recipients], wire).raw.decode().splitlines()[0]
+        """The reply to the end of the data."""
+        reply = self.server.send([name + "@" + self.server.domain for name in recipients], wire)
+        return reply.raw.decode().rstrip()
 
     def answer_to_rcpt(self, name: str) -> str:
         with self.server.client() as client:
@@ -158,7 +159,8 @@ class MaildirStatesTest(FailureCase):
 
     def test_after_the_dot_when_all_was_ready(self):
         self.assertRegex(self.send_while(self.close_new, ["alice"]), "^451 4.3.0 Mailbox cannot be used now$")
-        self.server.wait_log("temporarily rejected after DATA: defer (13): Permission denied: while renaming tmp/NAME as new/NAME")
+        self.server.wait_log("temporarily rejected after DATA: defer (13): Permission denied: "
+                             "while renaming tmp/NAME as new/NAME")
         self.assertEqual(files_below(self.server.mail), [])
         self.open_again()
         self.assert_works()
@@ -253,7 +255,8 @@ class FullDiskTest(FailureCase):
     def test_text_that_comes_in(self):
         with full_disk(self.server.spool / "tmp", "1m") as folder:
             self.assertEqual(self.send(["alice"], HUGE), self.NO_ROOM)
-            self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: while writing to ")
+            self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: "
+                                 "while writing to ")
             self.assertEqual(files_below(folder, self.server.mail), [])
             self.assert_works()
 

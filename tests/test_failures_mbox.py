@@ -209,7 +209,8 @@ class FullDiskTest(MboxCase):
         with full_disk(self.spool, "128k"):
             self.make_mbox()
             self.assertEqual(self.send([self.name], LARGE), "452 4.3.1 Insufficient system storage, please try later")
-            self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: error while writing to %s" % self.mbox)
+            self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: "
+                                 "error while writing to %s" % self.mbox)
             self.assert_untouched()
             self.assert_appends()
 

@@ -3,7 +3,8 @@
 import random
 import unittest
 
-from smtp.syntax import NULL, Malformed, MalformedParameter, check_domain, parse_address, parse_parameters, parse_path, parse_size
+from smtp.syntax import (NULL, Malformed, MalformedParameter, check_domain, parse_address, parse_parameters, parse_path,
+                         parse_size)
 
 # path as typed: (local part, domain, address, rest)
 GOOD_PATHS = {
@@ -42,12 +43,14 @@ BAD_PATHS = (
     "", " ", "\t", "<", "<<>>", "<a@b", "a@b>", "<a@b>c", "<a@b><c@d>", "<a@b>,<c@d>",
     "<a>", "a", "<@>", "<@b>", "<a@>", "a@", "@b", "@", "<a@@b>", "<a@b@c>", "<a b@c>",
     "<.a@b>", "<a.@b>", "<a..b@c>", "<.@b>", "<a@.b>", "<a@b.>", "<a@b..c>", "<a@.>",
-    "<a@-b>", "<a@b->", "<a@b.-c.d>", "<a@_>", "<a@b c>", "<a@b\0>", "<a@b\x7f>", "<a@b!>", "<a@b/c>", "<a@%s>" % ("b" * 64),
+    "<a@-b>", "<a@b->", "<a@b.-c.d>", "<a@_>", "<a@b c>", "<a@b\0>", "<a@b\x7f>", "<a@b!>", "<a@b/c>",
+    "<a@%s>" % ("b" * 64),
     '<"a@b>', '<a"@b>', '<"a"b@c>', '<"a""b"@c>', '<""@b>', '<"a"@>', '<"a">', '"a b@c', '<"\\"@b>', '<a\\b@c>',
     "<a(b)@c>", "<a,b@c>", "<a;b@c>", "<a:b@c>", "<a<b@c>", "<[a]@b>",
     "<a\x01@b>", "<a\0@b>", "<a\r@b>", "<a\n@b>", "<a\t@b>", '<"a\0"@b>', '<"a\x1b"@b>', '<"a\x7f"@b>', '<"a\\\0"@b>',
     "<a@[127.0.0.1>", "<a@127.0.0.1]>", "<a@[127.0.0]>", "<a@[127.0.0.1.1]>", "<a@[127.0.0.256]>", "<a@[]>", "<a@[a]>",
-    "<a@[127.0.0.-1]>", "<a@[127.0.0.1111]>", "<a@[127.0..1]>", "<a@[IPv6:]>", "<a@[IPv6:1]>", "<a@[IPv6:::g]>", "<a@[1٢.0.0.1]>",
+    "<a@[127.0.0.-1]>", "<a@[127.0.0.1111]>", "<a@[127.0..1]>", "<a@[IPv6:]>", "<a@[IPv6:1]>", "<a@[IPv6:::g]>",
+    "<a@[1٢.0.0.1]>",
     "<@a:>", "<@a>", "<@a,:b@c>", "<@a,b:c@d>", "<@a,@:b@c>", "<@a..b:c@d>", "<@a:b>", "<@a@b:c@d>", "<@a:@b:c@d>",
     "<%s@a>" % ("x" * 255), "<\udcff@a>", "<a@\udcff>",
 )
@@ -67,7 +70,8 @@ BAD_PARAMETERS = ("=", "=1", "SIZE=", "A=B=C", "A==", "-A=1", "A_B=1", "É=1", "
                   "A=1\x1fB", "A\x00", "<a@b>", "A=\x7f")
 
 # What a mutation puts in: all that means something in the grammar, and what no text should have.
-INTERESTING = list('<>@:;,.[]()"\\ \t-_%!=|/') + ["\0", "\r", "\n", "\x7f", "\x1b", "\x85", "\xa0", "é", "\u2028", "\udcff",
+INTERESTING = list('<>@:;,.[]()"\\ \t-_%!=|/') + ["\0", "\r", "\n", "\x7f", "\x1b", "\x85", "\xa0", "é", "\u2028",
+                                                  "\udcff",
                                                   "\udc80", "\U0001f4e7", "a" * 300, "@a,", "IPv6:", "postmaster", "٢"]
 
 
