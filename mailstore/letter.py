@@ -32,7 +32,10 @@ class Letter:
         self.fields = [f.replace(b"\0", b"?") for f in fields if field_name(f) not in DELIVERY_FIELDS]
         self._before = []
         self._after = []
-        self._body = first + text[start:].replace(b"\r", b"\n")
+        if first or b"\r" in text:
+            self._body = first + text[start:].replace(b"\r", b"\n")
+        else:
+            self._body = memoryview(text)[start:]       # copying a long text takes as long as receiving it
         self._body_octets = len(self._body) - len(text) + draft.octets
 
     @property
@@ -64,7 +67,8 @@ class Letter:
 
     def pieces(self, front):
         """Yield the message in pieces, `front` (bytes) before its header."""
-        yield b"".join([front, *self._header(), b"\n", self._body])
+        yield b"".join([front, *self._header(), b"\n"])
+        yield self._body
         for piece in self._draft.remainder():
             yield piece.replace(b"\r", b"\n")
 
