@@ -1,6 +1,6 @@
 """Who is connected now, so that one busy client may use nearly all sessions and a hostile one never all.
 
-One file in the state folder, a slot of 48 octets a session: the client's network, padded with NULs.
+One file in the state folder, a slot of 16 octets a session: the client's network, padded with NULs.
 While a session runs it holds a lock on its slot's octet in the range 0..max, and the kernel drops the
 lock however the process ends; a slot whose lock is free is free, whatever stands in it.
 """
@@ -8,7 +8,7 @@ import _socket
 import posix
 from posix import F_TLOCK, F_ULOCK
 
-SLOT = 48                   # the longest IPv6 address has 45 characters
+SLOT = 16                   # an IPv4 address has at most 15 characters, a /64 in hexadecimal 16
 EMPTY = bytes(SLOT)
 
 
@@ -22,10 +22,21 @@ class TooMany(Exception):
 
 def _network(address):
     """What counts as one client: an IPv4 address, or the /64 that anyone with IPv6 has for himself."""
+    if ":" not in address:
+        return address
     try:
         return _socket.inet_pton(_socket.AF_INET6, address.partition("%")[0])[:8].hex()
     except OSError:
-        return address
+        return address          # whatever a program that is no netcat put into REMOTE_ADDR
+
+
+def _empty_slots(register):
+    """Yield the numbers of the slots that look free, and look no further than asked: there may be thousands."""
+    position = register.find(EMPTY)
+    while position >= 0:
+        slot = -(-position // SLOT)     # what was found may begin in the padding of the slot before
+        yield slot
+        position = register.find(EMPTY, (slot + 1) * SLOT)
 
 
 class Sessions:
@@ -39,16 +50,16 @@ class Sessions:
     def enter(self, address):
         """Take a slot for a client at `address` (str). Raises TooMany."""
         entry = _network(address).encode()[:SLOT].ljust(SLOT, b"\0")
-        slots = self._slots()
-        if self._is_pressed(slots):
-            slots = self._without_dead(slots)
-            if self._is_pressed(slots) and slots.count(entry) > self.limit // 4:
+        register = self._read()
+        if self._is_pressed(register):
+            register = self._without_dead(register)
+            if self._is_pressed(register) and self._count(register, entry) > self.limit // 4:
                 raise TooMany(from_address=True)
-        self._take(slots, entry)
+        self._take(register, entry)
 
     def pressed(self):
         """Whether fewer than an eighth of the sessions are free."""
-        return self._is_pressed(self._slots())
+        return self._is_pressed(self._read())
 
     def leave(self):
         """Give the slot back."""
@@ -57,23 +68,28 @@ class Sessions:
             self._change_lock(F_ULOCK, self._slot)
             self._slot = -1
 
-    def _slots(self):
-        data = posix.pread(self._file, self.limit * SLOT, 0).ljust(self.limit * SLOT, b"\0")
-        return [data[i:i + SLOT] for i in range(0, len(data), SLOT)]
+    def _read(self):
+        return posix.pread(self._file, self.limit * SLOT, 0).ljust(self.limit * SLOT, b"\0")
 
-    def _is_pressed(self, slots):
-        return slots.count(EMPTY) < self.limit // 8
+    def _is_pressed(self, register):
+        # Exact, wherever EMPTY is found: no entry begins with a NUL, and no padding is as long as EMPTY.
+        return register.count(EMPTY) < self.limit // 8
 
-    def _take(self, slots, entry):
-        # Two passes: a slot that looks taken may belong to a process that was killed.
-        looks_free = [i for i, slot in enumerate(slots) if slot == EMPTY]
-        looks_taken = [i for i, slot in enumerate(slots) if slot != EMPTY]
-        for slot in looks_free + looks_taken:
+    def _count(self, register, entry):
+        return sum(register[i:i + SLOT] == entry for i in range(0, len(register), SLOT))
+
+    def _take(self, register, entry):
+        for slot in self._candidates(register):
             if self._lock(slot):
                 posix.pwrite(self._file, entry, slot * SLOT)
                 self._slot = slot
                 return
         raise TooMany(from_address=False)
+
+    def _candidates(self, register):
+        yield from _empty_slots(register)
+        # A slot that looks taken may belong to a process that was killed.
+        yield from range(self.limit)
 
     def _lock(self, slot):
         try:
@@ -87,10 +103,9 @@ class Sessions:
         posix.lseek(self._file, slot, 0)
         posix.lockf(self._file, command, 1)
 
-    def _without_dead(self, slots):
-        for i, slot in enumerate(slots):
-            if slot != EMPTY and self._lock(i):
-                posix.pwrite(self._file, EMPTY, i * SLOT)
-                self._change_lock(F_ULOCK, i)
-                slots[i] = EMPTY
-        return slots
+    def _without_dead(self, register):
+        for slot in range(self.limit):
+            if register[slot * SLOT] and self._lock(slot):
+                posix.pwrite(self._file, EMPTY, slot * SLOT)
+                self._change_lock(F_ULOCK, slot)
+        return self._read()

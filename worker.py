@@ -52,6 +52,7 @@ class Worker:
         self.ending = False
         self.stopping = False
         self.waiting = False
+        self.nothing = os.open("/dev/null", os.O_RDWR)
         self.poll = select.epoll()
         self.poll.register(_signalling(alive), select.EPOLLIN)
         for listener, settings in sockets:
@@ -101,16 +102,13 @@ class Worker:
         if self.board[:].count(IDLE) < SPARE:
             wake(self.wake)
         own = connection.getsockname()
-        connection.setblocking(True)
         for descriptor in (0, 1):
             os.dup2(connection.fileno(), descriptor)
         connection.close()
         entry.serve(door, entry.host_of(peer), entry.host_of(own), self._begin)
         self.session = None
-        nothing = os.open("/dev/null", os.O_RDWR)
         for descriptor in (0, 1):
-            os.dup2(nothing, descriptor)
-        os.close(nothing)
+            os.dup2(self.nothing, descriptor)
 
     def _begin(self, new):
         self.session = new
