@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import fcntl
+import functools
 import pathlib
 import pwd
 import shutil
@@ -24,8 +25,10 @@ def system_users(*names: str, full_name: str = "Compte Essai"):
             lock = stack.enter_context(open("/run/lock/serveur-smtp-essai-" + name, "w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
             remove_user(name)
-            stack.callback(remove_user, name)
-            atexit.register(remove_user, name)      # should the tests be interrupted
+            remove = functools.partial(remove_user, name)
+            atexit.register(remove)                 # should the tests be interrupted
+            stack.callback(atexit.unregister, remove)   # later it may be another run's
+            stack.callback(remove)
             gecos = "%s,,,,%s" % (full_name, MARK)
             subprocess.run(["useradd", "-m", "-U", "-K", "MAIL_DIR=/nonexistent", "-s", "/bin/sh", "-c", gecos, name],
                            check=True, capture_output=True)

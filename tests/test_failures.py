@@ -335,5 +335,20 @@ mailstore.maildir.Prepared.commit = lambda prepared: posix.kill(posix.getpid(), 
         self.assert_works()
 
 
+class AliasesTest(FailureCase):
+    def test_unreadable(self):
+        """Nobody is refused for good while nobody can know who is who."""
+        self.server = self.serve()
+        aliases = self.server.folder / "aliases"
+        aliases.unlink()
+        self.assertEqual(self.answer_to_rcpt("alice"), "450 4.2.0 Aliases cannot be read now")
+        self.assertEqual(self.answer_to_rcpt("nobody-here"), "450 4.2.0 Aliases cannot be read now")
+        self.server.wait_log("temporarily rejected RCPT <alice@%s>: %s: No such file or directory" % (
+            self.server.domain, aliases))
+        aliases.touch()
+        self.assert_works()
+        self.assertEqual(self.answer_to_rcpt("nobody-here"), "550 5.1.1 No such user here")
+
+
 if __name__ == "__main__":
     unittest.main()
