@@ -12,19 +12,19 @@ up to -max and some in all, and workers that have been idle for long end by them
 TERM: listen no more, let sessions finish their transaction, end. A second TERM does not let them. HUP: fresh
 workers, which read aliases and certificate anew; the old ones finish their sessions. Sockets may come from systemd (LISTEN_FDS).
 """
+import _signal as signal
+import _socket as socket
 import gc
 import mmap
-import os
+import posix
 import select
-import signal
-import socket
 import time
-from traceback import format_exc
 
 import settings as configuration
+from entry import Door
 from identity import become_service
 from journal import Journal
-from warmth import warm_up
+from warmth import rehearse, warm_up
 from worker import FREE, IDLE, SIGNALS, SPARE, Worker
 
 BACKLOG = 1024
@@ -36,18 +36,32 @@ FIRST_PASSED = 3            # systemd's first descriptor, sd_listen_fds(3)
 
 def open_sockets(settings):
     """The listening sockets: systemd's if it passed some, else one for each address and port."""
-    if os.environ.get("LISTEN_PID") == str(os.getpid()):
-        count = int(os.environ.get("LISTEN_FDS", 0))
+    if posix.environ.get(b"LISTEN_PID") == b"%d" % posix.getpid():
+        count = int(posix.environ.get(b"LISTEN_FDS", 0))
         return [socket.socket(fileno=FIRST_PASSED + i) for i in range(count)]
-    addresses = settings.bind.split() or ["::" if socket.has_dualstack_ipv6() else "0.0.0.0"]
-    return [_bind(address, port, not settings.bind) for address in addresses
+    addresses = settings.bind.split() or [_every_address()]
+    return [_bind(address, port, only_ipv6=bool(settings.bind)) for address in addresses
             for port in settings.ports + settings.smtps]
 
 
-def _bind(address, port, both_families):
+def _every_address():
+    """`::` takes IPv4's clients as well; a kernel may be without IPv6."""
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
+    except OSError:
+        return "0.0.0.0"
+    return "::"
+
+
+def _bind(address, port, only_ipv6):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return socket.create_server((address, port), family=family, backlog=BACKLOG,
-                                dualstack_ipv6=both_families and family == socket.AF_INET6)
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_ipv6)
+    listener.bind((address, port))
+    listener.listen(BACKLOG)
+    return listener
 
 
 class Master:
@@ -60,7 +74,7 @@ class Master:
         self.most = settings.max_sessions + settings.max_sessions // 8 + 1
         self.board = mmap.mmap(-1, self.most)
         self.places = {}
-        self.woken, self.wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.woken, self.wake = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
         self.alive = self.alive_writer = -1
         self.stopping = False
         for listener, _ in self.sockets:
@@ -70,8 +84,9 @@ class Master:
         """Serve until TERM or INT. Returns when every worker has ended."""
         warm_up(self.settings)
         become_service()
+        rehearse(Door(self.settings).service)
         # Made by the workers' user, who will open it anew.
-        self.alive, self.alive_writer = os.pipe2(os.O_CLOEXEC)
+        self.alive, self.alive_writer = posix.pipe2(posix.O_CLOEXEC)
         signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGHUP, lambda *_: self._tell_workers(signal.SIGHUP))
@@ -89,15 +104,15 @@ class Master:
 
     def _await_news(self, seconds):
         if select.select([self.woken], [], [], seconds)[0]:
-            os.read(self.woken, 4096)
+            posix.read(self.woken, 4096)
 
     def _reap(self):
         while self.places:
-            worker, status = os.waitpid(-1, os.WNOHANG)
+            worker, status = posix.waitpid(-1, posix.WNOHANG)
             if not worker:
                 return
             self.board[self.places.pop(worker)] = FREE
-            if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+            if posix.WIFEXITED(status) and posix.WEXITSTATUS(status):
                 time.sleep(REST_SECONDS)
 
     def _fork_enough(self):
@@ -107,7 +122,7 @@ class Master:
             self.board[place] = IDLE
             # A signal between the fork and the worker's own handlers would find the master's in a worker.
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-            worker = os.fork()
+            worker = posix.fork()
             if not worker:
                 self._be_worker(place)
             self.places[worker] = place
@@ -117,17 +132,18 @@ class Master:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            os.close(self.alive_writer)
+            posix.close(self.alive_writer)
             Worker(self.sockets, self.board, place, self.wake, self.alive).run()
             status = 0
         except SystemExit:
             status = 0
         except Exception:
+            from traceback import format_exc
             journal = Journal(self.settings.log)
             for line in format_exc().splitlines():
                 journal.write(line)
         finally:
-            os._exit(status)
+            posix._exit(status)
 
     def _stop(self, *_):
         self.stopping = True
@@ -138,7 +154,7 @@ class Master:
     def _tell_workers(self, number):
         for worker in list(self.places):
             try:
-                os.kill(worker, number)
+                posix.kill(worker, number)
             except ProcessLookupError:
                 pass            # it has ended this very moment
 

@@ -1,20 +1,36 @@
-"""All that a session may import on its way, for whom it must be there from the start.
+"""All of ours that a session may import on its way, for whom it must be there from the start.
 
 A warm worker wants it for speed. A session that was started as root in a folder which its later user
 may not enter, a closed home for instance, could not import it any more.
 """
-from importlib import import_module
+import _socket
 
-ALWAYS = ("mailstore.mbox", "mailstore.queue", "smtp.directory", "smtp.reception", "smtp.service", "smtp.session",
-          "json", "traceback")
+ALWAYS = ("mailstore.mbox", "mailstore.queue", "smtp.directory", "smtp.reception", "smtp.service", "smtp.session")
 WITH_TLS = ("smtp.tls",)
 WITH_ACCOUNTS = ("smtp.authentication", "hashlib", "hmac")
+REHEARSALS = 20
 
 
 def warm_up(settings):
     """Import what sessions with these Settings may need."""
     names = ALWAYS + (WITH_TLS if settings.tls else ()) + (WITH_ACCOUNTS if settings.accounts else ())
     for name in names:
-        import_module(name)
+        __import__(name)
     if settings.verbose:
-        import_module("smtp.transcript")
+        __import__("smtp.transcript")
+
+
+def rehearse(service):
+    """Run a few sessions for nobody. service: a smtp.service.Service.
+
+    The interpreter rewrites code that has run a few times, and remembers where it found things. Done before
+    workers are forked, this lies in memory that they share; else each would write a copy of its own.
+    """
+    from smtp.channel import Channel
+    from smtp.session import Session
+    for _ in range(REHEARSALS):
+        client, server = _socket.socketpair()
+        client.send(b"EHLO rehearsal\r\nNOOP\r\nQUIT\r\n")
+        Session(Channel(server.fileno(), server.fileno()), service, "127.0.0.1").run()
+        client.close()
+        server.close()

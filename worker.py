@@ -3,11 +3,15 @@
 It takes a connection as descriptors 0 and 1, and nothing of the session is left when it takes the next.
 TERM: no more connections, the session at hand ends when its transaction does; a second TERM ends that too.
 HUP: the session at hand is this worker's last. The master's death is as a TERM.
+
+`posix`, `_signal` and `_socket` are here what `os`, `signal` and `socket` are elsewhere: those bring enums and abstract classes,
+of which each worker would soon have a copy of its own (200 KiB).
 """
+import _signal as signal
+import _socket as socket
 import fcntl
-import os
+import posix
 import select
-import signal
 import sys
 
 import entry
@@ -23,7 +27,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, ORPHANE
 def wake(pipe):
     """Put an octet into `pipe`; a full one wakes its reader as well."""
     try:
-        os.write(pipe, b"\n")
+        posix.write(pipe, b"\n")
     except BlockingIOError:
         pass
 
@@ -31,10 +35,10 @@ def wake(pipe):
 def _signalling(pipe):
     """The pipe's reading end once more, with a signal for when the writing end is closed: a worker in a
     session has no other way to hear that it holds the port of a dead master."""
-    end = os.open(f"/proc/self/fd/{pipe}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
+    end = posix.open(f"/proc/self/fd/{pipe}", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    fcntl.fcntl(end, fcntl.F_SETOWN, posix.getpid())
     fcntl.fcntl(end, fcntl.F_SETSIG, ORPHANED)
-    fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+    fcntl.fcntl(end, fcntl.F_SETFL, posix.O_NONBLOCK | posix.O_ASYNC)
     return end
 
 
@@ -52,7 +56,7 @@ class Worker:
         self.ending = False
         self.stopping = False
         self.waiting = False
-        self.nothing = os.open("/dev/null", os.O_RDWR)
+        self.nothing = posix.open("/dev/null", posix.O_RDWR)
         self.poll = select.epoll()
         self.poll.register(_signalling(alive), select.EPOLLIN)
         for listener, settings in sockets:
@@ -84,7 +88,8 @@ class Worker:
                 sys.exit()      # the master was gone before it could be told
             listener, door = self.doors[descriptor]
             try:
-                return door, *listener.accept()
+                connection, peer = listener._accept()       # accept is a method of socket.socket only
+                return door, socket.socket(listener.family, listener.type, 0, connection), peer
             except OSError:
                 pass            # another worker was faster, or the client has left
         return None
@@ -103,12 +108,12 @@ class Worker:
             wake(self.wake)
         own = connection.getsockname()
         for descriptor in (0, 1):
-            os.dup2(connection.fileno(), descriptor)
+            posix.dup2(connection.fileno(), descriptor)
         connection.close()
         entry.serve(door, entry.host_of(peer), entry.host_of(own), self._begin)
         self.session = None
         for descriptor in (0, 1):
-            os.dup2(self.nothing, descriptor)
+            posix.dup2(self.nothing, descriptor)
 
     def _begin(self, new):
         self.session = new
