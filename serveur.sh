@@ -160,7 +160,7 @@ list_endpoints() {
 
 start() {
     local endpoint
-    [ ! -e "$HERE/relay.py" ] || background supervise relay.py
+    background supervise relay.py
     if [ "$SMTP_LISTEN" = prefork ]; then
         background supervise prefork.py
     else
