@@ -214,6 +214,8 @@ def check_usable(mailbox):
 
 def _check_maildir(mailbox):
     path = mailbox.path
+    if all(posix.access(f"{path}/{sub}/.", WRITE_HERE, effective_ids=True) for sub in ("tmp", "new", "cur")):
+        return                  # as nearly always; else find out what it is that is wrong
     if not _exists(path):
         _check_folder(mailbox.home)
         return

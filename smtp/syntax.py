@@ -75,7 +75,11 @@ def _first_word(text):
 
 
 def _outside_quotes(text, position):
-    """Yield the positions of `text`, from `position` on, that quotes do not enclose."""
+    """The positions of `text`, from `position` on, that quotes do not enclose."""
+    return _between_quotes(text, position) if '"' in text else range(position, len(text))
+
+
+def _between_quotes(text, position):
     quoted = False
     while position < len(text):
         if text[position] == '"':
