@@ -45,6 +45,11 @@ class Service:
         """Whether sessions are so scarce that idle ones must go."""
         return bool(self._sessions) and self._sessions.pressed()
 
+    def leave(self):
+        """The session at hand is over, and counts no more."""
+        if self._sessions:
+            self._sessions.leave()
+
     @on_first_use
     def _tls_context(self):
         from smtp.tls import make_context

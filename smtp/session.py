@@ -62,6 +62,9 @@ class Session:
                 self._start_with_tls()
             while not (last := self._serve_one()):
                 pass
+            if last.code == 221:
+                # A client that comes back at once must not find its old session still counted.
+                self.service.leave()
             self.channel.finish()
             if last.code == 421:
                 self.channel.linger(LINGER_SECONDS)
