@@ -168,21 +168,26 @@ start() {
     fi
 }
 
-# count_listeners PORT
+# count_listeners PORT: leaves their number in $found
 count_listeners() {
-    local hex
-    printf -v hex '%04X' "$1"
-    cat /proc/net/tcp{,6} 2>/dev/null | grep -c ":$hex [0-9A-F]*:0000 0A "
+    local hex table row rows
+    printf -v hex ':%04X ' "$1"
+    found=0
+    for table in /proc/net/tcp{,6}; do
+        [ -r "$table" ] || continue
+        mapfile -t rows <"$table"
+        for row in "${rows[@]}"; do [[ $row != *"$hex"*:0000' 0A '* ]] || ((++found)); done
+    done
 }
 
 # wait_for_port PORT: until the whole pool listens, or 5 s; false if nobody does by then
 wait_for_port() {
     local wanted=1 found=0 round
-    [ "$SMTP_LISTEN" = prefork ] || wanted=$(pool_size)
+    [ "$SMTP_LISTEN" = prefork ] || wanted=$pool_size
     for ((round = 0; round < 100 && found < wanted; round++)); do
         [ -z "$stopping" ] || return 0
         nap 0.05
-        found=$(count_listeners "$1")
+        count_listeners "$1"
     done
     ((found > 0))
 }
@@ -237,7 +242,9 @@ main() {
     open_locks
     for endpoint in "${endpoints[@]}"; do claim_port "${endpoint% *}" "${endpoint#* }"; done
     open_life
+    compute_pool_size
     trap '' PIPE
+    # From here on without $(...) and <(...): a signal that comes while bash 5.2 reads one is lost, its trap a syntax error.
     trap request_stop INT TERM HUP
     enable_migration
     start

@@ -146,20 +146,18 @@ end_children() {
 }
 
 # ask_to_end PID ROUND: false if it is too early.  A netcat that still waits for a client is ended, but
-# stopped first, so that it can't take one meanwhile.  A handler gets TERM once it catches it: before, it
-# would die of it with a client at the other end.
+# stopped first, so that it can't take one meanwhile; what turned out to have one goes on.  A handler gets
+# TERM once it catches it: before, it would die of it with a client at the other end.
 ask_to_end() {
-    local name='' text=''
+    local name='' text='' stopped=
     { read -r _ name && read -r -d '' text; } <"/proc/$1/status"
-    case $name in
+    [[ $text != *State:$'\t'[Tt]* ]] || stopped=1
+    case $name$stopped in
     '') ;;                                  # it has just ended
-    nc.traditional)
-        [[ $text == *State:$'\t'[Tt]* ]] || { kill -STOP "$1"; return 1; }
-        is_waiting "$1" && kill -KILL "$1" && return
-        kill -CONT "$1"
-        return 1
-        ;;
+    nc.traditional) kill -STOP "$1"; return 1 ;;
+    nc.traditional1) is_waiting "$1" && kill -KILL "$1" && return; kill -CONT "$1"; return 1 ;;
     "$own_name") return 1 ;;                # forked, but not netcat yet
+    *1) kill -CONT "$1"; return 1 ;;        # the handler by the time it was stopped
     *) { catches_term "$text" || (($2 > 100)); } && kill -TERM "$1" ;;
     esac
 }
@@ -185,17 +183,15 @@ background() {
 # More netcats than sessions, up to twice as many.  Each has room for two clients that it hasn't taken yet,
 # and the kernel spreads them blindly: in a burst, the fewer are idle the more clients wait a second for
 # their next try.  And when all sessions are taken, the next client is told so (421) instead of refused.
-pool_size() { echo $((SMTP_MAX + (SMTP_MAX < 128 ? SMTP_MAX : 128))); }
+compute_pool_size() { pool_size=$((SMTP_MAX + (SMTP_MAX < 128 ? SMTP_MAX : 128))); }
 
 # start_keepers PORT [ADDRESS]: one bash that restarts all netcats falls behind in a burst; several don't
 start_keepers() {
-    local netcats keepers i
-    netcats=$(pool_size)
-    keepers=$((netcats / 8))
+    local keepers=$((pool_size / 8)) i
     keepers=$((keepers < 4 ? 4 : keepers > 16 ? 16 : keepers))
-    ((keepers <= netcats)) || keepers=$netcats
+    ((keepers <= pool_size)) || keepers=$pool_size
     for ((i = 0; i < keepers; i++)); do
-        background keep_listeners "$1" $(((netcats + i) / keepers)) "$2"
+        background keep_listeners "$1" $(((pool_size + i) / keepers)) "$2"
     done
 }
 

@@ -15,7 +15,6 @@ import typing
 
 from tests.client import Client
 
-LONG = bool(os.environ.get("TESTS_LONG"))
 NUMBER = re.compile(rb"^Subject: number (\d+)$", re.M)
 LINES = 60                      # of a message; it ends in a line that says so
 

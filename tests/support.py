@@ -39,8 +39,10 @@ DOMAIN = "binome.tp.info.unicaen.fr"
 IS_ROOT = os.geteuid() == 0
 NOBODY = 65534                  # who owns the folders of `-store DIR` when the server runs as root
 
+LONG = bool(os.environ.get("TESTS_LONG"))       # tests/run -long
+
 needs_root = unittest.skipUnless(IS_ROOT, "il faut être root")
-long_test = unittest.skipUnless(os.environ.get("TESTS_LONG"), "essai long : tests/run -long")
+long_test = unittest.skipUnless(LONG, "essai long : tests/run -long")
 
 
 def needs_program(*names: str):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,7 @@ OPTIONS = ("-port", "-smtps", "-bind", "-pass", "-match-sender", "-noms", "-doma
            "-spool", "-log", "-max", "-size", "-rcpts", "-listen", "-v", "-help")
 VALUELESS = ("-match-sender", "-v", "-help")
 LETTER = b"Subject: x\r\n\r\nx\r\n.\r\n"
+STRANGER = 61234                # a user id that no login has
 NOT_OURS = "192.0.2.1"          # TEST-NET-1: no machine's address
 PRIVILEGED = int(pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) > 25
 
@@ -29,6 +31,14 @@ def copy_tree(case: unittest.TestCase, name: str = "serveur") -> pathlib.Path:
     folder.chmod(0o755)
     shutil.copytree(support.ROOT, folder / name, ignore=shutil.ignore_patterns(".git", "tests"))
     return folder / name
+
+
+def set_constant(script: pathlib.Path, file: str, line: str, value: str) -> None:
+    """In the copy of the tree that `script` is in: give the constant which `line` defines another value."""
+    path = script.parent / file
+    before, found, after = path.read_text().partition("\n" + line)
+    assert found and re.match(r"\d+ ", after), "%s: %s" % (file, line)
+    path.write_text(before + found + value + " " + after.partition(" ")[2])
 
 
 def write_program(path: pathlib.Path, text: str) -> pathlib.Path:
@@ -251,6 +261,23 @@ class PlaceTest(LauncherTestCase):
     @support.needs_root
     def test_ordinary_user(self):
         self.serves(self.make_server(run_as=support.NOBODY))
+
+    @support.needs_root
+    def test_user_id_without_a_login(self):
+        """As containers have them: the server, its relay and the relay's command do without a name."""
+        server = self.make_server(run_as=STRANGER)
+        self.serves(server)
+        command = [support.ROOT / "relay.py", "-spool", str(server.spool), "list"]
+        done = subprocess.run(command, user=STRANGER, group=STRANGER, env={}, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("relay stopped", server.log())
+
+    @support.needs_root
+    def test_user_id_without_a_login_and_without_a_home(self):
+        done = subprocess.run([SCRIPT, "-bind", "127.0.0.1", "-domain", "x.example"], user=STRANGER, group=STRANGER, env={},
+                              cwd="/", capture_output=True, text=True, timeout=support.PATIENCE)
+        self.assertEqual(done.returncode, 2)
+        self.assertRegex(done.stderr, r"\Aserveur.sh: /.local : [^\n]*\n\Z")
 
     def test_handler_not_executable(self):
         server = self.make_server()

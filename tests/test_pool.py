@@ -10,7 +10,7 @@ import typing
 
 from tests import support
 from tests.client import PATIENCE, Client
-from tests.test_launcher import LauncherTestCase, copy_tree, write_program
+from tests.test_launcher import LauncherTestCase, copy_tree, set_constant, write_program
 
 MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
 POOL = 8 + 8                    # netcats for the -max 8 of support.Server
@@ -219,6 +219,16 @@ class StopTest(PoolTestCase):
             self.assertEqual([client.reply().code, client.reply().code], [220, 421])
         self.ends(server)
 
+    def test_session_that_was_stopped(self):
+        """The launcher stops netcats for a moment to look at them: one that has just become a handler goes on."""
+        server = self.started()
+        with server.client() as client:
+            pid, = server.serving()
+            os.kill(pid, signal.SIGSTOP)
+            server.process.terminate()
+            self.assertEqual(client.reply().code, 421)
+        self.ends(server)
+
     def test_session_that_will_not_end(self):
         server = self.with_handler(text="""\
             #!/bin/bash
@@ -226,8 +236,7 @@ class StopTest(PoolTestCase):
             printf '220 hello\\r\\n'
             while :; do read -rt 10 <> <(:); done
             """)
-        pool = server.script.parent / "launcher" / "pool.sh"
-        pool.write_text(pool.read_text().replace("readonly GRACE=10 ", "readonly GRACE=1 "))
+        set_constant(server.script, "launcher/pool.sh", "readonly GRACE=", "1")
         self.ready(server)
         with server.client() as client:
             server.process.terminate()
@@ -313,7 +322,7 @@ class NetcatFailureTest(PoolTestCase):
         (server.folder / "broken").touch()
         for _ in range(POOL):
             server.client().close()
-        text = self.wait_output(server, "nouvel essai dans 4 s.")
+        text = self.wait_output(server, "nouvel essai dans 2 s.")
         self.assertLess(self.count(calls), 20 * POOL)
         self.assertRegex(text, "ne démarre pas ; nouvel essai dans 1 s.")
         (server.folder / "broken").unlink()
@@ -323,7 +332,7 @@ class NetcatFailureTest(PoolTestCase):
 
     def test_sessions_that_fail_do_not_slow_it_down(self):
         server = self.ready(self.with_handler(text="#!/bin/sh\nprintf '220 hello\\r\\n'\nexit 1\n"))
-        for _ in range(10 * POOL):
+        for _ in range(3 * POOL):
             support.wait_for(lambda: support.listeners(server.port), "a listener")
             with Client(server.port) as client:
                 self.assertEqual(client.reply().code, 220)

@@ -9,10 +9,11 @@ import time
 import unittest
 
 from tests import support
-from tests.load import LONG, Load
+from tests.load import Load
+from tests.test_launcher import copy_tree, set_constant
 
 GRACE = 10                      # seconds that the README promises
-ROUNDS = 20 if LONG else 4
+ROUNDS = 20 if support.LONG else 4
 MIGRATE = pathlib.Path("/proc/sys/net/ipv4/tcp_migrate_req")
 
 
@@ -21,9 +22,20 @@ class StoppingTestCase(unittest.TestCase):
 
     listener = "netcat"
 
-    def started(self, *options) -> support.Server:
+    def made(self, *options) -> support.Server:
         server = support.Server(("-listen", self.listener, *options))
         self.addCleanup(server.destroy)
+        return server
+
+    def started(self, *options) -> support.Server:
+        return self.made(*options).start()
+
+    def started_in_a_hurry(self) -> support.Server:
+        """One that tells sessions in their data to end after 2 seconds instead of 8."""
+        server = self.made()
+        server.script = copy_tree(self) / "serveur.sh"
+        set_constant(server.script, "launcher/pool.sh", "readonly GRACE=", "4")
+        set_constant(server.script, "prefork.py", "GRACE_SECONDS = ", "2")
         return server.start()
 
     def stop(self, server: support.Server) -> float:
@@ -48,7 +60,7 @@ class LoadedStopTest(StoppingTestCase):
 
     def test_every_state(self):
         """Idle sessions go at once, one in its data may finish, one that does not is told so before the time is over."""
-        server = self.started()
+        server = self.started_in_a_hurry()
         with contextlib.ExitStack() as stack:
             new, greeted, sender, recipient, finishing, stuck = [stack.enter_context(server.client()) for _ in range(6)]
             for client in (greeted, sender, recipient, finishing, stuck):
@@ -71,6 +83,18 @@ class LoadedStopTest(StoppingTestCase):
                 self.assertEqual((client.reply().code, client.rest()), (421, b""))
         self.stop(server)
         self.assertEqual(len(server.messages("alice")), 1)
+
+    def test_while_it_starts(self):
+        """At any moment: it ends, and nothing stays. Until its first child is there, TERM ends it as any program."""
+        moments = ROUNDS * 2
+        for number in range(moments):
+            with self.subTest(number=number), self.made() as server:
+                server.launch()
+                time.sleep(number * 0.2 / moments)          # a start takes about that long
+                server.process.terminate()
+                self.assertIn(server.process.wait(GRACE), (0, -signal.SIGTERM), server.output())
+                self.assertNotIn("syntax error", server.output())
+                support.wait_for(lambda: not server.processes(), "the end of all it started")
 
     def test_waiting_for_an_answer(self):
         """AUTH's challenge is no transaction: the client hears 421 at once."""
