@@ -36,6 +36,15 @@ def leave_root():
         _service = None
 
 
+def user_name(uid):
+    """Who that is, for people: their login, or as `ls` does the number of one that no login has."""
+    import pwd
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def _take(uid, gid, groups):
     # Order matters: only root may set groups, so the user id goes last.
     posix.setgroups(groups)

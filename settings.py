@@ -50,11 +50,15 @@ class Settings:
 def _state_folder(get):
     if posix.geteuid() == 0:
         return SYSTEM_SPOOL
-    home = get("HOME")
-    if not home:
-        import pwd
-        home = pwd.getpwuid(posix.geteuid()).pw_dir
-    return (get("XDG_STATE_HOME") or home + "/.local/state") + "/serveur-smtp"
+    return (get("XDG_STATE_HOME") or (get("HOME") or _home()) + "/.local/state") + "/serveur-smtp"
+
+
+def _home():
+    import pwd
+    try:
+        return pwd.getpwuid(posix.geteuid()).pw_dir
+    except KeyError:
+        return ""           # a uid that no login has: it starts at the root, as with login(1)
 
 
 def _number(get, name, default, low, high):

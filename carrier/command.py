@@ -1,11 +1,11 @@
 """The person's side of the queue: what `relay.py list`, `show`, `retry` and `remove` do. All in French."""
 import os
-import pwd
 import sys
 import time
 
 from carrier.backlog import ID, Gone, Unreadable
 from carrier.orders import remove, thaw
+from identity import user_name
 
 ANSWER_SECONDS = 10         # how long an order may take that the runner is to obey
 STATES = {"waiting": "en attente", "done": "remis", "failed": "échec"}
@@ -116,7 +116,7 @@ class Command:
         """Remove messages; nobody is told."""
         for message_id in ids:
             self._find(message_id)
-        user = user_name()
+        user = user_name(os.getuid())
         for message_id in ids:
             if self._backlog.order(f"remove {message_id} {user}"):
                 self._wait_gone(message_id)
@@ -177,10 +177,3 @@ def age_text(seconds):
 
 def date_text(seconds):
     return time.strftime("%d/%m/%Y à %H:%M:%S", time.localtime(seconds))
-
-
-def user_name():
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid={os.getuid()}"

@@ -4,11 +4,11 @@ The order makes it safe: a report is in the queue before the recipients that it 
 and what is done is noted at once. A relay killed in between sends one of them twice; it loses nothing.
 """
 import os
-import pwd
 
 from carrier import schedule
 from carrier.fate import DONE, NEVER, Fate
 from carrier.report import Original, delay, failure
+from identity import user_name
 from mailstore.outcome import Later
 from mailstore.trace import mail_date
 
@@ -24,7 +24,7 @@ class Settler:
         self._domain = domain
         self._now = now
         self._queued = queued
-        self._user = pwd.getpwuid(os.geteuid()).pw_name
+        self._user = user_name(os.geteuid())
 
     def write(self, attempt, lines):
         """Write `lines` about the attempt into the log."""
