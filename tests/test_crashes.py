@@ -10,7 +10,7 @@ import unittest
 
 from tests import support
 from tests.accounts import system_users
-from tests.load import LONG, Load, split_mbox
+from tests.load import Load, split_mbox
 
 
 class KillTestCase(support.ServerTestCase):
@@ -41,8 +41,8 @@ class KillTestCase(support.ServerTestCase):
 class KilledSessionsTest(KillTestCase):
     """Sessions with two mailboxes and a queued copy."""
 
-    MESSAGES = 2000 if LONG else 150
-    KILLS = 500 if LONG else 40
+    MESSAGES = 2000 if support.LONG else 150
+    KILLS = 500 if support.LONG else 40
 
     def test_kills(self):
         recipients = [self.address("alice"), self.address("bob"), "x@tpmail.info.unicaen.fr"]
@@ -65,8 +65,8 @@ class KilledMboxTest(KillTestCase):
 
     options = ("-store", "mbox", "-max", "24")
     accounts = None
-    MESSAGES = 1000 if LONG else 60
-    KILLS = 200 if LONG else 15
+    MESSAGES = 1000 if support.LONG else 60
+    KILLS = 200 if support.LONG else 15
 
     def test_kills(self):
         with system_users("essaimbox"):

@@ -12,9 +12,8 @@ import unittest
 from tests import support
 from tests.client import Client
 from tests.fuzzer import Fuzzer
-from tests.load import LONG
 
-SESSIONS = 4000 if LONG else 150
+SESSIONS = 4000 if support.LONG else 150
 FIRST_SEED = 1
 REPLY = re.compile(rb"(?:(\d{3})-[ -~]{0,506}\r\n(?:\1-[ -~]{0,506}\r\n)*\1 [ -~]{0,506}\r\n|[2345]\d\d(?: [ -~]{0,506})?\r\n)")
 PARTIAL = re.compile(rb"\A(?:(\d{3})-[ -~]{0,506}\r\n)*(?:\d{0,3}(?:[ -][ -~]{0,506}\r?)?)?\Z")

@@ -206,7 +206,7 @@ class CrowdTestCase(support.ServerTestCase):
             client.expect("QUIT", 221)
         self.assertEqual(len(self.server.messages("alice")), 1)
         self.server.messages("alice")[0].path.unlink()
-        if os.environ.get("TESTS_LONG"):
+        if support.LONG:
             print("\n%s: greeted after %.3f s beside the crowd" % (self.id(), waited))
 
     def check(self, begin):

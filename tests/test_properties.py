@@ -23,9 +23,10 @@ from mailstore.letter import Letter, field_name, split_header
 from smtp import replies
 from smtp.data import ChunkReader, DataReader
 from smtp.syntax import Malformed, parse_address, parse_parameters, parse_path
-from tests.load import LONG
+from tests import support
 
-hypothesis.settings.register_profile("here", max_examples=3000 if LONG else 150, deadline=None, database=None, derandomize=not LONG)
+hypothesis.settings.register_profile("here", max_examples=3000 if support.LONG else 150, deadline=None, database=None,
+                                     derandomize=not support.LONG)
 hypothesis.settings.load_profile("here")
 given = hypothesis.given
 

@@ -12,8 +12,7 @@ from tests import support
 from tests.lab.relay import Relay
 from tests.lab.sink import DROP, SILENCE, Sink
 
-LONG = bool(os.environ.get("TESTS_LONG"))
-MESSAGES, KILLS = (1000, 200) if LONG else (200, 20)
+MESSAGES, KILLS = (1000, 200) if support.LONG else (200, 20)
 
 
 def recipients_of(sink):

@@ -110,9 +110,9 @@ class Relay:
                  str(self._mail_port)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self.environment, cwd=self.folder,
                 start_new_session=True)
-        support.wait_for(lambda: self.log().count(" relay started:") > started or self.process.poll() is not None,
+        support.wait_for(lambda: self.process.poll() is not None or self.log().count(" relay started:") > started,
                          "the relay's start")
-        if self.process.poll() is not None:
+        if self.log().count(" relay started:") == started:
             raise AssertionError("the relay ended with %d: %s" % (self.process.returncode, self.output()))
         return self
 
