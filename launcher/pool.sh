@@ -14,15 +14,16 @@ background_jobs=()              # what to start again if it dies: [pid]="functio
 
 keep_for_launcher() { launcher_only+=("$1"); }
 
-# The pipe, and a second one with both ends in one descriptor, which is never ready: reading it with a
-# time limit is a nap without a fork.
+# The pipe, and two with both ends in one descriptor: one is never ready, so that reading it with a time
+# limit is a nap without a fork; a line in the other wakes the launcher.
 open_life() {
     exec {life_end}> >(:)
-    exec {life}<"/proc/self/fd/$life_end" {never}<> <(:)
+    exec {life}<"/proc/self/fd/$life_end" {never}<> <(:) {news}<> <(:)
     keep_for_launcher "$life_end"
+    keep_for_launcher "$news"
 }
 
-close_life() { exec {life_end}>&-; }
+close_life() { exec {life_end}>&-; echo >&"$news"; }
 
 nap() { read -r -t "$1" -u "$never"; }
 
@@ -210,12 +211,13 @@ replace_job() {
 # await_all: until there is no child any more; a further signal interrupts wait
 await_all() { until wait; do :; done; }
 
-# await_jobs: until nothing of ours is left, which is soon after the pipe was closed
+# await_jobs: until nothing of ours is left, which is soon after the pipe was closed.  Not with wait -n: a
+# signal that came just before it would be heard when a child ends, which may be never.
 await_jobs() {
     local pid
     while [ -z "$stopping" ]; do
         for pid in "${!background_jobs[@]}"; do alive "$pid" 2>/dev/null || replace_job "$pid"; done
-        wait -n
+        read -r -t 1 -u "$news"
     done
     await_all
     for pid in "${!background_jobs[@]}"; do ! alive "-$pid" 2>/dev/null || background end_orphans "$pid"; done
