@@ -91,6 +91,7 @@ class KilledStarterTest(unittest.TestCase):
                 for pid in victims(server):
                     os.kill(pid, signal.SIGKILL)
                 if start_again:
+                    server.process.wait()
                     support.wait_for(lambda: not server.processes(), "the others end by themselves")
                     server.start()
             support.wait_for(lambda: support.listeners(server.port), "a listener")
