@@ -8,7 +8,6 @@
 import collections
 import contextlib
 import itertools
-import os
 import re
 import threading
 import typing

@@ -35,6 +35,7 @@ import socket
 import typing
 
 from tests import support
+from tests.accounts import system_users
 from tests.client import Client
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "dialogues"
@@ -170,7 +171,7 @@ class Player:
             for name in names.split(", "):
                 self.maildirs[name] = self.server.add_account(name) / "Maildir"
         elif what == "people":
-            users = stack.enter_context(support.system_users(*names.split(", "), full_name=full_name))
+            users = stack.enter_context(system_users(*names.split(", "), full_name=full_name))
             self.maildirs.update({name: pathlib.Path(users[name].pw_dir) / "Maildir" for name in users})
         elif what not in ("option", "alias", "blocked"):
             raise ValueError("given what? %s" % what)

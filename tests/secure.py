@@ -16,6 +16,8 @@ ALICE = "sésame, ouvre-toi"             # with blanks, a comma and an accent, a
 BOB = "xk9:Qp=7"
 ACCOUNTS = "alice:%s\nbob %s\n" % (ALICE, BOB)
 WRONG = "pas-celui-ci"
+MESSAGE = b"Subject: x\r\n\r\nx\r\n.\r\n"
+RUBBISH = bytes(range(256)) * 4        # no TLS, and no certificate
 
 
 def encoded(text: typing.Union[str, bytes]) -> str:
@@ -159,3 +161,31 @@ class TlsPorts:
         cls.more = cls.options = ("-tls", cls.certificate.option, "-smtps", cls.smtps, *cls.tls_options)
         super().setUpClass()
         support.wait_for(lambda: support.listeners(cls.smtps), "a listener for -smtps")
+
+
+class TlsTestCase(TlsPorts, AccountsTestCase):
+    """A server with a certificate, a -smtps port and two plain ones."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.second = support.free_port()
+        cls.tls_options = ("-port", cls.second)
+        super().setUpClass()
+        support.wait_for(lambda: support.listeners(cls.second), "a second listener")
+
+    def secured(self, with_context=None):
+        """A client behind STARTTLS and its second EHLO."""
+        client = self.client()
+        self.addCleanup(client.close)
+        return start_tls(client, with_context)
+
+    def implicit(self, with_context=None):
+        client = implicit(self.smtps, with_context)
+        self.addCleanup(client.close)
+        client.expect("EHLO client.example.org", 250)
+        return client
+
+    def assert_serves(self):
+        """Whatever a client did to its session, the next one is served."""
+        client = self.secured()
+        client.expect("QUIT", 221)

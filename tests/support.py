@@ -31,7 +31,6 @@ import time
 import typing
 import unittest
 
-from tests.accounts import system_users
 from tests.client import PATIENCE, Client, Reply, greeted_client
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -59,11 +59,13 @@ class Terminal:
         return data
 
     def answer(self, prompt, text):
-        """Wait for `prompt`, then type `text`."""
+        """Wait for `prompt`, and until it is waited for the answer; then type `text`."""
         already = len(self.shown)
         while prompt.encode() not in self.shown[already:]:
             if not self.read():
                 raise AssertionError("ended before it asked %r: %r" % (prompt, self.shown))
+        status = pathlib.Path("/proc/%d/status" % self.pid)
+        support.wait_for(lambda: "State:\tS" in status.read_text(), "auth.py reads")
         os.write(self.descriptor, text)
 
     def finish(self):

@@ -15,6 +15,7 @@ import stat
 import unittest
 
 from tests import support
+from tests.accounts import system_users
 from tests.lab import compare, corpus
 from tests.lab.exim import ALIASES, Exim, needs_exim
 
@@ -54,7 +55,7 @@ class StoreCase(support.ServerTestCase):
     @classmethod
     def setUpClass(cls):
         cls.options = ("-store", cls.store, *cls.more_options)
-        cls.enter(support.system_users(*USERS))
+        cls.enter(system_users(*USERS))
         super().setUpClass()
 
     @classmethod

@@ -6,7 +6,6 @@ import subprocess
 from tests import support
 from tests.lab import corpus
 from tests.lab.courier import Courier, needs_courier
-from tests.lab.exim import ALIASES
 from tests.test_corpus import USERS, StoreCase, converse
 
 

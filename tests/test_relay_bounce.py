@@ -8,6 +8,7 @@ import re
 import unittest
 
 from tests import support
+from tests.accounts import system_users
 from tests.lab.courier import Courier, needs_courier
 from tests.lab.relay import SENDER, TEXT, Relay
 from tests.lab.sink import Sink
@@ -215,7 +216,7 @@ class CourierTest(unittest.TestCase):
 
     def test_bounce_read_over_imap_and_pop3(self):
         """Courier parses it as what it is, and gives it out octet for octet."""
-        with support.system_users("essairelais") as users, Sink({"rcpt": refuse_some}) as sink, \
+        with system_users("essairelais") as users, Sink({"rcpt": refuse_some}) as sink, \
                 Relay({"sink.example": sink.port}, accounts=(), SMTP_STORE="maildir") as relay:
             relay.enqueue("bad@sink.example", sender="essairelais@" + DOMAIN)
             relay.start()

@@ -7,6 +7,7 @@ import ssl
 import unittest
 
 from tests import secure, support
+from tests.accounts import system_users
 from tests.lab.relay import SENDER, TEXT, Relay
 from tests.lab.sink import SAID, Sink
 
@@ -199,7 +200,7 @@ class LocalTest(unittest.TestCase):
     @support.needs_root
     def test_mbox(self):
         """A bounce in /var/mail, under the locks of its owner; while it is locked, it waits."""
-        with support.system_users("essairelais") as users, Relay(accounts=(), SMTP_STORE="mbox") as relay:
+        with system_users("essairelais") as users, Relay(accounts=(), SMTP_STORE="mbox") as relay:
             spool, (account,) = pathlib.Path("/var/mail/essairelais"), users.values()
             lock = spool.with_suffix(".lock")
             lock.write_text("somebody\n")

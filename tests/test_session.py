@@ -1,7 +1,6 @@
 """A session as the network makes it: cut anywhere, left at any moment, or huge."""
 
 import concurrent.futures
-import contextlib
 import itertools
 import pathlib
 import re

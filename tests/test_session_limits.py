@@ -5,7 +5,6 @@ import contextlib
 import random
 import select
 import signal
-import socket
 import unittest
 
 from tests import harness, support

@@ -4,6 +4,7 @@ import smtplib
 import unittest
 
 from tests import support
+from tests.accounts import system_users
 from tests.secure import AccountsTestCase, plain
 
 MESSAGE = "Subject: élan\r\n\r\né\r\n.\r\n".encode()
@@ -161,7 +162,7 @@ class FullNameTest(unittest.TestCase):
     """A full name with accents is left out where they can't be shown."""
 
     def test_vrfy(self):
-        with support.system_users("essaiutf", full_name="Hélène Müller"), support.Server(accounts=None) as server:
+        with system_users("essaiutf", full_name="Hélène Müller"), support.Server(accounts=None) as server:
             server.start()
             with server.client() as client:
                 address = "<essaiutf@%s>" % server.domain

@@ -4,10 +4,9 @@ import contextlib
 import os
 import platform
 import sys
-import time
 import typing
 
-from tests import support
+from tests.accounts import system_users
 from tests.bench import measures
 from tests.bench.contestants import ALL, Contestant
 from tests.bench.figures import Values, medians
@@ -33,7 +32,7 @@ def run(servers: typing.Sequence[str], short: bool) -> Findings:
     """Measure these servers."""
     found = Findings([], {}, machine(), [], [])
     accounts = filter(None, map(account_of, servers))
-    with support.system_users(*accounts), contextlib.ExitStack() as stack:
+    with system_users(*accounts), contextlib.ExitStack() as stack:
         started = {name: contestant for name in servers if (contestant := start(name, stack, found))}
         for number in range(1 if short else ROUNDS):
             found.load.append(os.getloadavg()[0])

@@ -1,0 +1,164 @@
+"""Certificates: what serveur.sh says of one that will not do, and the one it makes itself."""
+
+import hashlib
+import os
+import pathlib
+import tempfile
+import unittest
+
+from tests import secure, support
+from tests.client import PATIENCE
+from tests.secure import RUBBISH, Certificate, start_tls
+
+
+class CertificateCase(unittest.TestCase):
+    """Certificates for a serveur.sh that is yet to be started."""
+
+    run_as = None
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="certificat-essai-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.folder.chmod(0o777)
+        self.own = self.certificate()
+
+    def certificate(self, **arguments):
+        made = Certificate(**arguments)
+        self.addCleanup(made.destroy)
+        if self.run_as is not None:
+            made.give_to(self.run_as)
+        return made
+
+    def server(self, *options):
+        server = support.Server(options, run_as=self.run_as)
+        self.addCleanup(server.destroy)
+        return server
+
+    def assert_refused(self, option, *words):
+        server = self.server("-tls", option)
+        self.assertEqual(server.launch().wait(PATIENCE), 2, server.output())
+        self.assertRegex(server.output(), r"\Aserveur\.sh: -tls : [^\n]+\n\Z")
+        for word in words:
+            self.assertIn(word, server.output())
+        self.assertEqual(support.listeners(server.port), 0)
+
+    def served_fingerprint(self, server):
+        with server.client() as client:
+            start_tls(client)
+            der = client.socket.getpeercert(binary_form=True)
+        digest = hashlib.sha256(der).hexdigest().upper()
+        return ":".join(digest[i:i + 2] for i in range(0, 64, 2))
+
+
+class CertificateTest(CertificateCase):
+    """What serveur.sh says of a certificate that will not do, and how it makes its own."""
+
+    def test_missing(self):
+        self.assert_refused("%s,%s" % (self.folder / "absent.pem", self.own.key), "absent.pem est introuvable")
+        self.assert_refused("%s,%s" % (self.own.certificate, self.folder / "absent.key"), "absent.key est introuvable")
+
+    def test_folder(self):
+        self.assert_refused(str(self.folder), "ne peut pas être lu")
+
+    def test_rubbish(self):
+        (self.folder / "x.pem").write_bytes(RUBBISH)
+        self.assert_refused("%s,%s" % (self.folder / "x.pem", self.own.key), "fichier PEM")
+        self.assert_refused("%s,%s" % (self.own.certificate, self.folder / "x.pem"), "fichier PEM")
+
+    def test_key_missing_in_the_same_file(self):
+        self.assert_refused(str(self.own.certificate), "fichier PEM")
+
+    def test_key_of_another(self):
+        self.assert_refused("%s,%s" % (self.own.certificate, self.certificate().key), "n'est pas celle du certificat")
+
+    def test_key_under_a_password(self):
+        locked = self.folder / "locked.key"
+        secure.run_openssl("pkey", "-in", str(self.own.key), "-aes256", "-passout", "pass:secret", "-out", str(locked))
+        locked.chmod(0o644)
+        self.assert_refused("%s,%s" % (self.own.certificate, locked), "sans mot de passe")
+
+    def test_expired(self):
+        self.assert_refused(self.certificate(days=-1).option, "a expiré")
+
+    def test_smtps_without_certificate(self):
+        server = self.server("-smtps", support.free_port())
+        self.assertEqual(server.launch().wait(PATIENCE), 2)
+        self.assertIn("serveur.sh: -smtps demande un certificat", server.output())
+
+    def test_one_file_for_both(self):
+        server = self.server("-tls", self.own.both).start()
+        with server.client() as client:
+            start_tls(client)
+        self.assertEqual(server.stop(), 0)
+
+    def test_expires_while_the_server_runs(self):
+        """A certificate that has become unusable: 454, and the session goes on."""
+        server = self.server("-tls", self.own.both).start()
+        with server.client() as client:
+            client.expect("EHLO x", 250)
+            self.own.both.unlink()
+            self.assertEqual(client.expect("STARTTLS", 454).text, "4.7.0 TLS not available")
+            client.expect("MAIL FROM:<a@x.example>", 250)
+        server.wait_log("TLS cannot be used: No such file or directory")
+        self.assertEqual(server.stop(), 0)
+
+    def test_auto(self):
+        """The certificate stays the same from start to start, and its fingerprint is shown so that a user can compare."""
+        server = self.server("-tls", "auto")
+        for count in (1, 2):
+            server.start()
+            shown = "empreinte SHA-256 : %s\n" % self.served_fingerprint(server)
+            support.wait_for(lambda: server.output().count(shown) == count, shown)
+            self.assertEqual(server.stop(), 0)
+        key, = server.spool.glob("*.key")
+        self.assertEqual(key.stat().st_mode & 0o777, 0o600)
+
+    def test_auto_names_the_domain(self):
+        server = self.server("-tls", "auto").start()
+        made, = server.spool.glob("*.pem")
+        text = secure.run_openssl("x509", "-in", str(made), "-noout", "-subject", "-ext", "subjectAltName,basicConstraints")
+        self.assertIn("DNS:%s" % server.domain, text)
+        self.assertEqual(server.stop(), 0)
+
+    def test_auto_is_made_anew_when_it_is_spoilt(self):
+        server = self.server("-tls", "auto").start()
+        first = self.served_fingerprint(server)
+        self.assertEqual(server.stop(), 0)
+        for path in server.spool.glob("*.pem"):
+            path.write_text("")
+        server.start()
+        self.assertNotEqual(self.served_fingerprint(server), first)
+        self.assertEqual(server.stop(), 0)
+
+
+@support.needs_root
+class CertificateOfSomebodyTest(CertificateCase):
+    """The same for an ordinary user, who can't read everything."""
+
+    run_as = support.NOBODY
+
+    def test_unreadable(self):
+        self.own.key.chmod(0)
+        self.assert_refused(self.own.option, "c.key ne peut pas être lu")
+
+    test_auto = CertificateTest.test_auto
+
+
+@support.needs_root
+class ClosedFolderTest(unittest.TestCase):
+    """Root may keep certificate and key where nobody else gets, whoever owns them."""
+
+    def test_files_in_roots_own_folder(self):
+        with tempfile.TemporaryDirectory(prefix="certificat-essai-") as folder:         # 0700
+            both = pathlib.Path(folder) / "both.pem"
+            own = Certificate()
+            self.addCleanup(own.destroy)
+            both.write_text(own.both.read_text())
+            both.chmod(0o600)
+            os.chown(both, support.NOBODY, support.NOBODY)
+            with support.Server(("-tls", both)) as server:
+                server.start()
+                with server.client() as client:
+                    start_tls(client)
+                self.assertEqual(server.stop(), 0)
