@@ -106,7 +106,7 @@ class Listening:
                        "SMTP_STORE": f"{self.folder}/mail", "SMTP_MAX": str(POOL)}
         command = {
             "seul": ["bash", "-c", LOOP, "-", str(PORT), handler],
-            "bash": ["bash", "-c", ONE_BASH, "-", str(PORT), handler, str(POOL + POOL // 8 + 1)],
+            "bash": ["bash", "-c", ONE_BASH, "-", str(PORT), handler, str(2 * POOL)],
             "gardiens": [str(ROOT / "serveur.sh"), "-bind", "127.0.0.1", "-port", str(PORT), "-max", str(POOL),
                          "-spool", f"{self.folder}/spool", "-store", f"{self.folder}/mail"],
         }[self.way]
