@@ -236,8 +236,15 @@ def _exists(path):
 def _check_folder(path, access=WRITE_HERE):
     if not S_ISDIR(posix.stat(path).st_mode):
         raise Later("Mailbox cannot be used now", f"(-5) {path} is not a directory")
+    _check_access(path, access)
+
+
+def _check_access(path, access):
     if not posix.access(path, access, effective_ids=True):
-        raise Later("Mailbox cannot be used now", f"(13) Permission denied: {path}")
+        # The call tells no more than that; a disk that the kernel has set read-only needs other help than a mode.
+        read_only = posix.statvfs(path).f_flag & posix.ST_RDONLY
+        error = "(30) Read-only file system" if read_only else "(13) Permission denied"
+        raise Later("Mailbox cannot be used now", f"{error}: {path}")
 
 
 def _check_mbox(mailbox):
@@ -245,8 +252,7 @@ def _check_mbox(mailbox):
     if not _exists(mailbox.path):
         return
     check_mbox_state(mailbox, posix.lstat(mailbox.path))
-    if not posix.access(mailbox.path, posix.W_OK, effective_ids=True):
-        raise Later("Mailbox cannot be used now", f"(13) Permission denied: {mailbox.path}")
+    _check_access(mailbox.path, posix.W_OK)
 
 
 def check_mbox_state(mailbox, state):

@@ -5,7 +5,6 @@ import contextlib
 import os
 import pathlib
 import shutil
-import subprocess
 import typing
 import unittest
 
@@ -15,20 +14,6 @@ from tests.accounts import system_users
 SMALL = b"Subject: small\r\n\r\ntext\r\n.\r\n"
 LARGE = b"Subject: large\r\n\r\n" + (b"x" * 76 + b"\r\n") * 6000 + b".\r\n"        # 468 kB
 HUGE = b"Subject: huge\r\n\r\n" + (b"x" * 76 + b"\r\n") * 40000 + b".\r\n"         # 3 MB: more than is kept in memory
-
-
-@contextlib.contextmanager
-def full_disk(path: pathlib.Path, size: str):
-    """A file system of `size` at `path`, owned as that was."""
-    state = path.stat()
-    options = "size=%s,uid=%d,gid=%d,mode=%o" % (size, state.st_uid, state.st_gid, state.st_mode & 0o7777)
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], capture_output=True)
-    if mount.returncode:
-        raise unittest.SkipTest("pas de droit de monter : " + mount.stderr.decode())
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 def files_below(*folders: pathlib.Path) -> typing.List[pathlib.Path]:
@@ -235,52 +220,6 @@ class HomeTest(FailureCase):
         self.assertRegex(self.send_while(lambda: (self.home / "Maildir").symlink_to(target), ["essaihome"]), "^451 ")
         self.assertEqual(files_below(target), [])
         (self.home / "Maildir").unlink()
-
-
-@support.needs_root
-class FullDiskTest(FailureCase):
-    NO_ROOM = "452 4.3.1 Insufficient system storage, please try later"
-
-    def setUp(self):
-        self.server = self.serve()
-
-    def test_mailbox(self):
-        with full_disk(self.server.mail / "alice", "128k") as home:
-            self.assertEqual(self.send(["bob", "alice"], LARGE), self.NO_ROOM)
-            self.server.wait_log("== alice@%s R=local_user T=maildir_home defer (28): No space left on device: "
-                                 "error while writing to tmp/NAME" % self.server.domain)
-            self.assertEqual(files_below(home, self.server.mail / "bob"), [])
-            self.assert_works()
-
-    def test_text_that_comes_in(self):
-        with full_disk(self.server.spool / "tmp", "1m") as folder:
-            self.assertEqual(self.send(["alice"], HUGE), self.NO_ROOM)
-            self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: "
-                                 "while writing to ")
-            self.assertEqual(files_below(folder, self.server.mail), [])
-            self.assert_works()
-
-    def test_queue(self):
-        with full_disk(self.server.spool / "queue", "128k") as folder:
-            with self.server.client() as client:
-                client.expect("EHLO client.example.org", 250)
-                recipients = ["alice@" + self.server.domain, "x@tpmail.info.unicaen.fr"]
-                reply = client.letter("sender@client.example.org", recipients, LARGE)
-                self.assertEqual(reply.raw.decode().rstrip(), self.NO_ROOM)
-            self.assertEqual(files_below(folder, self.server.mail), [])
-            self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: while queueing ")
-            self.assert_works()
-
-    def test_room_is_asked_for_at_mail(self):
-        with self.server.client() as client:
-            client.expect("EHLO client.example.org", 250)
-            with full_disk(self.server.spool, "4m"):
-                self.assertEqual(client.expect("MAIL FROM:<> SIZE=4000000", 452).raw.decode().rstrip(), self.NO_ROOM)
-                client.expect("MAIL FROM:<> SIZE=3000000", 250)
-                client.expect("RSET", 250)
-                (self.server.spool / "fills-it").write_bytes(b"x" * 3500000)
-                client.expect("MAIL FROM:<>", 452)
-            client.expect("MAIL FROM:<> SIZE=4000000", 250)
 
 
 class CommitTest(FailureCase):

@@ -8,7 +8,8 @@ import unittest
 
 from tests import support
 from tests.accounts import system_users
-from tests.test_failures import LARGE, SMALL, FailureCase, files_below, full_disk
+from tests.disks import full_disk
+from tests.test_failures import LARGE, SMALL, FailureCase, files_below
 
 OLD = b"From old@b.example Sat Jan 03 10:05:00 2026\nSubject: old\n\nold\n\n"
 
