@@ -86,14 +86,14 @@ def listeners(port: int) -> int:
     return sum(row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port for row in fields)
 
 
-def connections_at(port: int) -> typing.Set[str]:
-    """The clients' connections to the TCP port, each as a descriptor's link names it: "socket:[inode]"."""
+def connections_at(port: int) -> typing.Dict[str, int]:
+    """The clients' connections to the TCP port: {as a descriptor's link names it, "socket:[inode]": the client's port}."""
     rows = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError):
             rows += pathlib.Path(table).read_text().splitlines()[1:]
     fields = (row.split() for row in rows)
-    return {"socket:[%s]" % row[9] for row in fields
+    return {"socket:[%s]" % row[9]: int(row[2].rpartition(":")[2], 16) for row in fields
             if row[3] not in ("0A", "06") and int(row[1].rpartition(":")[2], 16) == port}
 
 
@@ -286,12 +286,20 @@ class Server:
 
     def serving(self) -> typing.List[int]:
         """The pids of the processes that have a client, behind either listener."""
+        return list(self._clients_ports())
+
+    def process_of(self, client: Client) -> int:
+        """The pid of the process that has `client`."""
+        ours = client.socket.getsockname()[1]
+        return next(pid for pid, port in self._clients_ports().items() if port == ours)
+
+    def _clients_ports(self) -> typing.Dict[int, int]:
+        """{pid: its client's port} of the processes that have one."""
         connections = connections_at(self.port)
-        found = []
+        found = {}
         for pid in self.processes():
-            with contextlib.suppress(OSError):          # it has just ended
-                if os.readlink("/proc/%d/fd/0" % pid) in connections:
-                    found.append(pid)
+            with contextlib.suppress(OSError, KeyError):        # it has just ended, or has no client
+                found[pid] = connections[os.readlink("/proc/%d/fd/0" % pid)]
         return found
 
     def prefork_master(self) -> int:

@@ -36,7 +36,7 @@ class OrderTestCase(support.ServerTestCase):
         with self.client() as client:
             begin(client, *recipients)
             client.write(TEXT)
-            pid, = self.server.serving()
+            pid = self.server.process_of(client)
             with Tracing(pid) as tracing:
                 client.write(b".\r\n")
                 self.assertEqual(client.reply().code, 250)
@@ -139,7 +139,7 @@ class FaultTest(support.ServerTestCase):
                 self.assert_goes_on(client)         # imports what would be opened too
                 begin(client, self.address("alice"))
                 client.write(TEXT)
-                pid, = self.server.serving()
+                pid = self.server.process_of(client)
                 with Tracing(pid, fault):
                     client.write(b".\r\n")
                     self.assertEqual(client.reply().code, code)

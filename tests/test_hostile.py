@@ -76,7 +76,6 @@ class EndlessTest(support.ServerTestCase):
         for name in (b"alice", b"nobody-%d"):
             with self.subTest(name=name), self.client() as client:
                 self.begin(client)
-                pid, = self.server.serving()
                 line = b"RCPT TO:<%b@%b>\r\n" % (name.replace(b"%d", b"x"), self.server.domain.encode())
                 replies = self.send_until_dismissed(client, line, 100000)
                 self.assertLessEqual(replies, 2002)
@@ -91,7 +90,7 @@ class EndlessTest(support.ServerTestCase):
                 client.write(piece)
             client.write(b"\r\n.\r\n")
             self.assertEqual(client.reply().code, code)
-            pid, = self.server.serving()
+            pid = self.server.process_of(client)
             self.assertLess(peak_memory(pid), MOST_MEMORY)
             client.expect("NOOP", 250)
         support.wait_for(lambda: not self.server.serving(), "the session's end")
@@ -115,7 +114,7 @@ class EndlessTest(support.ServerTestCase):
     def test_lines(self):
         """An endless command takes no memory, and is answered when it ends after all."""
         with self.client() as client:
-            pid, = self.server.serving()
+            pid = self.server.process_of(client)
             for _ in range(500):
                 client.write(b"x" * 65536)
             self.assertEqual(client.ask("").code, 500)
@@ -125,7 +124,7 @@ class EndlessTest(support.ServerTestCase):
         """Of a command that is short and its reply that is long, as many as there may be."""
         with self.client() as client:
             client.write(b"HELP\r\nEHLO x\r\n" * 500)
-            pid, = self.server.serving()
+            pid = self.server.process_of(client)
             support.wait_for(lambda: not self.server.serving() or b"\0" not in self.queued(client), "all is answered")
             with contextlib.suppress(OSError):
                 self.assertLess(peak_memory(pid), MOST_MEMORY)

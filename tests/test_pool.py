@@ -223,8 +223,7 @@ class StopTest(PoolTestCase):
         """The launcher stops netcats for a moment to look at them: one that has just become a handler goes on."""
         server = self.started()
         with server.client() as client:
-            pid, = server.serving()
-            os.kill(pid, signal.SIGSTOP)
+            os.kill(server.process_of(client), signal.SIGSTOP)
             server.process.terminate()
             self.assertEqual(client.reply().code, 421)
         self.ends(server)

@@ -82,7 +82,7 @@ class NothingCarriedOverTest(PreforkTestCase):
             self.assertEqual(client.letter("alice@" + self.server.domain, self.address("alice"), LETTER).code, 250)
             client.expect("MAIL FROM:<alice@%s>" % self.server.domain, 250)
             client.expect("RCPT TO:<%s>" % self.address("bob"), 250)
-            pid, = self.server.serving()
+            pid = self.server.process_of(client)
             if ending == "DATA":
                 client.expect("DATA", 354)
                 client.write(b"Subject: half\r\n" + b"x" * 70000)
@@ -134,21 +134,13 @@ class WorkersTest(PreforkTestCase):
 
     def test_killed_worker_costs_its_own_session(self):
         with self.client() as victim, self.client() as other:
-            victim_pid = next(pid for pid in self.server.serving() if self.serves(pid, victim))
+            victim_pid = self.server.process_of(victim)
             os.kill(victim_pid, signal.SIGKILL)
             self.assertEqual(victim.rest(), b"")
             other.expect("NOOP", 250)
             with self.client() as third:
                 third.expect("NOOP", 250)
         support.wait_for(lambda: victim_pid not in workers(self.server), "the death is noticed")
-
-    def serves(self, pid: int, client: Client) -> bool:
-        """Whether the worker `pid` has the other end of the client's connection."""
-        port = client.socket.getsockname()[1]
-        rows = [row.split() for row in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        inode = next(row[9] for row in rows if int(row[2].rpartition(":")[2], 16) == port and row[9] != "0"
-                     and int(row[1].rpartition(":")[2], 16) == self.server.port)
-        return os.readlink("/proc/%d/fd/0" % pid) == "socket:[%s]" % inode
 
     def test_more_when_busy(self):
         few = len(workers(self.server))

@@ -37,7 +37,7 @@ class EffectiveUserTest(support.ServerTestCase):
         with self.client() as client:
             for command in ("EHLO x", "MAIL FROM:<a@client.example>", "RCPT TO:<%s>" % self.address("alice"), "VRFY alice", "DATA"):
                 self.assertLess(client.ask(command).code, 400)
-                pid, = self.server.serving()
+                pid = self.server.process_of(client)
                 expected = (self.service.pw_uid, self.service.pw_gid, str(self.service.pw_gid))
                 self.assertEqual(effective_ids(pid), expected, command)
             client.write(SMALL)
@@ -47,7 +47,7 @@ class EffectiveUserTest(support.ServerTestCase):
     def test_between_steps(self):
         """Also in the moments that no look from outside can meet: every change of identity, and every read, in order."""
         with self.client() as client:
-            pid, = self.server.serving()
+            pid = self.server.process_of(client)
             with Tracing(pid, calls=IDENTITY) as tracing:
                 client.expect("EHLO x", 250)
                 for recipient in ("alice", "nobody-at-all", "bob", "postmaster"):
