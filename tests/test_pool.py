@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import pty
+import select
 import signal
 import threading
 import typing
@@ -168,6 +169,7 @@ class StopTest(PoolTestCase):
         environment = {**os.environ, server.mark.partition("=")[0]: server.mark.partition("=")[2]}
         pid, terminal = pty.fork()
         if pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)    # who runs the tests in the background ignores it
             os.execve(server.script, [str(server.script), *server.arguments], environment)
         self.addCleanup(os.close, terminal)
         text = self.read_terminal(terminal, "telnet")
@@ -182,6 +184,7 @@ class StopTest(PoolTestCase):
     def read_terminal(self, terminal: int, text: str) -> str:
         got = b""
         while text.encode() not in got:
+            self.assertTrue(select.select([terminal], [], [], PATIENCE)[0], got)
             got += os.read(terminal, 4096)      # OSError when the launcher is gone
         return got.decode()
 
