@@ -52,7 +52,10 @@ def attempt(*scripts, **relay_options) -> typing.List[Outcome]:
 
 def is_settled(relay, message_id):
     """Whether the first attempt is over: done with, or noted."""
-    return message_id not in relay.ids() or relay.envelope(message_id)["recipients"][0]["tries"]
+    try:
+        return relay.envelope(message_id)["recipients"][0]["tries"]
+    except FileNotFoundError:
+        return True
 
 
 class AnswersTest(unittest.TestCase):
