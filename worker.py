@@ -95,10 +95,15 @@ class Worker:
         return None
 
     def _await_connection(self):
+        ready = []
+        seconds = 0
         self.waiting = True
-        if self.ending:
-            sys.exit()
-        ready = self.poll.poll(QUIET_SECONDS)
+        while not ready and seconds < QUIET_SECONDS:
+            if self.ending:
+                sys.exit()
+            # A signal that comes just before the call is heard after it: hence by the second.
+            ready = self.poll.poll(1)
+            seconds += 1
         self.waiting = False
         return ready
 

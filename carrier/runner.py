@@ -53,6 +53,7 @@ class Runner:
         """Work until TERM. Raises postman.Ended."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._events.put(self._stop))
+        self._events.woken_by_signals()
         self._journal.write(f"relay started: pid={os.getpid()}, queue {self._backlog.folder}")
         self._backlog.remove_leftovers()
         self.look()

@@ -1,5 +1,6 @@
 """What the runner's thread and the workers' share."""
 import os
+import signal
 import threading
 from queue import Empty, SimpleQueue
 
@@ -26,6 +27,11 @@ class Events:
             os.write(self._writing, b".")
         except BlockingIOError:
             pass    # a full pipe wakes as well
+
+    def woken_by_signals(self):
+        """Have the descriptor readable after a signal too: one that comes just before the runner waits would
+        else be heard after the wait."""
+        signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
 
     def handle(self):
         """Make the calls that have come."""

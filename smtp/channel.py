@@ -9,6 +9,7 @@ from time import monotonic
 
 READ_OCTETS = 65536
 LINE_OCTETS = 12290         # the longest command there is: an AUTH response, RFC 4954 §4, and its CRLF
+WAIT_SECONDS = 1            # at a time: a signal that comes just before a wait is heard after it
 WRITE_SECONDS = 60          # for a client that reads nothing although more is due than its system takes
 OUTPUT_OCTETS = 65536       # of replies that are gathered; a client that pipelines and never reads gets no more
 
@@ -204,11 +205,12 @@ class Channel:
             return data
 
     def _await_readable(self, deadline):
-        wait = deadline - monotonic()
+        ready = False
         self._waiting = True
-        if self._unwanted:
-            raise Interrupted
-        ready = wait > 0 and self._readable.poll(wait * 1000 + 1)
+        while not ready and (wait := deadline - monotonic()) > 0:
+            if self._unwanted:
+                raise Interrupted
+            ready = self._readable.poll(min(wait, WAIT_SECONDS) * 1000 + 1)
         self._waiting = False
         if not ready:
             raise TimedOut
