@@ -116,17 +116,17 @@ class Master:
                 time.sleep(REST_SECONDS)
 
     def _fork_enough(self):
-        while self.board[:].count(IDLE) < SPARE and len(self.places) < self.most:
+        # A signal between a fork and the worker's own handlers would find the master's in a worker.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        while not self.stopping and self.board[:].count(IDLE) < SPARE and len(self.places) < self.most:
             place = self.board.find(bytes([FREE]))
             # Idle from now on: the next turn must not fork another in its place.
             self.board[place] = IDLE
-            # A signal between the fork and the worker's own handlers would find the master's in a worker.
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             worker = posix.fork()
             if not worker:
                 self._be_worker(place)
             self.places[worker] = place
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def _be_worker(self, place):
         status = 1
@@ -160,8 +160,9 @@ class Master:
 
     def _await_end(self, seconds):
         deadline = time.monotonic() + seconds
-        while self.places and time.monotonic() < deadline:
-            self._await_news(max(0, deadline - time.monotonic()))
+        self._reap()            # of those who ended already the news may have been read
+        while self.places and (left := deadline - time.monotonic()) > 0:
+            self._await_news(left)
             self._reap()
 
 
