@@ -11,6 +11,7 @@ readonly HERE PYTHON=/usr/bin/python3
 . "$HERE/launcher/machine.sh"
 . "$HERE/launcher/pool.sh"
 
+readonly START_SECONDS=5        # that each port gets to be listened on
 stopping=                       # set once a signal, or a failure, asks for the end
 endpoints=()                    # "PORT ADDRESS" of each listener; no address: all of them
 code=0
@@ -180,11 +181,11 @@ count_listeners() {
     done
 }
 
-# wait_for_port PORT: until the whole pool listens, or 5 s; false if nobody does by then
+# wait_for_port PORT: until the whole pool listens, or as long as we wait for it; false if nobody does by then
 wait_for_port() {
     local wanted=1 found=0 round
     [ "$SMTP_LISTEN" = prefork ] || wanted=$pool_size
-    for ((round = 0; round < 100 && found < wanted; round++)); do
+    for ((round = 0; round < START_SECONDS * 20 && found < wanted; round++)); do
         [ -z "$stopping" ] || return 0
         nap 0.05
         count_listeners "$1"

@@ -269,7 +269,7 @@ class KillTest(PoolTestCase):
 
     def test_keeper(self):
         server = self.started()
-        for _ in range(3):
+        for _ in range(2):
             before = server.output().count("est remplacé")
             keepers = [pid for pid in children(server.process.pid) if len(children(pid)) > 2]
             os.kill(keepers[0], signal.SIGKILL)
@@ -309,6 +309,8 @@ class NetcatFailureTest(PoolTestCase):
 
     def test_it_never_starts(self):
         server = self.make_server()
+        server.script = copy_tree(self) / "serveur.sh"
+        set_constant(server.script, "serveur.sh", "readonly START_SECONDS=", "2")
         calls = self.with_netcat(server, "exit 127\n")
         self.assertEqual(server.launch().wait(PATIENCE), 1)
         self.assertIn("personne n'écoute sur le port %d" % server.port, server.output())

@@ -44,7 +44,7 @@ class MailHostsTest(unittest.TestCase):
                        "sub.example", "x.servfail.test"]
             cls.ids = {domain: cls.relay.enqueue("x@" + domain) for domain in domains}
             cls.relay.start()
-            # dig gives up after 6 s; all others must be done by then, or they were held up.
+            # dig gives up after 2 s; all others must be done by then, or they were held up.
             cls.relay.wait_log("== x@nowhere.silent.test")
             cls.relay.stop()
             cls.addClassCleanup(stack.pop_all().close)

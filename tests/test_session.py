@@ -46,8 +46,9 @@ def handlers(server: support.Server):
             and "smtp_handler" in command]
 
 
+@support.both_listeners
 class SegmentsTest(support.ServerTestCase):
-    """The dialogue does not depend on how TCP cuts it."""
+    """The dialogue does not depend on how TCP cuts it.  Behind netcat a third of the cuts must do: each costs a start."""
 
     def setUp(self):
         self.wire = ("EHLO client.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<nobody@%s>\r\nRCPT TO:<%s>\r\nDATA\r\n"
@@ -66,11 +67,12 @@ class SegmentsTest(support.ServerTestCase):
         self.assertIn(b"\r\n250 2.0.0 OK id=*\r\n501 5.5.4", whole)
         self.assertTrue(whole.endswith(b"closing connection\r\n"))
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            cuts = [(self.wire[:place], self.wire[place:]) for place in range(1, len(self.wire))]
+            step = 1 if support.LONG or self.listener == "prefork" else 3
+            cuts = [(self.wire[:place], self.wire[place:]) for place in range(1, len(self.wire), step)]
             for cut, replies in zip(cuts, pool.map(self.replies, cuts)):
                 self.assertEqual(replies, whole, cut)
         stored = [message.content for message in self.server.messages("alice")]
-        self.assertEqual(len(stored), len(self.wire))
+        self.assertEqual(len(stored), 1 + len(cuts))
         self.assertTrue(all(content.endswith(b"\n" + self.body) for content in stored))
 
     def test_octet_by_octet(self):

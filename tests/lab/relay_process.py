@@ -1,4 +1,4 @@
-"""The real relay with a clock that is set and time limits that are short: what tests/lab/relay.py starts.
+"""The real relay with a clock that is set and time limits that are short, also for the DNS: what tests/lab/relay.py starts.
 
     python3 -ES relay_process.py OFFSET LIMITS PORT
 
@@ -14,13 +14,14 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent))
 
 import relay                            # noqa: E402: the path comes first
-from carrier import routes              # noqa: E402
+from carrier import dns, routes         # noqa: E402
 from carrier.connection import Limits   # noqa: E402
 
 
 def main() -> int:
     offset, limits, port = sys.argv[1:]
     routes.SMTP_PORT = int(port)
+    dns.SECONDS = 1
     short = Limits()
     short.__dict__.update(json.loads(limits))
     return relay.work(relay.read_settings([]), short, lambda: time.time() + float(pathlib.Path(offset).read_text()))
