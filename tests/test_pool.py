@@ -109,8 +109,8 @@ class Caller(threading.Thread):
         self.unanswered: typing.List[str] = []
 
     def run(self):
-        with contextlib.suppress(ConnectionError):
-            while True:
+        while support.listeners(self.port):
+            with contextlib.suppress(ConnectionError):      # before its greeting, where the kernel migrates none
                 with Client(self.port) as client:
                     self.converse(client)
                 self.sessions += 1
