@@ -140,7 +140,7 @@ end_children() {
             alive "$pid" || unset "alive[$pid]"
         done
         ((round != (GRACE - 2) * 20)) || kill -TERM "${!alive[@]}"
-        nap 0.05
+        nap "0.0$((round < 10 ? 2 : 5))"       # most have ended in a moment
     done
     [ ${#alive[@]} = 0 ] || kill -KILL "${!alive[@]}"
     wait
