@@ -18,6 +18,7 @@ what the server wrote meanwhile is shown.
 
 import atexit
 import contextlib
+import itertools
 import os
 import pathlib
 import random
@@ -347,6 +348,11 @@ class ServerTestCase(unittest.TestCase):
             print("\n--- %s\n--- log\n%s--- terminal\n%s---" % (
                 self.id(), self.server.log()[seen[0]:], self.server.output()[seen[1]:]), file=sys.stderr)
         return finished
+
+    def sample(self, cases: typing.Iterable, step: int) -> typing.Iterator:
+        """All cases behind prefork, or with -long; each `step`-th behind netcat, where each costs a process's start."""
+        whole = LONG or self.listener == "prefork"
+        return itertools.islice(cases, 0, None, 1 if whole else step)
 
     def client(self, **arguments) -> Client:
         return self.server.client(**arguments)

@@ -13,7 +13,7 @@ from tests.load import Load
 from tests.test_launcher import copy_tree, set_constant
 
 GRACE = 10                      # seconds that the README promises
-ROUNDS = 20 if support.LONG else 4
+ROUNDS = 20 if support.LONG else 3
 MIGRATE = pathlib.Path("/proc/sys/net/ipv4/tcp_migrate_req")
 
 
