@@ -153,12 +153,12 @@ ask_to_end() {
     local name='' text='' stopped=
     { read -r _ name && read -r -d '' text; } <"/proc/$1/status"
     [[ $text != *State:$'\t'[Tt]* ]] || stopped=1
-    case $name$stopped in
-    '') ;;                                  # it has just ended
-    nc.traditional) kill -STOP "$1"; return 1 ;;
-    nc.traditional1) is_waiting "$1" && kill -KILL "$1" && return; kill -CONT "$1"; return 1 ;;
-    "$own_name") return 1 ;;                # forked, but not netcat yet
-    *1) kill -CONT "$1"; return 1 ;;        # the handler by the time it was stopped
+    case $name/$stopped in
+    /) ;;                                   # it has just ended
+    nc.traditional/) kill -STOP "$1"; return 1 ;;
+    nc.traditional/1) is_waiting "$1" && kill -KILL "$1" && return; kill -CONT "$1"; return 1 ;;
+    "$own_name/") return 1 ;;               # forked, but not netcat yet
+    */1) kill -CONT "$1"; return 1 ;;       # the handler by the time it was stopped
     *) { catches_term "$text" || (($2 > 100)); } && kill -TERM "$1" ;;
     esac
 }
