@@ -106,6 +106,12 @@ def parent_of(pid: int) -> int:
         return 0
 
 
+def peak_memory(pid: int) -> int:
+    """Octets that a process has had in memory at most."""
+    status = pathlib.Path("/proc/%d/status" % pid).read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
 def processes_marked(mark: str) -> typing.Dict[int, str]:
     """The processes that have `mark` in their environment, zombies aside: {pid: command line}."""
     found = {}

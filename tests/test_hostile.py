@@ -21,12 +21,6 @@ MOST_MEMORY = 32 * MEBIBYTE         # of one session, as the README has it
 RESET = struct.pack("ii", 1, 0)
 
 
-def peak_memory(pid: int) -> int:
-    """Octets that a process has had in memory at most."""
-    status = pathlib.Path("/proc/%d/status" % pid).read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
-
-
 @support.both_listeners
 class EndlessTest(support.ServerTestCase):
     """What has no end gets one, and takes no memory meanwhile."""
@@ -91,7 +85,7 @@ class EndlessTest(support.ServerTestCase):
             client.write(b"\r\n.\r\n")
             self.assertEqual(client.reply().code, code)
             pid = self.server.process_of(client)
-            self.assertLess(peak_memory(pid), MOST_MEMORY)
+            self.assertLess(support.peak_memory(pid), MOST_MEMORY)
             client.expect("NOOP", 250)
         support.wait_for(lambda: not self.server.serving(), "the session's end")
 
@@ -118,7 +112,7 @@ class EndlessTest(support.ServerTestCase):
             for _ in range(500):
                 client.write(b"x" * 65536)
             self.assertEqual(client.ask("").code, 500)
-            self.assertLess(peak_memory(pid), MOST_MEMORY)
+            self.assertLess(support.peak_memory(pid), MOST_MEMORY)
 
     def test_replies_that_nobody_reads(self):
         """Of a command that is short and its reply that is long, as many as there may be."""
@@ -127,7 +121,7 @@ class EndlessTest(support.ServerTestCase):
             pid = self.server.process_of(client)
             support.wait_for(lambda: not self.server.serving() or b"\0" not in self.queued(client), "all is answered")
             with contextlib.suppress(OSError):
-                self.assertLess(peak_memory(pid), MOST_MEMORY)
+                self.assertLess(support.peak_memory(pid), MOST_MEMORY)
         self.assert_served()
 
     def queued(self, client: Client) -> bytes:

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import itertools
-import pathlib
 import re
 import socket
 import struct
@@ -151,8 +150,7 @@ class LargeMessageTest(support.ServerTestCase):
     def peak_memory(self) -> int:
         """Octets that the one handler with a client had in memory at most."""
         pid, = handlers(self.server)
-        status = pathlib.Path("/proc/%d/status" % pid).read_text()
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+        return support.peak_memory(pid)
 
     def send_data(self, client: Client, pieces) -> int:
         """Send a message's text; the code of the reply."""

@@ -306,7 +306,7 @@ class SessionTest(TlsTestCase):
         client.write(b"Subject: large\r\n\r\n")
         for start in range(0, count, 5000):
             client.write(b"".join(line % number for number in range(start, min(start + 5000, count))))
-        peaks = [peak_memory(pid) for pid, command in self.server.processes().items() if "smtp_handler.py" in command]
+        peaks = [support.peak_memory(pid) for pid, command in self.server.processes().items() if "smtp_handler.py" in command]
         client.write(b".\r\n")
         self.assertEqual(client.reply().code, 250)
         self.assertTrue(peaks)
@@ -332,9 +332,3 @@ class SessionTest(TlsTestCase):
         for thread in threads:
             thread.join(PATIENCE)
         self.assertEqual(results, [250] * 8)
-
-
-def peak_memory(pid):
-    """The most that a process has had resident, in octets."""
-    with open("/proc/%d/status" % pid, encoding="ascii") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM:"))
