@@ -136,9 +136,10 @@ claim_port() {
 # value; so it comes back even when the launcher that changed it was killed.
 enable_migration() {
     local value=
+    # Before the value is read: another server's end, which puts the old one back, is waited for.
+    if [ "$EUID" = 0 ] && take_lock migration -s; then migration_lock=$lock; fi
     read -r value 2>/dev/null <"$MIGRATE"
     [ -n "$value" ] || say "Noyau antérieur à Linux 5.14 : dans une rafale de clients, quelques-uns seront refusés."
-    if [ "$EUID" = 0 ] && take_lock migration -s; then migration_lock=$lock; fi
     [ "$value" = 0 ] || return
     if [ -n "$migration_lock" ] && echo 1 2>/dev/null >"$MIGRATE"; then
         echo "$value" >"$locks-migration"

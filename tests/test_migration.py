@@ -1,10 +1,19 @@
 """net.ipv4.tcp_migrate_req: set by the first server of a machine, put back by the last."""
 
+import fcntl
+import os
+import pathlib
 import subprocess
 
 from tests import support
 from tests.client import PATIENCE
 from tests.test_pool import MIGRATE, PoolTestCase
+
+
+def waited_for(lock: int) -> bool:
+    """Whether somebody waits for this file's flock, as /proc/locks tells it."""
+    inode = ":%d " % os.fstat(lock).st_ino
+    return any("->" in line and inode in line for line in pathlib.Path("/proc/locks").read_text().splitlines())
 
 
 @support.needs_root
@@ -30,11 +39,15 @@ class MigrationTest(PoolTestCase):
 
     def launch(self, *command: str, **arguments) -> support.Server:
         """A server in the namespace, started through `command`; comes back when it has said where it listens."""
+        server = self.launch_only(*command, **arguments)
+        self.wait_output(server, "telnet")
+        return server
+
+    def launch_only(self, *command: str, **arguments) -> support.Server:
         server = self.make_server(**arguments)
         server.arguments[:0] = ["-n", "-t", str(self.keeper.pid), *command, str(server.script)]
         server.script, server.run_as = support.find_program("nsenter"), None
         server.launch()
-        self.wait_output(server, "telnet")
         return server
 
     def stop(self, server: support.Server) -> None:
@@ -69,6 +82,22 @@ class MigrationTest(PoolTestCase):
         first.process.wait()
         self.assertEqual(self.value(), "1")
         self.stop(self.launch())
+        self.assertEqual(self.value(), "0")
+
+    def test_started_while_another_puts_it_back(self):
+        self.inside("sh", "-c", "echo 1 >%s" % MIGRATE)
+        namespace = self.inside("readlink", "/proc/self/ns/net").stdout.strip("net:[]\n")
+        path = pathlib.Path("/run/serveur-smtp-0", namespace + "-migration")
+        path.parent.mkdir(0o700, exist_ok=True)
+        self.addCleanup(path.unlink)
+        with open(path, "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            server = self.launch_only()
+            support.wait_for(lambda: waited_for(lock.fileno()), "the launcher waits")
+            self.inside("sh", "-c", "echo 0 >%s" % MIGRATE)
+        self.wait_output(server, "telnet")
+        self.assertEqual(self.value(), "1")
+        self.stop(server)
         self.assertEqual(self.value(), "0")
 
     def test_ordinary_user_is_told_the_command(self):
