@@ -44,14 +44,15 @@ def _import_while_allowed(settings):
 class Door:
     """What stands before a session: who may come in, and where that is noted.
 
-    settings: a Settings; journal: the log; sessions: the register of who is connected, or None where it
-    cannot be kept. service: what sessions need of the server, made when the first one begins.
+    settings: a Settings; journal: the log; sessions: the register of who is connected, the one in the state folder
+    unless another is given, or None where that cannot be kept. service: what sessions need of the server, made when
+    the first one begins.
     """
 
-    def __init__(self, settings):
+    def __init__(self, settings, sessions=None):
         self.settings = settings
         self.journal = Journal(settings.log, settings.terminal)
-        self.sessions = self._register()
+        self.sessions = sessions or self._register()
         self._service = None
 
     def _register(self):
@@ -98,8 +99,7 @@ def _converse(door, channel, address, own_address, when_begun):
     if refusal:
         channel.linger(BRIEF_SECONDS)
     else:
-        from smtp.session import Session
-        session = Session(channel, door.service, address, own_address)
+        session = door.service.session(channel, address, own_address)
         when_begun(session)
         session.run()
 

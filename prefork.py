@@ -5,7 +5,7 @@
 session needs and forks workers (worker.py), each of which serves many sessions, makes way for a fresh one,
 and is replaced if it dies.
 
-A board of one octet a worker, in shared memory, tells who is busy. A worker that gets busy and finds too
+A board in shared memory (board.py) tells who is busy. A worker that gets busy and finds too
 few idle ones left wakes the master through a pipe; so do signals. The master forks so that SPARE are idle,
 up to -max and some in all, and workers that have been idle for long end by themselves.
 
@@ -15,17 +15,17 @@ workers, which read aliases and certificate anew; the old ones finish their sess
 import _signal as signal
 import _socket as socket
 import gc
-import mmap
 import posix
 import select
 import time
 
 import settings as configuration
+from board import Board
 from entry import Door
 from identity import become_service
 from journal import Journal
 from warmth import rehearse, warm_up
-from worker import FREE, IDLE, SIGNALS, SPARE, Worker
+from worker import SIGNALS, SPARE, Worker
 
 BACKLOG = 1024
 GRACE_SECONDS = 8           # for running sessions at the end; then they hear 421 in their transaction too,
@@ -69,24 +69,23 @@ class Master:
 
     def __init__(self, settings):
         self.settings = settings
-        self.sockets = [(s, settings.at_port(s.getsockname()[1])) for s in open_sockets(settings)]
+        self.sockets = open_sockets(settings)
         # A few more workers than sessions: a client too many is told so, where it would only wait.
         self.most = settings.max_sessions + settings.max_sessions // 8 + 1
-        self.board = mmap.mmap(-1, self.most)
+        self.board = Board(self.most, settings.max_sessions)
+        self.worker = None
         self.places = {}
         self.woken, self.wake = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
-        self.alive = self.alive_writer = -1
+        self.alive_writer = -1
         self.stopping = False
-        for listener, _ in self.sockets:
+        for listener in self.sockets:
             listener.setblocking(False)
 
     def run(self):
         """Serve until TERM or INT. Returns when every worker has ended."""
         warm_up(self.settings)
         become_service()
-        rehearse(Door(self.settings).service)
-        # Made by the workers' user, who will open it anew.
-        self.alive, self.alive_writer = posix.pipe2(posix.O_CLOEXEC)
+        self._make_worker()
         signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGHUP, lambda *_: self._tell_workers(signal.SIGHUP))
@@ -102,6 +101,18 @@ class Master:
         self._await_end(LAST_SECONDS)
         self._tell_workers(signal.SIGKILL)
 
+    def _make_worker(self):
+        # Made by the workers' user, who will open it anew.
+        alive, self.alive_writer = posix.pipe2(posix.O_CLOEXEC)
+        doors = [self._door(listener.getsockname()[1]) for listener in self.sockets]
+        self.worker = Worker(list(zip(self.sockets, doors)), self.board, self.wake, alive)
+        if not self.settings.verbose:
+            rehearse(self.worker, self._door(0))
+            self.board.clear(0)
+
+    def _door(self, port):
+        return Door(self.settings.at_port(port), self.board)
+
     def _await_news(self, seconds):
         if select.select([self.woken], [], [], seconds)[0]:
             posix.read(self.woken, 4096)
@@ -111,17 +122,15 @@ class Master:
             worker, status = posix.waitpid(-1, posix.WNOHANG)
             if not worker:
                 return
-            self.board[self.places.pop(worker)] = FREE
+            self.board.clear(self.places.pop(worker))
             if posix.WIFEXITED(status) and posix.WEXITSTATUS(status):
                 time.sleep(REST_SECONDS)
 
     def _fork_enough(self):
         # A signal between a fork and the worker's own handlers would find the master's in a worker.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        while not self.stopping and self.board[:].count(IDLE) < SPARE and len(self.places) < self.most:
-            place = self.board.find(bytes([FREE]))
-            # Idle from now on: the next turn must not fork another in its place.
-            self.board[place] = IDLE
+        while not self.stopping and self.board.count_idle() < SPARE and len(self.places) < self.most:
+            place = self.board.reserve()
             worker = posix.fork()
             if not worker:
                 self._be_worker(place)
@@ -133,7 +142,7 @@ class Master:
         try:
             signal.set_wakeup_fd(-1)
             posix.close(self.alive_writer)
-            Worker(self.sockets, self.board, place, self.wake, self.alive).run()
+            self.worker.run(place)
             status = 0
         except SystemExit:
             status = 0
@@ -147,7 +156,7 @@ class Master:
 
     def _stop(self, *_):
         self.stopping = True
-        for listener, _ in self.sockets:
+        for listener in self.sockets:
             listener.close()
         self._tell_workers(signal.SIGTERM)
 

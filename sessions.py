@@ -1,8 +1,9 @@
 """Who is connected now, so that one busy client may use nearly all sessions and a hostile one never all.
 
-One file in the state folder, a slot of 16 octets a session: the client's network, padded with NULs.
-While a session runs it holds a lock on its slot's octet in the range 0..max, and the kernel drops the
-lock however the process ends; a slot whose lock is free is free, whatever stands in it.
+A register is a row of slots, 16 octets a session: the client's network, padded with NULs. Processes that netcat
+starts keep one file of them in the state folder. While a session runs it holds a lock on its slot's octet in the
+range 0..max, and the kernel drops the lock however the process ends; a slot whose lock is free is free, whatever
+stands in it. (Those of prefork.py: board.py.)
 """
 import _socket
 import posix
@@ -39,13 +40,12 @@ def _empty_slots(register):
         position = register.find(EMPTY, (slot + 1) * SLOT)
 
 
-class Sessions:
-    """The register in `path` for at most `limit` sessions."""
+class Register:
+    """At most `limit` sessions. Where their slots are is for a class of its own to say: _read() returns their octets, _take()
+    fills this process's own, leave() empties it."""
 
-    def __init__(self, path, limit):
+    def __init__(self, limit):
         self.limit = limit
-        self._file = posix.open(path, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o640)
-        self._slot = -1
 
     def enter(self, address):
         """Take a slot for a client at `address` (str). Raises TooMany."""
@@ -61,6 +61,29 @@ class Sessions:
         """Whether fewer than an eighth of the sessions are free."""
         return self._is_pressed(self._read())
 
+    def _is_pressed(self, register):
+        return self._free(register) < self.limit // 8
+
+    def _free(self, register):
+        # Exact, wherever EMPTY is found: no entry begins with a NUL, and no padding is as long as EMPTY.
+        return self.limit - len(register) // SLOT + register.count(EMPTY)
+
+    def _count(self, register, entry):
+        return sum(register[i:i + SLOT] == entry for i in range(0, len(register), SLOT))
+
+    def _without_dead(self, register):
+        """`register` when it has been seen to that nobody is in it who is no more."""
+        return register
+
+
+class Sessions(Register):
+    """The register in the file `path`, for processes that do not know each other."""
+
+    def __init__(self, path, limit):
+        super().__init__(limit)
+        self._file = posix.open(path, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o640)
+        self._slot = -1
+
     def leave(self):
         """Give the slot back."""
         if self._slot >= 0:
@@ -70,13 +93,6 @@ class Sessions:
 
     def _read(self):
         return posix.pread(self._file, self.limit * SLOT, 0).ljust(self.limit * SLOT, b"\0")
-
-    def _is_pressed(self, register):
-        # Exact, wherever EMPTY is found: no entry begins with a NUL, and no padding is as long as EMPTY.
-        return register.count(EMPTY) < self.limit // 8
-
-    def _count(self, register, entry):
-        return sum(register[i:i + SLOT] == entry for i in range(0, len(register), SLOT))
 
     def _take(self, register, entry):
         for slot in self._candidates(register):

@@ -20,17 +20,14 @@ def warm_up(settings):
         __import__("smtp.transcript")
 
 
-def rehearse(service):
-    """Run a few sessions for nobody. service: a smtp.service.Service.
+def rehearse(worker, door):
+    """Serve a few sessions for nobody. worker: a Worker; door: a Door to which no client comes.
 
     The interpreter rewrites code that has run a few times, and remembers where it found things. Done before
     workers are forked, this lies in memory that they share; else each would write a copy of its own.
     """
-    from smtp.channel import Channel
-    from smtp.session import Session
     for _ in range(REHEARSALS):
         client, server = _socket.socketpair()
         client.send(b"EHLO rehearsal\r\nNOOP\r\nQUIT\r\n")
-        Session(Channel(server.fileno(), server.fileno()), service, "127.0.0.1").run()
+        worker.serve(door, server, server.getpeername())
         client.close()
-        server.close()

@@ -15,11 +15,11 @@ import select
 import sys
 
 import entry
+from board import BUSY, IDLE
 
 SPARE = 4                   # idle workers to have at hand
 SESSIONS = 200              # that one worker serves
 QUIET_SECONDS = 10          # after which an idle worker too many ends
-FREE, IDLE, BUSY = 0, 1, 2
 ORPHANED = signal.SIGUSR1   # tells that the master has died
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, ORPHANED)
 
@@ -43,29 +43,28 @@ def _signalling(pipe):
 
 
 class Worker:
-    """sockets: pairs of (listening socket, its Settings). board: an octet a worker, shared by all, that says who
-    is idle; place: this one's. wake: the pipe that tells the master of a change; alive: one whose writing
-    end only the master has. Made with SIGNALS blocked."""
+    """doors: pairs of (listening socket, its Door); board: the Board; wake: the pipe that tells the master of a
+    change; alive: one whose writing end only the master has.
 
-    def __init__(self, sockets, board, place, wake, alive):
-        self.doors = {}
+    Made once, by the master; what it forks has all of it, and only run() is each worker's own.
+    """
+
+    def __init__(self, doors, board, wake, alive):
+        self.doors = {listener.fileno(): (listener, door) for listener, door in doors}
         self.board = board
-        self.place = place
         self.wake = wake
+        self.alive = alive
         self.session = None
         self.ending = False
         self.stopping = False
         self.waiting = False
+        self.poll = None
         self.nothing = posix.open("/dev/null", posix.O_RDWR)
-        self.poll = select.epoll()
-        self.poll.register(_signalling(alive), select.EPOLLIN)
-        for listener, settings in sockets:
-            # Exclusive: one connection wakes one worker, not all of them.
-            self.poll.register(listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-            self.doors[listener.fileno()] = (listener, entry.Door(settings))
 
-    def run(self):
-        """Serve until it is time to go."""
+    def run(self, place):
+        """Serve, in this place on the board, until it is time to go. Called with SIGNALS blocked."""
+        self.board.place = place
+        self._listen()
         signal.signal(signal.SIGTERM, self._terminate)
         signal.signal(ORPHANED, self._orphaned)
         signal.signal(signal.SIGHUP, self._retire)
@@ -76,12 +75,19 @@ class Worker:
             accepted = None
             while not accepted:
                 accepted = self._accept()
-            self._serve(*accepted)
+            self.serve(*accepted)
+
+    def _listen(self):
+        self.poll = select.epoll()
+        self.poll.register(_signalling(self.alive), select.EPOLLIN)
+        for descriptor in self.doors:
+            # Exclusive: one connection wakes one worker, not all of them.
+            self.poll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def _accept(self):
-        self.board[self.place] = IDLE
+        self.board.mark(IDLE)
         ready = self._await_connection()
-        if not ready and self.board[:].count(IDLE) > SPARE:
+        if not ready and self.board.count_idle() > SPARE:
             sys.exit()
         for descriptor, _ in ready:
             if descriptor not in self.doors:
@@ -107,9 +113,10 @@ class Worker:
         self.waiting = False
         return ready
 
-    def _serve(self, door, connection, peer):
-        self.board[self.place] = BUSY
-        if self.board[:].count(IDLE) < SPARE:
+    def serve(self, door, connection, peer):
+        """One session on `connection`, a socket, which is closed then. peer: its other end's name."""
+        self.board.mark(BUSY)
+        if self.board.count_idle() < SPARE:
             wake(self.wake)
         own = connection.getsockname()
         for descriptor in (0, 1):

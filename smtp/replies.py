@@ -6,6 +6,7 @@ and names `_printable` lets any printable character through, and whoever answers
 """
 
 LINE_OCTETS = 512           # RFC 5321 §4.5.3.1.5, CRLF included
+SHORT = LINE_OCTETS // 4 - 1    # characters that fit into a line whatever they are
 
 
 class Reply:
@@ -30,11 +31,13 @@ class Reply:
     def lines(self):
         """The reply as str lines without their CRLF, none longer than 510 octets."""
         prefix = f"{self.enhanced} " if self.enhanced else ""
-        last = len(self.texts) - 1
-        return [_cut(f"{self.code}{' ' if i == last else '-'}{prefix}{text}") for i, text in enumerate(self.texts)]
+        more = f"{self.code}-{prefix}"
+        lines = [more + text for text in self.texts]
+        lines[-1] = f"{self.code} {prefix}{self.texts[-1]}"
+        return lines if max(map(len, lines)) <= SHORT else list(map(_cut, lines))
 
     def encode(self):
-        return "".join(line + "\r\n" for line in self.lines()).encode()
+        return "\r\n".join((*self.lines(), "")).encode()
 
 
 def _cut(line):

@@ -1,4 +1,5 @@
 """What a session needs of the server that it is a session of."""
+from smtp.session import Session
 
 
 class on_first_use:
@@ -23,6 +24,10 @@ class Service:
         self.settings = settings
         self.journal = journal
         self._sessions = sessions
+
+    def session(self, channel, address, own_address):
+        """A Session of this server."""
+        return Session(channel, self, address, own_address)
 
     @on_first_use
     def clock(self):
