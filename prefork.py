@@ -70,6 +70,7 @@ class Master:
     def __init__(self, settings):
         self.settings = settings
         self.sockets = open_sockets(settings)
+        self.doors = []
         # A few more workers than sessions: a client too many is told so, where it would only wait.
         self.most = settings.max_sessions + settings.max_sessions // 8 + 1
         self.board = Board(self.most, settings.max_sessions)
@@ -85,6 +86,7 @@ class Master:
         """Serve until TERM or INT. Returns when every worker has ended."""
         warm_up(self.settings)
         become_service()
+        self.doors = [(s, Door(self.settings.at_port(s.getsockname()[1]), self.board)) for s in self.sockets]
         self._make_worker()
         signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -104,14 +106,10 @@ class Master:
     def _make_worker(self):
         # Made by the workers' user, who will open it anew.
         alive, self.alive_writer = posix.pipe2(posix.O_CLOEXEC)
-        doors = [self._door(listener.getsockname()[1]) for listener in self.sockets]
-        self.worker = Worker(list(zip(self.sockets, doors)), self.board, self.wake, alive)
+        self.worker = Worker(self.board, self.wake, alive)
         if not self.settings.verbose:
-            rehearse(self.worker, self._door(0))
-            self.board.clear(0)
-
-    def _door(self, port):
-        return Door(self.settings.at_port(port), self.board)
+            rehearse(self.worker, Door(self.settings, self.board))
+            self.board.clear(self.board.place)
 
     def _await_news(self, seconds):
         if select.select([self.woken], [], [], seconds)[0]:
@@ -142,7 +140,7 @@ class Master:
         try:
             signal.set_wakeup_fd(-1)
             posix.close(self.alive_writer)
-            self.worker.run(place)
+            self.worker.run(self.doors, place)
             status = 0
         except SystemExit:
             status = 0

@@ -21,7 +21,7 @@ def warm_up(settings):
 
 
 def rehearse(worker, door):
-    """Serve a few sessions for nobody. worker: a Worker; door: a Door to which no client comes.
+    """Serve a few sessions for nobody. worker: a Worker that does not listen yet; door: one of plain text.
 
     The interpreter rewrites code that has run a few times, and remembers where it found things. Done before
     workers are forked, this lies in memory that they share; else each would write a copy of its own.
@@ -29,5 +29,8 @@ def rehearse(worker, door):
     for _ in range(REHEARSALS):
         client, server = _socket.socketpair()
         client.send(b"EHLO rehearsal\r\nNOOP\r\nQUIT\r\n")
+        worker.listen([(server, door)])
+        worker.accept()         # in vain: nobody else could come to a socket that does not listen
         worker.serve(door, server, server.getpeername())
+        worker.deafen()
         client.close()

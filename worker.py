@@ -43,14 +43,14 @@ def _signalling(pipe):
 
 
 class Worker:
-    """doors: pairs of (listening socket, its Door); board: the Board; wake: the pipe that tells the master of a
-    change; alive: one whose writing end only the master has.
+    """board: the Board; wake: the pipe that tells the master of a change; alive: one whose writing end only the
+    master has.
 
     Made once, by the master; what it forks has all of it, and only run() is each worker's own.
     """
 
-    def __init__(self, doors, board, wake, alive):
-        self.doors = {listener.fileno(): (listener, door) for listener, door in doors}
+    def __init__(self, board, wake, alive):
+        self.doors = {}
         self.board = board
         self.wake = wake
         self.alive = alive
@@ -58,13 +58,13 @@ class Worker:
         self.ending = False
         self.stopping = False
         self.waiting = False
-        self.poll = None
+        self.poll = self.life = None
         self.nothing = posix.open("/dev/null", posix.O_RDWR)
 
-    def run(self, place):
-        """Serve, in this place on the board, until it is time to go. Called with SIGNALS blocked."""
+    def run(self, doors, place):
+        """Serve at these doors, in this place on the board, until it is time to go. Called with SIGNALS blocked."""
         self.board.place = place
-        self._listen()
+        self.listen(doors)
         signal.signal(signal.SIGTERM, self._terminate)
         signal.signal(ORPHANED, self._orphaned)
         signal.signal(signal.SIGHUP, self._retire)
@@ -74,17 +74,27 @@ class Worker:
         for _ in range(SESSIONS):
             accepted = None
             while not accepted:
-                accepted = self._accept()
+                accepted = self.accept()
             self.serve(*accepted)
 
-    def _listen(self):
+    def listen(self, doors):
+        """Await connections at these doors, pairs of (listening socket, its Door)."""
         self.poll = select.epoll()
-        self.poll.register(_signalling(self.alive), select.EPOLLIN)
-        for descriptor in self.doors:
+        self.life = _signalling(self.alive)
+        self.poll.register(self.life, select.EPOLLIN)
+        for listener, door in doors:
             # Exclusive: one connection wakes one worker, not all of them.
-            self.poll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self.poll.register(listener.fileno(), select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self.doors[listener.fileno()] = (listener, door)
 
-    def _accept(self):
+    def deafen(self):
+        """Undo listen()."""
+        self.poll.close()
+        posix.close(self.life)
+        self.doors.clear()
+
+    def accept(self):
+        """What serve() takes, or None when nobody has come."""
         self.board.mark(IDLE)
         ready = self._await_connection()
         if not ready and self.board.count_idle() > SPARE:

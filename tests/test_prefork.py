@@ -264,7 +264,7 @@ class QuietTest(unittest.TestCase):
 
     def test_worker_that_cannot_work(self):
         """It says why, and is not forked again and again at full speed."""
-        server = self.start("import worker\ndef run(self, place):\n    raise RuntimeError('a fault of the test')\nworker.Worker.run = run")
+        server = self.start("import worker\ndef run(self, *_):\n    raise RuntimeError('a fault of the test')\nworker.Worker.run = run")
         server.wait_log("RuntimeError: a fault of the test")
         self.assertIsNone(server.process.poll())
 
