@@ -8,8 +8,11 @@ import select
 import signal
 import threading
 import typing
+import unittest
 
 from tests import support
+from tests.bench import load
+from tests.bench.contestants import Floor
 from tests.client import PATIENCE, Client
 from tests.test_launcher import LauncherTestCase, copy_tree, set_constant, write_program
 
@@ -57,6 +60,16 @@ class PoolTestCase(LauncherTestCase):
         """The launcher is ending: wait for that, and look for what it may have left."""
         self.assertEqual(server.process.wait(PATIENCE), code, server.output())
         self.assertEqual(server.stop(), code)
+
+
+class BenchTest(unittest.TestCase):
+    """The pool that tests/bench puts around other programs is the launcher's own, and goes with it."""
+
+    def test_floor(self):
+        floor = Floor("")
+        self.addCleanup(floor.stop)
+        floor.start()
+        self.assertGreater(load.greeting_delay(floor.port), 0)
 
 
 class LoadTest(PoolTestCase):

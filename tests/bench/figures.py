@@ -23,7 +23,7 @@ FIGURES = {
     "large_accepted": Figure("Messages de 1 Mio acceptés, une session", "par s", 1),
     "large_stored": Figure("Messages de 1 Mio remis, une session", "par s", 1),
     "delivery_ms": Figure("De la connexion au fichier dans new/", "ms", 2, False),
-    "memory_kib": Figure("Mémoire (PSS) par session ouverte", "Kio", 0, False),
+    "memory_kib": Figure("Mémoire (PSS) par session, 100 ouvertes", "Kio", 0, False),
     "failed": Figure("Sessions échouées sur 2000, 100 clients", "", 0, False),
 }
 NAMES = {

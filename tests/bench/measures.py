@@ -11,7 +11,7 @@ from tests.bench import load, watch
 from tests.bench.contestants import Contestant
 
 FAILURE_CLIENTS, FAILURE_SESSIONS = 100, 2000
-MEMORY_SESSIONS = 20
+MEMORY_SESSIONS = 100
 NAP = 0.2                   # seconds that what a measure leaves has to end
 
 
