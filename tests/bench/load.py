@@ -7,6 +7,7 @@ for the client's FIN, and what is to be measured is work, not that pause.  Messa
 MAIL, RCPT and DATA in one write (RFC 2920).
 """
 
+import _socket
 import errno
 import select
 import socket
@@ -82,8 +83,7 @@ class Crowd:
                 self._give_up()
 
     def _connect(self) -> None:
-        client = socket.socket()
-        client.setblocking(False)
+        client = _socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         error = client.connect_ex(self.address)
         if error not in (0, errno.EINPROGRESS):
             raise OSError(error, "connect")
@@ -103,7 +103,8 @@ class Crowd:
             elif code != expected or not answer:
                 self._close(descriptor, code == expected)
             else:
-                client.send(answer)
+                # QUIT and the end behind it go in one segment.
+                client.send(answer, socket.MSG_MORE if answer is QUIT else 0)
                 if answer is QUIT:
                     client.shutdown(socket.SHUT_WR)
                 state[1:] = step + 1, b""
