@@ -19,7 +19,7 @@ from board import BUSY, IDLE
 
 SPARE = 4                   # idle workers to have at hand
 SESSIONS = 200              # that one worker serves
-QUIET_SECONDS = 10          # after which an idle worker too many ends
+QUIET_SECONDS = 60          # after which an idle worker too many ends
 ORPHANED = signal.SIGUSR1   # tells that the master has died
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, ORPHANED)
 
@@ -118,7 +118,7 @@ class Worker:
             if self.ending:
                 sys.exit()
             # A signal that comes just before the call is heard after it: hence by the second.
-            ready = self.poll.poll(1)
+            ready = self.poll.poll(1, 1 + len(self.doors))
             seconds += 1
         self.waiting = False
         return ready
@@ -129,13 +129,15 @@ class Worker:
         if self.board.count_idle() < SPARE:
             wake(self.wake)
         own = connection.getsockname()
-        for descriptor in (0, 1):
-            posix.dup2(connection.fileno(), descriptor)
+        self._take_as_ends(connection.fileno())
         connection.close()
         entry.serve(door, entry.host_of(peer), entry.host_of(own), self._begin)
         self.session = None
-        for descriptor in (0, 1):
-            posix.dup2(self.nothing, descriptor)
+        self._take_as_ends(self.nothing)
+
+    def _take_as_ends(self, descriptor):
+        posix.dup2(descriptor, 0)
+        posix.dup2(descriptor, 1)
 
     def _begin(self, new):
         self.session = new

@@ -54,8 +54,7 @@ class Channel:
         self._unwanted = False
         self._layer = None
         self._input = b""
-        self._output = []
-        self._output_octets = 0
+        self._output = b""
         self._readable = poll()
         self._readable.register(source, POLLIN)
         if not posix.isatty(sink):
@@ -75,17 +74,15 @@ class Channel:
 
     def _raw_line(self, deadline):
         searched = 0
-        while True:
-            end = self._input.find(b"\n", searched)
-            if end >= 0:
-                line, self._input = self._input[:end], self._input[end + 1:]
-                if end >= LINE_OCTETS:
-                    raise LineTooLong
-                return line
+        while (end := self._input.find(b"\n", searched)) < 0:
             searched = len(self._input)
             if searched > LINE_OCTETS:
                 self._drop_line(deadline)
             self._input += self._receive(deadline)
+        line, self._input = self._input[:end], self._input[end + 1:]
+        if end >= LINE_OCTETS:
+            raise LineTooLong
+        return line
 
     def _drop_line(self, deadline):
         data = self._input
@@ -112,10 +109,8 @@ class Channel:
     def send(self, reply):
         """Queue a Reply; it leaves with the next flush. Raises Disconnected when so much waits that it must
         leave at once."""
-        data = reply.encode()
-        self._output.append(data)
-        self._output_octets += len(data)
-        if self._output_octets > OUTPUT_OCTETS:
+        self._output += reply.encode()
+        if len(self._output) > OUTPUT_OCTETS:
             self.flush()
         if self.transcript:
             for line in reply.lines():
@@ -124,9 +119,7 @@ class Channel:
     def flush(self):
         """Send what is queued. Raises Disconnected."""
         if self._output:
-            data = b"".join(self._output)
-            self._output.clear()
-            self._output_octets = 0
+            data, self._output = self._output, b""
             self._transmit(self._layer.encrypt(data) if self._layer else data)
 
     def finish(self):

@@ -37,7 +37,7 @@ class Reply:
         return lines if max(map(len, lines)) <= SHORT else list(map(_cut, lines))
 
     def encode(self):
-        return "\r\n".join((*self.lines(), "")).encode()
+        return ("\r\n".join(self.lines()) + "\r\n").encode()
 
 
 def _cut(line):
