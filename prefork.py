@@ -107,7 +107,7 @@ class Master:
         # Made by the workers' user, who will open it anew.
         alive, self.alive_writer = posix.pipe2(posix.O_CLOEXEC)
         self.worker = Worker(self.board, self.wake, alive)
-        if not self.settings.verbose:
+        if not self.settings.verbose:       # whoever watches the dialogues would see these too
             rehearse(self.worker, Door(self.settings, self.board))
             self.board.clear(self.board.place)
 

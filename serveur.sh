@@ -7,7 +7,7 @@
 set -u
 
 HERE=$(dirname "$(readlink -f "$0")")
-readonly HERE PYTHON=/usr/bin/python3
+readonly HERE
 . "$HERE/launcher/machine.sh"
 . "$HERE/launcher/pool.sh"
 

@@ -41,8 +41,8 @@ def _empty_slots(register):
 
 
 class Register:
-    """At most `limit` sessions. Where their slots are is for a class of its own to say: _read() returns their octets, _take()
-    fills this process's own, leave() empties it."""
+    """At most `limit` sessions. Where their slots are is for a class of its own to say: _read() returns their
+    octets, _take() fills this process's own, leave() empties it."""
 
     def __init__(self, limit):
         self.limit = limit

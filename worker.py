@@ -82,16 +82,15 @@ class Worker:
         self.poll = select.epoll()
         self.life = _signalling(self.alive)
         self.poll.register(self.life, select.EPOLLIN)
-        for listener, door in doors:
+        self.doors = {listener.fileno(): (listener, door) for listener, door in doors}
+        for descriptor in self.doors:
             # Exclusive: one connection wakes one worker, not all of them.
-            self.poll.register(listener.fileno(), select.EPOLLIN | select.EPOLLEXCLUSIVE)
-            self.doors[listener.fileno()] = (listener, door)
+            self.poll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def deafen(self):
-        """Undo listen()."""
+        """Close what listen() opened."""
         self.poll.close()
         posix.close(self.life)
-        self.doors.clear()
 
     def accept(self):
         """What serve() takes, or None when nobody has come."""

@@ -1,6 +1,7 @@
 # What the machine must give before the server starts: netcat, the ports, one setting of the kernel.
 # shellcheck shell=bash
 
+readonly PYTHON=/usr/bin/python3
 readonly MIGRATE=/proc/sys/net/ipv4/tcp_migrate_req
 export NETCAT=                  # path of nc.traditional
 locks=                          # how the names of all lock files begin
