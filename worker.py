@@ -20,14 +20,15 @@ from board import BUSY, IDLE
 SPARE = 4                   # idle workers to have at hand
 SESSIONS = 200              # that one worker serves
 QUIET_SECONDS = 60          # after which an idle worker too many ends
+NEWS = b"\0"                # that a session begins; no signal has this number
 ORPHANED = signal.SIGUSR1   # tells that the master has died
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, ORPHANED)
 
 
 def wake(pipe):
-    """Put an octet into `pipe`; a full one wakes its reader as well."""
+    """Put NEWS into `pipe`; a full one wakes its reader as well."""
     try:
-        posix.write(pipe, b"\n")
+        posix.write(pipe, NEWS)
     except BlockingIOError:
         pass
 

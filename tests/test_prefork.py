@@ -12,7 +12,10 @@ import tempfile
 import threading
 import unittest
 
+import listeners
+import worker
 from tests import support
+from tests.bench import load
 from tests.client import PATIENCE, Client
 
 LETTER = b"Subject: warm\r\n\r\ntext\r\n.\r\n"
@@ -194,6 +197,14 @@ class QuietTest(unittest.TestCase):
             support.wait_for(lambda: len(self.children(server)) > 8, "many workers")
         support.wait_for(lambda: len(self.children(server)) <= 4, "few workers again")
 
+    def test_no_more_for_clients_that_are_soon_served(self):
+        """More processes would not make the processors faster. Here it is the sessions of half a second that are looked at."""
+        server = self.start("import listeners\nlisteners.LOOK_SECONDS, listeners.WAIT_SECONDS = 0.5, 3600")
+        support.wait_for(lambda: len(self.children(server)) == worker.SPARE, "those that a quiet server has")
+        few = set(self.children(server))
+        self.assertEqual(load.Crowd(server.port, 12).run_sessions(60), 0)
+        self.assertEqual(set(self.children(server)), few)
+
     def test_fresh_after_many_sessions(self):
         server = self.start("import worker\nworker.SESSIONS = 3")
         self.await_listener(server)
@@ -312,6 +323,19 @@ class ReloadTest(PreforkTestCase):
             for caller in callers:
                 caller.join()
         self.assertEqual(failures, [])
+
+
+class QueueTest(unittest.TestCase):
+    """Who waits to be accepted, and when that is thought to take long."""
+
+    def test_long_when_few_begin(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
+            self.assertEqual(listeners.queue_length(listener), 0)
+            for count in range(1, 4):
+                stack.enter_context(socket.create_connection(listener.getsockname()))
+                support.wait_for(lambda: listeners.queue_length(listener) == count, "%d in the queue" % count)
+            # the fourth waits 50 ms if 80 are served in a second
+            self.assertEqual([listeners.is_wait_long([listener], begun) for begun in (0, 0.7, 0.9)], [True, True, False])
 
 
 class AddressesTest(unittest.TestCase):
