@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import sys
+import tempfile
 import typing
 
 from tests.accounts import system_users
@@ -34,9 +35,12 @@ def run(servers: typing.Sequence[str], short: bool) -> Findings:
     accounts = filter(None, map(account_of, servers))
     with system_users(*accounts), contextlib.ExitStack() as stack:
         started = {name: contestant for name in servers if (contestant := start(name, stack, found))}
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir="/home", prefix="banc-"))
+        effort = measures.SHORT if short else measures.FULL
         for number in range(1 if short else ROUNDS):
             found.load.append(os.getloadavg()[0])
-            found.rounds.append(measure_all(started, number, measures.SHORT if short else measures.FULL, found))
+            values = measure_all(started, number, effort, found)
+            found.rounds.append({**values, "raw": measures.raw_maildir(effort, folder)})
     return found
 
 
@@ -77,7 +81,6 @@ def measure_all(started: typing.Dict[str, Contestant], number: int, effort: meas
                 measures.settle(started[name])
             except (OSError, EOFError, AssertionError) as error:
                 found.troubles.append("%s, %s : %s" % (name, measure.__name__, error))
-    values["raw"] = measures.raw_maildir(effort)
     return values
 
 
