@@ -3,6 +3,8 @@
 Compared are each copy's bytes, mode, owner and file name; with the Exim that runs beside us also the replies' kind
 and the log.  The differences we want stand in the corpus, as `--- stored` parts, and in RECORDED_DIFFERENCES.
 
+What is stored does not depend on who listens, so each listener serves in one class of each kind.
+
 The recorded corpus lies beside the source tree, or where EXIM_RECORDED says.
 """
 
@@ -129,6 +131,7 @@ class MaildirTest(AgainstExim, StoreCase):
 @needs_exim
 class MboxTest(AgainstExim, StoreCase):
     store = "mbox"
+    listener = "prefork"
 
 
 class AgainstRecorded:
@@ -170,6 +173,7 @@ needs_recorded = unittest.skipUnless(
 @needs_recorded
 class RecordedMaildirTest(AgainstRecorded, StoreCase):
     store = "maildir"
+    listener = "prefork"
 
 
 @support.needs_root

@@ -51,6 +51,8 @@ def message(name, header, commands=DEFAULT_ENVELOPE):
 class AddedHeadersTest(test_submission_corpus.SubmissionTest):
     """Every set of headers that matters, with and without a reverse-path."""
 
+    listener = "netcat"
+
     def test_stored_and_logged_as_exim_does(self):
         for name, header in HEADERS.items():
             for sender, commands in (("", DEFAULT_ENVELOPE), ("-null-sender", NULL_SENDER), ("-quoted", QUOTED_SENDER)):

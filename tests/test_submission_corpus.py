@@ -21,6 +21,7 @@ def authenticated(message: corpus.Message) -> corpus.Message:
 @needs_exim
 class SubmissionTest(AgainstExim, StoreCase):
     store = "maildir"
+    listener = "prefork"
 
     @classmethod
     def setUpClass(cls):
