@@ -19,8 +19,8 @@ class HeaderTooBig(Exception):
 class Letter:
     """A message out of a Draft.
 
-    fields: the header's fields, bytes, each with its line end, without the three that only the final
-    delivery may add. octets: what is stored, from the header's first octet on. Raises HeaderTooBig.
+    The header's fields are kept without the three that only the final delivery may add.
+    octets: what is stored, from the header's first octet on. Raises HeaderTooBig.
     """
 
     def __init__(self, draft):
@@ -29,7 +29,8 @@ class Letter:
         fields, start, first = split_header(text)
         if draft.is_long and start == len(text) and not first:
             raise HeaderTooBig
-        self.fields = [f.replace(b"\0", b"?") for f in fields if field_name(f) not in DELIVERY_FIELDS]
+        named = [(field_name(field), field.replace(b"\0", b"?")) for field in fields]
+        self._fields = [(name, field) for name, field in named if name not in DELIVERY_FIELDS]
         self._before = []
         self._after = []
         if first or b"\r" in text:
@@ -43,14 +44,14 @@ class Letter:
         return sum(map(len, self._header())) + 1 + self._body_octets
 
     def _header(self):
-        return [*self._before, *self.fields, *self._after]
+        return [*self._before, *(field for _, field in self._fields), *self._after]
 
     def complete(self, message_id, sender, domain):
         """Add what a submission server adds if it is missing, as Exim does (RFC 6409 §8.1).
 
         A message that is resent, with any Resent- field, gets the Resent- forms, all but From in front.
         """
-        names = set(map(field_name, self.fields))
+        names = {name for name, _ in self._fields}
         resent = any(name.startswith(b"resent-") for name in names)
         prefix = "Resent-" if resent else ""
         added = {name: f"{prefix}{name}: {value}\n".encode("utf-8", "surrogateescape") for name, value in (
@@ -62,7 +63,7 @@ class Letter:
 
     def values(self, name):
         """The values (bytes, unfolded, stripped) of the fields called `name` (bytes, lower case)."""
-        found = (f.partition(b":")[2] for f in self.fields if field_name(f) == name)
+        found = [field.partition(b":")[2] for known, field in self._fields if known == name]
         return [b" ".join(value.split()) for value in found]
 
     def pieces(self, front):

@@ -59,6 +59,8 @@ def prepare(mailbox, letter, front, clock):
 
 
 def _make_folders(path):
+    if all(posix.access(f"{path}/{sub}/.", posix.F_OK, effective_ids=True) for sub in ("tmp", "new", "cur")):
+        return
     try:
         for folder in (path, f"{path}/tmp", f"{path}/new", f"{path}/cur"):
             _make_folder(folder)

@@ -3,7 +3,7 @@ import posix
 from time import localtime, strftime, time
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-NAME_CHARACTERS = "-._:[]/+"     # what may stand in a Received comment and a log field and change neither
+NAME_CHARACTERS = frozenset(DIGITS + "-._:[]/+")    # may stand in a Received comment and a log field and change neither
 TICKS = 2000                # an id tells half milliseconds apart
 
 
@@ -48,6 +48,10 @@ def mbox_date(seconds=None):
     return strftime("%a %b %d %H:%M:%S %Y", localtime(seconds))
 
 
+def _readable(name):
+    return "".join(c if c in NAME_CHARACTERS else "?" for c in name)
+
+
 class Origin:
     """Where a message came from. address: the client's, "" for this host itself; name: what it called
     itself; protocol: "smtp", "esmtp", ...; login: who authenticated, or ""; mechanism: how, or "";
@@ -55,7 +59,7 @@ class Origin:
 
     def __init__(self, address, name, protocol, login="", mechanism="", cipher=""):
         self.address = address
-        self.name = "".join(c if c.isalnum() or c in NAME_CHARACTERS else "?" for c in name)
+        self.name = name if NAME_CHARACTERS.issuperset(name) else _readable(name)
         self.protocol = protocol
         self.login = login
         self.mechanism = mechanism

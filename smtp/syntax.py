@@ -4,7 +4,7 @@ Text is str whose undecodable octets are surrogates (UTF-8 with surrogateescape)
 round trip and comparing without case is right for both ASCII and UTF-8.
 """
 
-ATOM_SPECIALS = frozenset('()<>[]:;@\\,." ')
+NOT_IN_ATOMS = frozenset('()<>[]:;@\\,." ')
 DIGITS = frozenset("0123456789")
 PATH_OCTETS = 256           # RFC 5321 §4.5.3.1.3
 LABEL_OCTETS = 63           # RFC 1035 §2.3.4
@@ -61,25 +61,26 @@ def parse_path(text):
 
 
 def _end_of_path(text):
-    for position in _outside_quotes(text, 1):
-        if text[position] == ">":
-            return position
-    raise Malformed("'>' missing at end of address")
+    end = _find_unquoted(text, ">", 1)
+    if end < 0:
+        raise Malformed("'>' missing at end of address")
+    return end
 
 
 def _first_word(text):
-    for position in _outside_quotes(text, 0):
-        if text[position] in " \t":
-            return text[:position], text[position:]
-    return text, ""
+    end = _find_unquoted(text.replace("\t", " "), " ", 0)
+    return (text, "") if end < 0 else (text[:end], text[end:])
 
 
-def _outside_quotes(text, position):
-    """The positions of `text`, from `position` on, that quotes do not enclose."""
-    return _between_quotes(text, position) if '"' in text else range(position, len(text))
+def _find_unquoted(text, character, position):
+    """Where `character` stands in `text`, from `position` on, without quotes around it; -1 if nowhere."""
+    if '"' not in text:
+        return text.find(character, position)
+    return next((at for at in _between_quotes(text, position) if text[at] == character), -1)
 
 
 def _between_quotes(text, position):
+    """The positions of `text`, from `position` on, that quotes do not enclose."""
     quoted = False
     while position < len(text):
         if text[position] == '"':
@@ -156,9 +157,8 @@ def _plain_local(text):
         raise Malformed("no local part")
     if local.startswith(".") or local.endswith(".") or ".." in local:
         raise Malformed("empty part in local part")
-    for character in local:
-        if character != "." and (character in ATOM_SPECIALS or not character.isprintable()):
-            raise Malformed("malformed local part")
+    if not (local.isprintable() and NOT_IN_ATOMS.isdisjoint(local.replace(".", ""))):
+        raise Malformed("malformed local part")
     return local, text[len(local):]
 
 
@@ -171,9 +171,12 @@ def check_domain(domain):
 
 
 def _is_label(label):
+    return 0 < len(label) <= LABEL_OCTETS and (label.isalnum() or _is_hyphenated(label))
+
+
+def _is_hyphenated(label):
     # The underscore is no letter of a host name (RFC 1123 §2.1), but lab machines carry it.
-    return (0 < len(label) <= LABEL_OCTETS and label[0] != "-" and label[-1] != "-"
-            and label.replace("-", "").replace("_", "").isalnum())
+    return label[0] != "-" and label[-1] != "-" and label.replace("-", "").replace("_", "").isalnum()
 
 
 def _check_literal(text):
