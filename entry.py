@@ -27,9 +27,9 @@ def main():
     become_service()
     _import_while_allowed(settings)
     door = Door(settings)
-    ends = _ends_of_connection()
-    if ends:
-        serve(door, *ends, when_begun=_end_on_signal)
+    address = _client_address()
+    if address:
+        serve(door, address, when_begun=_end_on_signal)
     posix._exit(0)
 
 
@@ -71,14 +71,14 @@ class Door:
         return self._service
 
 
-def serve(door, address, own_address, when_begun):
+def serve(door, address, when_begun):
     """Serve one connection on descriptors 0 and 1, and leave nothing of it behind.
 
-    address, own_address: the client's and ours; when_begun: is called with the Session before it runs.
+    address: the client's; when_begun: is called with the Session before it runs.
     """
     channel = Channel(transcript=_transcript(door.settings))
     try:
-        _converse(door, channel, address, own_address, when_begun)
+        _converse(door, channel, address, when_begun)
     except Disconnected:
         pass
     except Exception:
@@ -88,7 +88,7 @@ def serve(door, address, own_address, when_begun):
             door.sessions.leave()
 
 
-def _converse(door, channel, address, own_address, when_begun):
+def _converse(door, channel, address, when_begun):
     domain = door.settings.domain
     refusal = _admit(door.sessions, address, domain)
     if refusal:
@@ -99,7 +99,7 @@ def _converse(door, channel, address, own_address, when_begun):
     if refusal:
         channel.linger(BRIEF_SECONDS)
     else:
-        session = door.service.session(channel, address, own_address)
+        session = door.service.session(channel, address, _own_address)
         when_begun(session)
         session.run()
 
@@ -135,17 +135,27 @@ def _hide_client_from_tracebacks():
         pass
 
 
-def _ends_of_connection():
-    """(the client's address, our own) for descriptor 0, whether a socket or, under ncat, a pipe; None if the
-    client has reset the connection already, and left no address."""
+def _client_address():
+    """The client's address; None if it has reset the connection already, and left no address."""
+    try:
+        return _address_at(_socket.socket.getpeername, PEER_VARIABLES) or THIS_HOST
+    except OSError:
+        return None
+
+
+def _own_address():
+    """Our own, as the client reached us; "" if nobody says."""
+    return _address_at(_socket.socket.getsockname, OWN_VARIABLES)
+
+
+def _address_at(get_name, variables):
+    """Of one end of descriptor 0, which is a socket or, under ncat, a pipe. Raises OSError as get_name."""
     try:
         connection = _socket.socket(fileno=0)
     except OSError:
-        return _from_environment(PEER_VARIABLES) or THIS_HOST, _from_environment(OWN_VARIABLES)
+        return _from_environment(variables)
     try:
-        return host_of(connection.getpeername()), host_of(connection.getsockname())
-    except OSError:
-        return None
+        return host_of(get_name(connection))
     finally:
         connection.detach()
 

@@ -31,6 +31,6 @@ def rehearse(worker, door):
         client.send(b"EHLO rehearsal\r\nNOOP\r\nQUIT\r\n")
         worker.listen([(server, door)])
         worker.accept()         # in vain: nobody else could come to a socket that does not listen
-        worker.serve(door, server, server.getpeername())
+        worker.serve(door, server.detach(), ("127.0.0.1", 0))
         worker.deafen()
         client.close()

@@ -4,11 +4,10 @@ It takes a connection as descriptors 0 and 1, and nothing of the session is left
 TERM: no more connections, the session at hand ends when its transaction does; a second TERM ends that too.
 HUP: the session at hand is this worker's last. The master's death is as a TERM.
 
-`posix`, `_signal` and `_socket` are here what `os`, `signal` and `socket` are elsewhere: those bring enums and abstract classes,
-of which each worker would soon have a copy of its own (200 KiB).
+`posix` and `_signal` are here what `os` and `signal` are elsewhere, and sockets are `_socket`'s: the others bring enums and
+abstract classes, of which each worker would soon have a copy of its own (200 KiB).
 """
 import _signal as signal
-import _socket as socket
 import fcntl
 import posix
 import select
@@ -104,8 +103,7 @@ class Worker:
                 sys.exit()      # the master was gone before it could be told
             listener, door = self.doors[descriptor]
             try:
-                connection, peer = listener._accept()       # accept is a method of socket.socket only
-                return door, socket.socket(listener.family, listener.type, 0, connection), peer
+                return door, *listener._accept()        # accept is a method of socket.socket only
             except OSError:
                 pass            # another worker was faster, or the client has left
         return None
@@ -124,14 +122,13 @@ class Worker:
         return ready
 
     def serve(self, door, connection, peer):
-        """One session on `connection`, a socket, which is closed then. peer: its other end's name."""
+        """One session on `connection`, a descriptor, which is closed then. peer: its other end's name."""
         self.board.mark(BUSY)
         if self.board.count_idle() < SPARE:
             wake(self.wake)
-        own = connection.getsockname()
-        self._take_as_ends(connection.fileno())
-        connection.close()
-        entry.serve(door, entry.host_of(peer), entry.host_of(own), self._begin)
+        self._take_as_ends(connection)
+        posix.close(connection)
+        entry.serve(door, entry.host_of(peer), self._begin)
         self.session = None
         self._take_as_ends(self.nothing)
 

@@ -70,13 +70,16 @@ class Mailboxes:
                 raise Later("Aliases cannot be read now", f"{self._aliases_path}: {error.strerror}") from error
         return self._aliases
 
-    def is_local(self, domain, own_addresses=()):
-        """Whether `domain` (str) is ours: the local one, or a literal of an address of this host."""
+    def is_local(self, domain, ask_own_address=str):
+        """Whether `domain` (str) is ours: the local one, or a literal of an address of this host.
+
+        ask_own_address: a function that returns one, or "".
+        """
         domain = domain.lower()
         if domain == self.domain:
             return True
         literal = domain[1:-1].removeprefix("ipv6:") if domain.startswith("[") else ""
-        return bool(literal) and (literal in own_addresses or literal.startswith("127.") or literal == "::1")
+        return bool(literal) and (literal.startswith("127.") or literal in ("::1", ask_own_address()))
 
     def resolve(self, local):
         """The Place for a local part. Raises Never (nobody here, or `:fail:`) and Later (`:defer:`)."""

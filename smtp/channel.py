@@ -45,16 +45,15 @@ class Channel:
     transcript: an object whose heard(line) and said(text) show the dialogue, or None.
     """
 
+    crlf_seen = False
+    _waiting = _unwanted = False
+    _layer = None
+    _input = _output = b""
+
     def __init__(self, source=0, sink=1, transcript=None):
         self.source = source
         self.sink = sink
         self.transcript = transcript
-        self.crlf_seen = False
-        self._waiting = False
-        self._unwanted = False
-        self._layer = None
-        self._input = b""
-        self._output = b""
         self._readable = poll()
         self._readable.register(source, POLLIN)
         if not posix.isatty(sink):
@@ -79,7 +78,7 @@ class Channel:
             if searched > LINE_OCTETS:
                 self._drop_line(deadline)
             self._input += self._receive(deadline)
-        line, self._input = self._input[:end], self._input[end + 1:]
+        line, _, self._input = self._input.partition(b"\n")
         if end >= LINE_OCTETS:
             raise LineTooLong
         return line

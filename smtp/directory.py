@@ -86,7 +86,7 @@ def _expand(session, argument):
     mailboxes = session.service.mailboxes
     try:
         address, rest = parse_path(_with_domain(session, argument))
-        is_ours = not rest and mailboxes.is_local(address.domain, (session.own_address,))
+        is_ours = not rest and mailboxes.is_local(address.domain, session.ask_own_address)
         members = mailboxes.members(address.local) if is_ours else None
     except Malformed as error:
         return replies.bad_recipient(error.reason)

@@ -152,7 +152,7 @@ def _add_recipient(session, address):
 
 def locate(session, address):
     """(Place, Reply) for a forward-path. Raises Never and Later, whose `reply` answers RCPT or VRFY."""
-    if address.domain and not session.service.mailboxes.is_local(address.domain, (session.own_address,)):
+    if address.domain and not session.service.mailboxes.is_local(address.domain, session.ask_own_address):
         return _locate_elsewhere(session, address.text, address.domain)
     place = session.service.mailboxes.resolve(address.local)
     if place.is_alias and not place.mailboxes and len(place.elsewhere) == 1:

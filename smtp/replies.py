@@ -6,7 +6,7 @@ and names `_printable` lets any printable character through, and whoever answers
 """
 
 LINE_OCTETS = 512           # RFC 5321 §4.5.3.1.5, CRLF included
-SHORT = LINE_OCTETS // 4 - 1    # characters that fit into a line whatever they are
+SHORT = LINE_OCTETS // 4 - 8    # characters that fit into a line, behind the codes, whatever they are
 
 
 class Reply:
@@ -14,7 +14,7 @@ class Reply:
     closes: the connection ends after it. refusal: a recipient was refused, which is no error of the client.
     otherwise: the Reply in its place for a client that takes no UTF-8, where the texts may need it."""
 
-    __slots__ = ("code", "enhanced", "texts", "closes", "refusal", "otherwise")
+    __slots__ = ("code", "enhanced", "texts", "closes", "refusal", "otherwise", "_octets")
 
     def __init__(self, code, enhanced, *texts, closes=False, refusal=False, otherwise=None):
         self.code = code
@@ -23,25 +23,31 @@ class Reply:
         self.closes = closes
         self.refusal = refusal
         self.otherwise = otherwise
+        self._octets = b""
 
     def for_client(self, takes_utf8):
         """This Reply, or the one in its place (RFC 6531 §3.7.4)."""
         return self if takes_utf8 or all(map(str.isascii, self.texts)) else self.otherwise
 
-    def lines(self):
-        """The reply as str lines without their CRLF, none longer than 510 octets."""
-        prefix = f"{self.enhanced} " if self.enhanced else ""
-        more = f"{self.code}-{prefix}"
-        lines = [more + text for text in self.texts]
-        lines[-1] = f"{self.code} {prefix}{self.texts[-1]}"
-        return lines if max(map(len, lines)) <= SHORT else list(map(_cut, lines))
-
     def encode(self):
-        return ("\r\n".join(self.lines()) + "\r\n").encode()
+        """The reply as bytes, in lines of at most 512 octets, the CRLF of each included."""
+        if not self._octets:
+            prefix = f"{self.enhanced} " if self.enhanced else ""
+            texts = self.texts
+            if max(map(len, texts)) > SHORT:
+                texts = [_cut(text, LINE_OCTETS - 2 - len(f"{self.code} {prefix}")) for text in texts]
+            # each behind the CRLF of the one before it, the first behind one too many
+            before_last = f"\r\n{self.code}-{prefix}".join(("", *texts[:-1]))
+            self._octets = f"{before_last}\r\n{self.code} {prefix}{texts[-1]}\r\n".encode()[2:]
+        return self._octets
+
+    def lines(self):
+        """The reply as str lines without their CRLF."""
+        return self.encode().decode().split("\r\n")[:-1]
 
 
-def _cut(line):
-    return line.encode()[:LINE_OCTETS - 2].decode("utf-8", "ignore")
+def _cut(text, octets):
+    return text.encode()[:octets].decode("utf-8", "ignore")
 
 
 def _clean(text):
@@ -54,12 +60,25 @@ def _printable(text):
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def _made_once(make):
+    """`make`, which makes a Reply for a domain, but each only once: every session of a worker says the same."""
+    made = {}
+
+    def reply(domain):
+        if domain not in made:
+            made[domain] = make(domain)
+        return made[domain]
+    return reply
+
+
 # The connection
 
+@_made_once
 def greeting(domain):
     return Reply(220, "", f"{domain} ESMTP serveur ready")
 
 
+@_made_once
 def closing(domain):
     return Reply(221, "2.0.0", f"{domain} closing connection", closes=True)
 

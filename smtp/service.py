@@ -25,9 +25,9 @@ class Service:
         self.journal = journal
         self._sessions = sessions
 
-    def session(self, channel, address, own_address):
+    def session(self, channel, address, ask_own_address):
         """A Session of this server."""
-        return Session(channel, self, address, own_address)
+        return Session(channel, self, address, ask_own_address)
 
     @on_first_use
     def clock(self):

@@ -9,6 +9,7 @@ from smtp import replies
 from smtp.channel import Disconnected, HandshakeFailed, Interrupted, LineTooLong, TimedOut
 from smtp.verbs import VERBS, LINE_OCTETS
 
+SHORT = LINE_OCTETS // 4 - 1    # characters that fit into any command, whatever they are
 IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.7
 PRESSED_SECONDS = 30
 HANDSHAKE_SECONDS = 30      # for TLS, which no person types
@@ -21,9 +22,13 @@ FACTS = ("This is a small mail server that netcat drives; mail for {domain} is s
          "mail for {relays} is carried further; a message may have {size} octets")
 
 
+def _octets(line):
+    return len(line.encode("utf-8", "surrogateescape"))
+
+
 class Session:
-    """channel: a Channel; service: what the session needs of the server (entry.Service);
-    address: the client's; own_address: ours, as the client reached it, or "".
+    """channel: a Channel; service: what the session needs of the server (a smtp.service.Service);
+    address: the client's; ask_own_address: a function that returns ours, as the client reached it, or "".
 
     name: what the client called itself, "" before HELO. extended: whether it said EHLO.
     login, mechanism: who authenticated, and how, or ""; failures: attempts that failed.
@@ -31,26 +36,21 @@ class Session:
     idle_commands: how many since the last message brought none nearer; who does bring it nearer takes one off.
     """
 
-    def __init__(self, channel, service, address, own_address=""):
+    name = login = mechanism = cipher = ""
+    extended = stopping = False
+    transaction = None
+    failures = idle_commands = 0
+    _auth_tried = False
+    _errors = _refusals = 0
+
+    def __init__(self, channel, service, address, ask_own_address):
         self.channel = channel
         self.service = service
         self.settings = service.settings
         self.journal = service.journal
         self.domain = service.settings.domain
         self.address = address
-        self.own_address = own_address
-        self.name = ""
-        self.extended = False
-        self.login = ""
-        self.mechanism = ""
-        self.cipher = ""
-        self.failures = 0
-        self.transaction = None
-        self.stopping = False
-        self._auth_tried = False
-        self._errors = 0
-        self._refusals = 0
-        self.idle_commands = 0
+        self.ask_own_address = ask_own_address
 
     def run(self):
         """Serve the client until it goes or is sent away.
@@ -113,12 +113,14 @@ class Session:
 
     def _line_in_time(self):
         started = monotonic()
+        deadline = started + PRESSED_SECONDS
         while True:
             try:
-                return self.channel.read_line(min(monotonic() + PRESSED_SECONDS, started + IDLE_SECONDS))
+                return self.channel.read_line(deadline)
             except TimedOut:
-                if monotonic() >= started + IDLE_SECONDS or self.service.is_pressed():
+                if deadline >= started + IDLE_SECONDS or self.service.is_pressed():
                     raise
+                deadline += PRESSED_SECONDS
 
     def next_secret_line(self):
         """One line that must not be shown: a response of an authentication. Raises as read_line."""
@@ -143,7 +145,7 @@ class Session:
         self._show(shown)
         if "\0" in line:
             return self._protocol_error("syntax", shown, replies.NUL_IN_COMMAND)
-        if len(line.encode("utf-8", "surrogateescape")) + 2 > (verb.line_octets if verb else LINE_OCTETS):
+        if len(line) > SHORT and _octets(line) + 2 > (verb.line_octets if verb else LINE_OCTETS):
             return replies.LINE_TOO_LONG
         if not verb:
             return self._protocol_error("syntax", shown, replies.UNRECOGNIZED)

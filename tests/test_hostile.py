@@ -134,6 +134,8 @@ class EndlessTest(support.ServerTestCase):
 class TimesTest(unittest.TestCase):
     """What takes minutes, with the minutes made short."""
 
+    SHORT_IDLE = "import smtp.session\nsmtp.session.IDLE_SECONDS, smtp.session.PRESSED_SECONDS = 0.3, 0.1"
+
     def check(self, prologue: str, begin, drip: bytes, **variables):
         """A client that sends an octet now and then is sent away."""
         with harness.Handlers({"SMTP_" + name: value for name, value in variables.items()}, prologue) as server:
@@ -149,7 +151,7 @@ class TimesTest(unittest.TestCase):
             self.assertNotIn("Traceback", server.log())
 
     def test_octet_by_octet_in_a_command(self):
-        self.check("import smtp.session\nsmtp.session.IDLE_SECONDS = 0.3", lambda *_: None, b"N")
+        self.check(self.SHORT_IDLE, lambda *_: None, b"N")
 
     def test_command_by_command_under_pressure(self):
         """One that is never silent, but has no mail either."""
@@ -170,7 +172,7 @@ class TimesTest(unittest.TestCase):
             def begin(client, _):
                 client.expect("EHLO x", 250)
                 client.expect("AUTH PLAIN", 334)
-            self.check("import smtp.session\nsmtp.session.IDLE_SECONDS = 0.3", begin, b"A", PASS=accounts.name)
+            self.check(self.SHORT_IDLE, begin, b"A", PASS=accounts.name)
 
 
 class CrowdTestCase(support.ServerTestCase):

@@ -5,9 +5,10 @@ import itertools
 import re
 import socket
 import struct
+import subprocess
 import unittest
 
-from tests import support
+from tests import harness, support
 from tests.client import Client
 from tests.harness import unread_octets
 
@@ -43,6 +44,19 @@ def handlers(server: support.Server):
     """The pids of the handlers: what is a netcat no more, whether its client is still there or not."""
     return [pid for pid, command in server.processes().items() if command.startswith("/usr/bin/python3 -ES")
             and "smtp_handler" in command]
+
+
+class PipesTest(unittest.TestCase):
+    """Without a socket, as under ncat: whoever starts the handler says in variables who is at both ends."""
+
+    def test_both_ends(self):
+        ends = {"TCPREMOTEIP": "192.0.2.1", "TCPLOCALIP": "192.0.2.7"}
+        with harness.Handlers(ends) as server:
+            dialogue = "EHLO x\nMAIL FROM:<a@b.example>\nRCPT TO:<alice@[192.0.2.7]>\nRCPT TO:<alice@[192.0.2.8]>\nQUIT\n"
+            replies = subprocess.run([support.ROOT / "smtp_handler.py"], input=dialogue, env=server.variables,
+                                     stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+        self.assertIn("x [192.0.2.1]", replies[1])
+        self.assertEqual([reply[:3] for reply in replies if reply[3] == " "], ["220", "250", "250", "250", "550", "221"])
 
 
 @support.both_listeners

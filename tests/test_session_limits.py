@@ -35,7 +35,7 @@ class TimeOutTest(unittest.TestCase):
         client.expect("DATA", 354)
 
     def test_idle(self):
-        server = self.serve("import smtp.session\nsmtp.session.IDLE_SECONDS = 0.2")
+        server = self.serve("import smtp.session\nsmtp.session.IDLE_SECONDS, smtp.session.PRESSED_SECONDS = 0.2, 0.1")
         with server.client() as client:
             client.write(b"NOO")
             self.assert_sent_away(client, "4.4.2 %s timeout" % server.domain, server,
