@@ -39,11 +39,13 @@ def _bind(address, port, only_ipv6):
     return listener
 
 
-def is_wait_long(sockets, begun):
-    """Whether whoever comes now might wait for more than WAIT_SECONDS. begun: sessions, in the last LOOK_SECONDS."""
-    return (sum(map(queue_length, sockets)) + 1) * LOOK_SECONDS > begun * WAIT_SECONDS
-
-
-def queue_length(listener):
+def count_waiting(sockets):
     """How many wait to be accepted: of a listening socket, TCP_INFO's tcpi_unacked (tcp(7), linux/tcp.h)."""
-    return int.from_bytes(listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)[24:], sys.byteorder)
+    return sum(int.from_bytes(listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)[24:], sys.byteorder)
+               for listener in sockets)
+
+
+def is_wait_long(waiting, begun):
+    """Whether whoever comes behind so many might wait for more than WAIT_SECONDS. begun: sessions, in the last
+    LOOK_SECONDS."""
+    return (waiting + 1) * LOOK_SECONDS > begun * WAIT_SECONDS

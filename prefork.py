@@ -5,10 +5,10 @@
 session needs and forks workers (worker.py), each of which serves many sessions, makes way for a fresh one,
 and is replaced if it dies.
 
-A board in shared memory (board.py) tells who is busy. A worker that gets busy and finds too
-few idle ones left wakes the master through a pipe; so do signals. The master forks so that SPARE are idle,
-up to -max and some in all, and workers that have been idle for long end by themselves. It does not fork while
-clients are taken so fast that nobody waits for long: one process more would only drive the others out of the
+A board in shared memory (board.py) tells who is busy. A worker that gets busy and finds too few idle ones left
+wakes the master through a pipe; so do signals. The master forks so that SPARE are idle beside one for each client
+that waits, up to -max and some in all, and workers that have been idle for long end by themselves. It does not fork
+while clients are taken so fast that nobody waits for long: one process more would only drive the others out of the
 processor's caches (of 16 clients at once, 4 workers serve a third more than 20).
 
 TERM: listen no more, let sessions finish their transaction, end. A second TERM does not let them. HUP: fresh
@@ -25,7 +25,7 @@ from board import Board
 from entry import Door
 from identity import become_service
 from journal import Journal
-from listeners import LOOK_SECONDS, is_wait_long, open_sockets
+from listeners import LOOK_SECONDS, count_waiting, is_wait_long, open_sockets
 from warmth import rehearse, warm_up
 from worker import NEWS, SIGNALS, SPARE, Worker
 
@@ -112,10 +112,10 @@ class Master:
         return enough
 
     def _are_enough(self):
-        return self.board.count_idle() >= SPARE or len(self.places) >= self.most
+        return self.board.count_idle() >= SPARE + count_waiting(self.sockets) or len(self.places) >= self.most
 
     def _are_wanted(self, begun):
-        return len(self.places) < SPARE or is_wait_long(self.sockets, begun)
+        return len(self.places) < SPARE or is_wait_long(count_waiting(self.sockets), begun)
 
     def _be_worker(self, place):
         status = 1

@@ -330,12 +330,12 @@ class QueueTest(unittest.TestCase):
 
     def test_long_when_few_begin(self):
         with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
-            self.assertEqual(listeners.queue_length(listener), 0)
+            self.assertEqual(listeners.count_waiting([listener]), 0)
             for count in range(1, 4):
                 stack.enter_context(socket.create_connection(listener.getsockname()))
-                support.wait_for(lambda: listeners.queue_length(listener) == count, "%d in the queue" % count)
-            # the fourth waits 50 ms if 80 are served in a second
-            self.assertEqual([listeners.is_wait_long([listener], begun) for begun in (0, 0.7, 0.9)], [True, True, False])
+                support.wait_for(lambda: listeners.count_waiting([listener]) == count, "%d in the queue" % count)
+        # the fourth waits for 50 ms if 80 are served in a second
+        self.assertEqual([listeners.is_wait_long(3, begun) for begun in (0, 0.7, 0.9)], [True, True, False])
 
 
 class AddressesTest(unittest.TestCase):
