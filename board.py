@@ -19,7 +19,6 @@ class Board(Register):
     def __init__(self, places, limit):
         super().__init__(limit)
         self.place = 0
-        self._seated = False
         self._states = mmap.mmap(-1, places)
         self._clients = mmap.mmap(-1, places * SLOT)
 
@@ -42,9 +41,7 @@ class Board(Register):
         self._states[self.place] = state
 
     def leave(self):
-        if self._seated:
-            self._seated = False
-            self._seat(EMPTY, self.place)
+        self._seat(EMPTY, self.place)
 
     def _seat(self, entry, place):
         self._clients[place * SLOT:(place + 1) * SLOT] = entry
@@ -54,7 +51,6 @@ class Board(Register):
 
     def _take(self, register, entry):
         # First taken, then counted: of two at the same moment neither may overlook the other.
-        self._seated = True
         self._seat(entry, self.place)
         if self._free(self._read()) < 0:
             self.leave()

@@ -9,9 +9,8 @@ from smtp import replies
 from smtp.channel import Disconnected, HandshakeFailed, Interrupted, LineTooLong, TimedOut
 from smtp.verbs import VERBS, LINE_OCTETS
 
-SHORT = LINE_OCTETS // 4 - 1    # characters that fit into any command, whatever they are
 IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.7
-PRESSED_SECONDS = 30
+PRESSED_SECONDS = 30        # waited for at a time; ten times are IDLE_SECONDS
 HANDSHAKE_SECONDS = 30      # for TLS, which no person types
 MOST_ERRORS = 20
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")     # that may be named in the log, where a password may not
@@ -20,10 +19,6 @@ PRESSED_IDLE_COMMANDS = 30
 LINGER_SECONDS = 1
 FACTS = ("This is a small mail server that netcat drives; mail for {domain} is stored here,",
          "mail for {relays} is carried further; a message may have {size} octets")
-
-
-def _octets(line):
-    return len(line.encode("utf-8", "surrogateescape"))
 
 
 class Session:
@@ -145,7 +140,7 @@ class Session:
         self._show(shown)
         if "\0" in line:
             return self._protocol_error("syntax", shown, replies.NUL_IN_COMMAND)
-        if len(line) > SHORT and _octets(line) + 2 > (verb.line_octets if verb else LINE_OCTETS):
+        if len(line.encode("utf-8", "surrogateescape")) + 2 > (verb.line_octets if verb else LINE_OCTETS):
             return replies.LINE_TOO_LONG
         if not verb:
             return self._protocol_error("syntax", shown, replies.UNRECOGNIZED)
