@@ -35,6 +35,11 @@ def sync_folder(path):
         posix.close(folder)
 
 
+def are_open(folders, access):
+    """Whether these paths are all folders where who we are now has `access` (as of posix.access)."""
+    return all(posix.access(f"{folder}/.", access, effective_ids=True) for folder in folders)
+
+
 def remove(path):
     """Remove a file that may be gone already; whatever else fails is not worth failing for."""
     try:

@@ -4,6 +4,7 @@ from stat import S_ISDIR, S_ISREG
 
 from identity import acting_as
 from mailstore import aliases as alias_file
+from mailstore.files import are_open
 from mailstore.outcome import Later, Never
 
 SPOOL = "/var/mail"
@@ -31,6 +32,11 @@ class Mailbox:
     def transport(self):
         """Exim's name for this kind of delivery, as the log has it."""
         return "mail_spool" if self.is_mbox else "maildir_home"
+
+    @property
+    def folders(self):
+        """The three of a Maildir (maildir(5))."""
+        return tuple(f"{self.path}/{name}" for name in ("tmp", "new", "cur"))
 
     def owner(self):
         """A context in which this mailbox is touched as its owner."""
@@ -217,15 +223,15 @@ def check_usable(mailbox):
 
 def _check_maildir(mailbox):
     path = mailbox.path
-    if all(posix.access(f"{path}/{sub}/.", WRITE_HERE, effective_ids=True) for sub in ("tmp", "new", "cur")):
+    if are_open(mailbox.folders, WRITE_HERE):
         return                  # as nearly always; else find out what it is that is wrong
     if not _exists(path):
         _check_folder(mailbox.home)
         return
     _check_folder(path, posix.X_OK)
-    for sub in (f"{path}/tmp", f"{path}/new", f"{path}/cur"):
+    for folder in mailbox.folders:
         # One that is missing is made; a Maildir that has all three need not be writable itself.
-        _check_folder(sub if _exists(sub) else path)
+        _check_folder(folder if _exists(folder) else path)
 
 
 def _exists(path):

@@ -5,7 +5,7 @@ with 250. Everything here runs as the mailbox's owner (identity.py).
 """
 import posix
 
-from mailstore.files import FOLDER, WRITE_NEW, failed, parent, remove, sync_folder
+from mailstore.files import FOLDER, WRITE_NEW, are_open, failed, parent, remove, sync_folder
 
 TRIES = 10
 
@@ -45,7 +45,7 @@ def prepare(mailbox, letter, front, clock):
 
     clock: gives the moment that the file's name is made of. Raises Later, NoRoom.
     """
-    _make_folders(mailbox.path)
+    _make_folders(mailbox)
     name, file = _create(mailbox.path, clock)
     try:
         letter.write(file, front)
@@ -58,14 +58,14 @@ def prepare(mailbox, letter, front, clock):
         posix.close(file)
 
 
-def _make_folders(path):
-    if all(posix.access(f"{path}/{sub}/.", posix.F_OK, effective_ids=True) for sub in ("tmp", "new", "cur")):
+def _make_folders(mailbox):
+    if are_open(mailbox.folders, posix.F_OK):
         return
     try:
-        for folder in (path, f"{path}/tmp", f"{path}/new", f"{path}/cur"):
+        for folder in (mailbox.path, *mailbox.folders):
             _make_folder(folder)
     except OSError as error:
-        raise failed(error, f"cannot create {path}") from error
+        raise failed(error, f"cannot create {mailbox.path}") from error
 
 
 def _make_folder(path):
