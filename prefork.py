@@ -102,20 +102,22 @@ class Master:
         """Whether there are enough idle workers. begun: sessions, in the last LOOK_SECONDS."""
         # A signal between a fork and the worker's own handlers would find the master's in a worker.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        while not (enough := self.stopping or self._are_enough()) and self._are_wanted(begun):
-            place = self.board.reserve()
-            worker = posix.fork()
-            if not worker:
-                self._be_worker(place)
-            self.places[worker] = place
+        enough = self.stopping
+        while not enough:
+            waiting = count_waiting(self.sockets)
+            enough = self.board.count_idle() >= SPARE + waiting or len(self.places) >= self.most
+            if enough or len(self.places) >= SPARE and not is_wait_long(waiting, begun):
+                break
+            self._fork()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return enough
 
-    def _are_enough(self):
-        return self.board.count_idle() >= SPARE + count_waiting(self.sockets) or len(self.places) >= self.most
-
-    def _are_wanted(self, begun):
-        return len(self.places) < SPARE or is_wait_long(count_waiting(self.sockets), begun)
+    def _fork(self):
+        place = self.board.reserve()
+        worker = posix.fork()
+        if not worker:
+            self._be_worker(place)
+        self.places[worker] = place
 
     def _be_worker(self, place):
         status = 1
