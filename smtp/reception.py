@@ -9,6 +9,7 @@ from smtp import replies
 from smtp.channel import Disconnected, TimedOut
 from smtp.data import ChunkReader, DataReader
 from smtp.syntax import Malformed, parse_size
+from smtp.verbs import authorised
 
 IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.5 asks for 3 minutes
 GRACE_SECONDS = 300
@@ -137,8 +138,9 @@ def _parse_chunk(argument):
 
 def _may_send_chunk(session):
     """The Reply that refuses BDAT in this state, or None."""
-    if not session.authorised:
-        return replies.AUTHENTICATION_NEEDED
+    refusal = authorised(session)
+    if refusal:
+        return refusal
     transaction = session.transaction
     if transaction and transaction.recipients:
         return None

@@ -125,6 +125,7 @@ NOT_IMPLEMENTED = Reply(502, "5.5.1", "Command not implemented")
 UNEXPECTED_ARGUMENT = Reply(501, "5.5.4", "Unexpected argument")
 GREETING_NEEDED = Reply(503, "5.5.1", "HELO or EHLO required")
 AUTHENTICATION_NEEDED = Reply(530, "5.7.0", "Authentication required")
+TLS_NEEDED = Reply(530, "5.7.0", "Must issue a STARTTLS command first")     # RFC 3207 §4
 OK = Reply(250, "2.0.0", "OK")
 RESET = Reply(250, "2.0.0", "Reset OK")
 

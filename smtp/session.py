@@ -239,9 +239,13 @@ class Session:
         self.cipher = layer.cipher()
 
     @property
-    def auth_offered(self):
+    def tls_needed(self):
         """With a certificate, passwords are taken under TLS only."""
-        return bool(self.settings.accounts) and (bool(self.cipher) or not self.settings.tls)
+        return bool(self.settings.accounts and self.settings.tls) and not self.cipher
+
+    @property
+    def auth_offered(self):
+        return bool(self.settings.accounts) and not self.tls_needed
 
     def facts(self):
         """The lines of HELP that tell about this server."""

@@ -42,7 +42,9 @@ def greeted(session):
 
 
 def authorised(session):
-    return None if session.authorised else replies.AUTHENTICATION_NEEDED
+    if session.authorised:
+        return None
+    return replies.TLS_NEEDED if session.tls_needed else replies.AUTHENTICATION_NEEDED
 
 
 def no_transaction(session):
@@ -103,6 +105,8 @@ def extensions(session):
 
 
 def auth(session, argument):
+    if session.tls_needed:
+        return replies.TLS_NEEDED
     if not session.extended or not session.auth_offered:
         return replies.AUTH_NOT_OFFERED
     if session.login:

@@ -3,7 +3,7 @@
 A dialogue reads like an example of an RFC.  Its lines:
 
     # text                          a comment; the first ones say what is shown, and where it is written
-    given option -rcpts 3           an option of serveur.sh
+    given option -rcpts 3           an option of serveur.sh; ROOT/ begins the path of a file that is handed in
     given accounts jones, brown     mailboxes here (folders of -store)
     given people mrc: Mark Crispin  real accounts with that full name, and -store maildir; needs root
     given alias fred: jones, brown  an entry of the aliases file
@@ -63,7 +63,8 @@ class Dialogue:
         self.name = path.stem
         self.steps = list(read_steps(path.read_text("utf-8").split("\n")))
         self.options = tuple(word for step in self.steps if step.keyword == "given"
-                             and step.text.startswith("option ") for word in step.text.split()[1:])
+                             and step.text.startswith("option ")
+                             for word in step.text.replace("ROOT/", "%s/" % support.ROOT).split()[1:])
 
     @property
     def needs_people(self) -> bool:

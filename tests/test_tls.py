@@ -25,11 +25,10 @@ class StartTlsTest(TlsTestCase):
 
     def test_passwords_under_tls_only(self):
         client = self.greeted()
-        client.expect("AUTH PLAIN " + plain("alice", ALICE), 503)
-        client.expect("AUTH LOGIN", 503)
-        client.expect("MAIL FROM:<a@x.example>", 530)
+        for command in ("AUTH PLAIN " + plain("alice", ALICE), "AUTH LOGIN", "MAIL FROM:<a@x.example>"):
+            self.assertEqual(client.expect(command, 530).text, "5.7.0 Must issue a STARTTLS command first")
         client = self.secured()
-        client.expect("MAIL FROM:<a@x.example>", 530)
+        self.assertEqual(client.expect("MAIL FROM:<a@x.example>", 530).text, "5.7.0 Authentication required")
         client.expect("VRFY alice", 530)
         client.expect("AUTH PLAIN " + plain("alice", ALICE), 235)
         client.expect("MAIL FROM:<a@x.example>", 250)
