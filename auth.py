@@ -10,7 +10,7 @@ As a command (see USAGE), it exits with 0 when done, 1 for a wrong password, 2 w
 import posix
 import sys
 
-from passwords import Hashed, Trouble, Unreadable, check_login, check_password, read_accounts, read_file, write_account
+from passwords import Hashed, Trouble, Unreadable, check_login, check_password, read_accounts, write_account
 
 # what a session uses; the rest serves the command
 __all__ = ["Challenge", "Exchange", "Failure", "Malformed", "Success", "UnknownMechanism", "Unreadable",
@@ -159,18 +159,26 @@ def _new_password():
 
 def _show_remarks(accounts):
     for remark in accounts.problems + accounts.warnings:
-        print(f"auth.py : attention : {remark}", file=sys.stderr)
+        print(f"auth.py: attention : {remark}", file=sys.stderr)
+
+
+def _mechanisms_of(path):
+    """What the accounts in the file can serve; [] when there is no file, or no account in it."""
+    import os
+    accounts = read_accounts(path) if os.path.exists(path) else None
+    return accounts.mechanisms() if accounts and accounts.has_accounts() else []
 
 
 def _add(path, login, clear=False):
-    import os
     check_login(login)              # nobody should type a password for nothing
-    if os.path.exists(path):
-        read_file(path)
+    before = _mechanisms_of(path)
     write_account(path, login, _new_password(), clear)
     accounts = read_accounts(path)
     _show_remarks(accounts)
     print(f"{path} : compte « {login} » enregistré ; mécanismes : {', '.join(accounts.mechanisms())}")
+    if "CRAM-MD5" in before and "CRAM-MD5" not in accounts.mechanisms():
+        print("CRAM-MD5 n'est plus offert : il demande que tous les mots de passe soient en clair"
+              f" (./auth.py add -clair {path} {login} le rétablit)")
     return 0
 
 
@@ -212,7 +220,7 @@ def main(arguments):
     try:
         return function(*words, **options)
     except Trouble as trouble:
-        print(f"auth.py : {trouble.text}", file=sys.stderr)
+        print(f"auth.py: {trouble.text}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -6,6 +6,8 @@ import os
 import ssl
 import subprocess
 
+from french import reason
+
 DAYS = "3650"
 
 
@@ -31,13 +33,17 @@ def self_signed(folder, domain):
 def _make(certificate, key, domain):
     old_mask = os.umask(0o077)
     try:
+        for path in (certificate, key):         # else openssl would say in English why it can't
+            open(path, "ab").close()
         result = _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                           "-days", DAYS, "-subj", f"/CN={domain[:64]}", "-addext", f"subjectAltName=DNS:{domain}",
                           "-keyout", key, "-out", certificate)
+    except OSError as error:
+        raise Unusable(f"{error.filename} : {reason(error)}") from error
     finally:
         os.umask(old_mask)
     if result.returncode:
-        raise Unusable(f"openssl : {result.stderr.strip().splitlines()[-1]}")
+        raise Unusable(f"openssl n'a pas pu fabriquer {certificate} : « {result.stderr.strip().splitlines()[-1]} »")
 
 
 def _openssl(*arguments):
@@ -76,8 +82,8 @@ def _check_readable(path):
         with open(path, "rb"):
             pass
     except OSError as error:
-        reason = "est introuvable" if isinstance(error, FileNotFoundError) else "ne peut pas être lu"
-        raise Unusable(f"{path} {reason}") from error
+        why = "est introuvable" if isinstance(error, FileNotFoundError) else f"ne peut pas être lu : {reason(error)}"
+        raise Unusable(f"{path} {why}") from error
 
 
 def _has_expired(certificate):

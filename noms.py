@@ -11,7 +11,7 @@ LABEL_OCTETS = 63
 
 
 class BadNames(Exception):
-    """A file of names that yields no domain. `path`: the file; `reason`: missing, empty, long."""
+    """A file of names that yields no domain. `path`: the file; `reason`: missing, encoding, empty, long."""
 
     def __init__(self, path, reason):
         super().__init__(f"{path}: {reason}")
@@ -38,13 +38,26 @@ def label(text):
     return "-".join(name for name in names if name)
 
 
+def decoded(octets):
+    """The text in a file's `octets`: in UTF-8, else in Latin-1, as old editors write it. ValueError when it is none."""
+    try:
+        text = octets.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = octets.decode("latin-1")
+    if "\0" in text:                    # as in UTF-16
+        raise ValueError("NUL")
+    return text
+
+
 def local_domain(path, suffix):
     """The domain for the names in `path`: "<names>.<suffix>". Raises BadNames."""
     try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            names = label(file.read())
+        with open(path, "rb") as file:
+            names = label(decoded(file.read()))
     except OSError as error:
         raise BadNames(path, "missing") from error
+    except ValueError as error:
+        raise BadNames(path, "encoding") from error
     if not names:
         raise BadNames(path, "empty")
     if len(names) > LABEL_OCTETS:

@@ -15,6 +15,7 @@ import posix
 BOM = b"\xef\xbb\xbf"
 BLANKS = b" \t"
 SCRYPT = b"$scrypt$"
+PUBLIC = {b"alice": b"secret1", b"bruno": b"secret2"}       # the login_pass.txt that is handed in
 COST = (14, 8, 1)               # ln, r, p of new hashes: 16 MiB, some 50 ms
 MOST_MEMORY = 65 << 20          # octets; 64 MiB is what passlib's own ln=16,r=8 takes
 MOST_WORK = 1 << 20             # N * r * p, eight times that of COST: under a second
@@ -29,7 +30,17 @@ class Trouble(Exception):
 
 
 class Unreadable(Trouble):
-    """The file of accounts is not there, not a plain file, or not ours to read."""
+    """The file of accounts is not there, not a plain file, or not ours to read.
+
+    `path`: the file; `error`: the OSError, None for what is no plain file; `text`: both, in French.
+    """
+
+    def __init__(self, path, error=None):
+        from french import reason
+        why = reason(error) if error else "ce n'est pas un fichier ordinaire"
+        super().__init__(f"{path} : {why}")
+        self.path = path
+        self.error = error
 
 
 # -- one password ---------------------------------------------------------------------------------------
@@ -147,7 +158,7 @@ def _record(name, secret):
     try:
         return Hashed.parse(trimmed)
     except ValueError:              # binascii.Error is one too
-        raise Trouble(f"le mot de passe haché de « {name} » est abîmé, ou d'un coût déraisonnable") from None
+        raise Trouble(f"le mot de passe haché de « {name} » est endommagé, ou d'un coût excessif") from None
 
 
 def _has_doubtful_ends(secret):
@@ -193,6 +204,19 @@ class Accounts:
             self.warnings.append(f"{self._path}, ligne {number} : le mot de passe de « {name} » commence par un blanc"
                                  " ou un deux-points, ou finit par un blanc, qui en fait partie")
 
+    def public(self):
+        """The logins (str) whose passwords everyone knows, since the file that is handed in has them."""
+        return [login.decode() for login, record in self._records.items()
+                if record.kind is None and record.password == PUBLIC.get(login)]
+
+    def has_accounts(self):
+        """Whether there is any."""
+        return bool(self._records)
+
+    def has_secrets(self):
+        """Whether the file has a password that not everyone knows."""
+        return len(self.public()) < len(self._records)
+
     def mechanisms(self):
         """The names of the mechanisms to offer, in capitals: CRAM-MD5 only if every password is in clear."""
         all_clear = not any(self._decoys)
@@ -223,22 +247,16 @@ class Accounts:
         return hmac.compare_digest(expected, answer.lower()) and own is not None
 
 
-def _refusal(error):
-    reasons = {FileNotFoundError: "il n'existe pas", PermissionError: "accès refusé",
-               IsADirectoryError: "c'est un dossier", NotADirectoryError: "il n'existe pas"}
-    return reasons.get(type(error), error.strerror)
-
-
 def read_file(path):
     """What the file at `path` holds (bytes). Raises Unreadable."""
     from stat import S_ISREG
     try:
         if not S_ISREG(posix.stat(path).st_mode):       # a FIFO would make its reader wait
-            raise Unreadable(f"{path} : ce n'est pas un fichier ordinaire")
+            raise Unreadable(path)
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise Unreadable(f"{path} : {_refusal(error)}") from error
+        raise Unreadable(path, error) from error
 
 
 def _is_open_to_all(path):
@@ -254,7 +272,10 @@ def read_accounts(path, text=None):
     Raises Unreadable. What is wrong inside the file goes into the result's `problems` and `warnings`.
     """
     accounts = Accounts(path, read_file(path) if text is None else text)
-    if _is_open_to_all(path):
+    if public := accounts.public():
+        accounts.warnings.append(f"{path} : tout le monde connaît les mots de passe de l'exemple livré"
+                                 f" ({', '.join(public)}) ; remplacez-les avant de servir à quelqu'un")
+    if accounts.has_secrets() and _is_open_to_all(path):
         accounts.warnings.append(f"{path} : tout le monde peut le lire ou l'écrire (chmod 600 {path})")
     return accounts
 
@@ -338,4 +359,5 @@ def write_account(path, login, password, clear=False):
     try:
         _rewrite(path, login.encode(), secret)
     except OSError as error:
-        raise Trouble(f"{path} : {_refusal(error)} ; rien n'est changé") from error
+        from french import reason
+        raise Trouble(f"{path} : {reason(error)} ; rien n'est changé") from error

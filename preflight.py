@@ -10,6 +10,7 @@ import pwd
 import sys
 
 import settings as configuration
+from french import reason
 from identity import SERVICE_USER, as_administrator, become_service
 from mailstore.aliases import is_unsafe, read_aliases, split_targets
 from mailstore.mailboxes import SPOOL
@@ -17,9 +18,9 @@ from noms import BadNames
 from smtp.syntax import Malformed, check_domain
 
 NAMES_REASONS = {
-    "missing": "le fichier des noms {} est introuvable ou illisible (ou donnez -domain)",
-    "empty": "le fichier des noms {} ne contient aucun nom (ou donnez -domain)",
-    "long": "les noms de {} font un nom de domaine trop long, plus de 63 caractères (ou donnez -domain)",
+    "encoding": "ce n'est pas du texte en UTF-8 ou en Latin-1",
+    "empty": "aucun nom dans ce fichier",
+    "long": "ces noms font un nom de domaine trop long, plus de 63 caractères",
 }
 NUMBER_OPTIONS = {
     "SMTP_MAX": "-max demande un nombre entre 1 et 4096",
@@ -62,7 +63,8 @@ def read_settings():
     except configuration.BadSetting as error:
         raise Problem(f"{NUMBER_OPTIONS.get(error.name, error.name)}, pas « {error.value} »") from error
     except BadNames as error:
-        raise Problem(NAMES_REASONS[error.reason].format(error.path)) from error
+        why = NAMES_REASONS.get(error.reason) or reason(error.__cause__)
+        raise Problem(f"-noms {error.path} : {why} ; corrigez-le, ou donnez -domain") from error
 
 
 def check_domains(settings):
@@ -99,7 +101,7 @@ def check_store(settings):
     elif settings.store not in ("maildir", "mbox"):
         raise Problem(f"-store demande maildir, mbox ou un dossier, pas « {settings.store} »")
     elif settings.store == "mbox" and not os.access(SPOOL, os.W_OK):
-        warn(f"{SPOOL} n'est pas accessible en écriture : le courrier sera refusé (450) ; lancez en root")
+        warn(f"{SPOOL} n'est pas accessible en écriture : le courrier sera refusé (450) ; relancez en root")
 
 
 def check_aliases(settings):
@@ -107,7 +109,7 @@ def check_aliases(settings):
     try:
         entries = read_aliases(settings.aliases)
     except OSError as error:
-        raise Problem(f"-aliases : {settings.aliases} : {error.strerror}") from error
+        raise Problem(f"-aliases {settings.aliases} : {reason(error)}") from error
     for name, targets in entries.items():
         for target in split_targets(targets):
             if is_unsafe(target) and not target.startswith((":fail:", ":defer:")):
@@ -124,13 +126,13 @@ def check_accounts(settings):
     try:
         accounts = auth.read_accounts(settings.accounts)
     except auth.Unreadable as error:
-        raise Problem(error.text) from error
+        raise Problem(f"-pass {error.text}") from error
     for problem in accounts.problems:
-        print(f"serveur.sh: {problem}", file=sys.stderr)
+        print(f"serveur.sh: -pass {problem}", file=sys.stderr)
     if accounts.problems:
-        raise Problem(f"-pass : {settings.accounts} est à corriger, rien n'a été lancé")
+        raise Problem(f"-pass {settings.accounts} : fichier à corriger ; rien n'a été lancé")
     for warning in accounts.warnings:
-        warn(warning)
+        warn(f"-pass {warning}")
 
 
 def prepare_tls(settings):
@@ -158,10 +160,19 @@ def make_spool(settings):
                        f"{settings.spool}/queue/tmp"):
             os.makedirs(folder, mode=0o750, exist_ok=True)
             give_to_service(folder)
+    except OSError as error:
+        raise Problem(f"{_place('-spool', settings.spool, error)} ; donnez un autre dossier par -spool") from error
+    try:
         os.close(os.open(settings.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640))
         give_to_service(settings.log)
     except OSError as error:
-        raise Problem(f"{error.filename} : {error.strerror}") from error
+        raise Problem(f"{_place('-log', settings.log, error)} ; donnez un autre fichier par -log") from error
+
+
+def _place(option, path, error):
+    """What went wrong with `path`, or with a folder above it."""
+    above = "" if error.filename == path else f"{error.filename} : "
+    return f"{option} {path} : {above}{reason(error)}"
 
 
 def compile_modules():

@@ -15,6 +15,7 @@ from carrier.dns import Resolver
 from carrier.postman import Ended, Postman
 from carrier.routes import Router
 from carrier.runner import Runner
+from french import reason
 from identity import become_service, leave_root
 from journal import Journal
 from mailstore.mailboxes import Mailboxes
@@ -60,7 +61,7 @@ def main():
         print(f"relay.py: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"relay.py: {error.filename or settings.spool} : {error.strerror}", file=sys.stderr)
+        print(f"relay.py: {error.filename or settings.spool} : {reason(error)}", file=sys.stderr)
         return 1
 
 
@@ -85,7 +86,7 @@ def check_words(command, *ids):
         raise Wrong(f"commande inconnue : {command} (./relay.py -help les montre toutes)")
     least, most = COMMANDS[command]
     if len(ids) < least:
-        raise Wrong(f"{command} demande un numéro de message (« relay.py list » les montre)")
+        raise Wrong(f"{command} demande un numéro de message (./relay.py list les montre)")
     if len(ids) > most:
         raise Wrong(f"argument de trop : {ids[most]}")
 
@@ -100,7 +101,7 @@ def read_settings(words):
 def obey(settings, command, *ids):
     """Serve the person who typed `command`. Raises Refused, OSError."""
     if not os.path.isdir(settings.spool):
-        raise Refused(f"{settings.spool} n'existe pas : indiquer le dossier du serveur par -spool")
+        raise Refused(f"{settings.spool} n'existe pas : indiquez le dossier du serveur par -spool")
     become_service()
     backlog = Backlog(f"{settings.spool}/queue")
     getattr(Command(backlog, Journal(settings.log)), command)(*ids)

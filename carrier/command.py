@@ -42,7 +42,7 @@ class Command:
             return ""
         except Unreadable:
             return f" ? {size:>5} {message_id} *** illisible ***\n"
-        frozen = " *** frozen ***" if aside else ""
+        frozen = " *** frozen *** (mis de côté)" if aside else ""     # its first half is what exiqsumm knows
         age = age_text(self._now() - envelope["received"])
         lines = [f"{age:>3} {size:>5} {message_id} <{envelope['sender']}>{frozen}"]
         lines += [f"        {'D' if recipient['state'] == 'done' else ' '} {recipient['address']}"
@@ -54,15 +54,15 @@ class Command:
         aside = self._find(message_id)
         try:
             envelope = self._backlog.load(message_id, aside)
-        except Unreadable as error:
-            raise Refused(f"{message_id} est illisible ({error}) : voir ses fichiers dans {self._backlog.folder}") from None
+        except Unreadable:
+            raise Refused(f"{message_id} est illisible : voyez ses fichiers dans {self._backlog.folder}") from None
         print(printable("\n".join(self._description(envelope, aside))) + "\n")
         with open(self._backlog.message_path(message_id, aside), encoding="utf-8", errors="replace") as file:
             for line in file:
                 sys.stdout.write(printable(line))
 
     def _description(self, envelope, aside):
-        note = " (mis de côté : à relancer par « retry » ou à supprimer)" if aside else ""
+        note = " (mis de côté : relancez-le par « retry », ou supprimez-le)" if aside else ""
         yield f"Message      {envelope['id']}{note}"
         yield f"Reçu le      {date_text(envelope['received'])}"
         yield f"Expéditeur   <{envelope['sender']}>"
@@ -76,7 +76,7 @@ class Command:
         if recipient["mailbox"]:
             text += f", boîte de {recipient['mailbox']}"
         if recipient["state"] == "waiting":
-            text += f", {recipient['tries']} essai(s) sans succès"
+            text += f", {plural(recipient['tries'], 'essai')} sans succès"
             if recipient["next"] > self._now():
                 text += f", prochain essai le {date_text(recipient['next'])}"
         return text
@@ -91,7 +91,7 @@ class Command:
             if not self._backlog.order(f"retry {order}".strip()):
                 self._retry_without_runner(ids)
                 return
-        what = f"le message {' '.join(ids)}" if ids else "toute la file"
+        what = f"{'les messages' if ids[1:] else 'le message'} {' '.join(ids)}" if ids else "toute la file"
         print(f"Nouvel essai demandé pour {what}.")
 
     def _retry_without_runner(self, ids):
@@ -136,16 +136,21 @@ class Command:
         """Be the one who may change the queue, for there is no runner. Raises Refused."""
         self._is_held = self._is_held or self._backlog.lock()
         if not self._is_held:
-            raise Refused("le relais tient la file d'attente mais ne répond pas ; réessayer, ou l'arrêter d'abord")
+            raise Refused("le relais tient la file d'attente mais ne répond pas ; réessayez, ou arrêtez-le d'abord")
 
     def _find(self, message_id):
         """Whether the message called so is aside. Raises Refused when there is none."""
         if not ID.fullmatch(message_id):
-            raise Refused(f"« {message_id} » n'est pas un numéro de message (« relay.py list » les montre)")
+            raise Refused(f"« {message_id} » n'est pas un numéro de message (./relay.py list les montre)")
         for aside in (False, True):
             if message_id in self._backlog.ids(aside):
                 return aside
-        raise Refused(f"pas de message {message_id} dans la file d'attente")
+        raise Refused(f"aucun message {message_id} dans la file d'attente")
+
+
+def plural(count, noun):
+    """`noun` after its number: 0 essai, 1 essai, 2 essais."""
+    return f"{count} {noun}{'s' if count > 1 else ''}"
 
 
 def printable(text):

@@ -29,7 +29,7 @@ def _accounts(session):
         with as_administrator():
             return auth.read_accounts(path)
     except OSError as error:
-        raise auth.Unreadable(f"{path}: {error.strerror}") from error
+        raise auth.Unreadable(path, error) from error
 
 
 def authenticate(session, argument):
@@ -40,7 +40,8 @@ def authenticate(session, argument):
     except auth.UnknownMechanism:
         return replies.UNKNOWN_MECHANISM
     except auth.Unreadable as error:
-        session.journal.write(f"accounts cannot be read: {error.text}")
+        why = error.error.strerror if error.error else "not a regular file"
+        session.journal.write(f"accounts cannot be read: {error.path}: {why}")
         return replies.AUTHENTICATION_LATER
     try:
         verdict = _exchange(session, exchange, initial.strip())

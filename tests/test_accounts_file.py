@@ -44,7 +44,7 @@ class StartTest(StartCase):
     """What serveur.sh says of a file that will not do. Nothing is started then."""
 
     def test_missing(self):
-        self.assert_refused(str(self.path), "il n'existe pas")
+        self.assert_refused("serveur.sh: -pass %s : il n'existe pas\n" % self.path)
 
     def test_folder(self):
         self.path.mkdir()
@@ -58,7 +58,7 @@ class StartTest(StartCase):
     def test_readable_by_others(self):
         self.write(ACCOUNTS, 0o644)
         server = self.launched().start()
-        self.assertIn("serveur.sh: attention : %s : tout le monde peut le lire" % self.path, server.output())
+        self.assertIn("serveur.sh: attention : -pass %s : tout le monde peut le lire" % self.path, server.output())
         self.assertEqual(server.stop(), 0)
 
     def test_no_account(self):
@@ -82,7 +82,7 @@ class StartAsSomebodyTest(StartCase):
 
     def test_unreadable(self):
         self.write(ACCOUNTS, 0)
-        self.assert_refused(str(self.path), "accès refusé")
+        self.assert_refused(str(self.path), "permission refusée")
 
 
 @support.needs_root

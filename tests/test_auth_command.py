@@ -101,7 +101,7 @@ class CommandTestCase(unittest.TestCase):
         """It failed with one clear line and left nothing behind."""
         message = done.stderr.decode()
         self.assertEqual((done.returncode, done.stdout), (2, b""), message)
-        self.assertTrue(message.startswith("auth.py : ") and message.count("\n") == 1, message)
+        self.assertTrue(message.startswith("auth.py: ") and message.count("\n") == 1, message)
         for word in words:
             self.assertIn(word, message)
         self.assertEqual([name for name in os.listdir(self.folder) if name.startswith(".")], [])
@@ -117,11 +117,19 @@ class AddTest(CommandTestCase):
         self.assertEqual(done.stderr, b"")
         self.assertEqual(os.listdir(self.folder), [self.path.name])
 
+    def test_hashed_from_the_start(self):
+        self.assertNotIn("CRAM-MD5", self.add("alice", "x").stdout.decode())
+
     def test_clear(self):
         done = self.add("alice", "été: 1", "-clair")
         self.assertEqual(self.path.read_bytes(), "alice:été: 1\n".encode())
         self.assertIn("CRAM-MD5", done.stdout.decode())
-        self.assertNotIn("CRAM-MD5", self.add("bob", "x").stdout.decode())
+        text = self.add("bob", "x").stdout.decode()
+        self.assertIn("mécanismes : PLAIN, LOGIN\n", text)
+        self.assertIn("CRAM-MD5 n'est plus offert", text)
+        self.assertIn("./auth.py add -clair %s bob" % self.path, text)
+        self.assertNotIn("CRAM-MD5", self.add("carol", "x").stdout.decode())        # nothing was taken away
+        self.assertNotIn("n'est plus", self.add("bob", "x", "-clair").stdout.decode())
 
     def test_the_rest_stays(self):
         for before, after in (

@@ -277,7 +277,7 @@ class PlaceTest(LauncherTestCase):
         done = subprocess.run([SCRIPT, "-bind", "127.0.0.1", "-domain", "x.example"], user=STRANGER, group=STRANGER, env={},
                               cwd="/", capture_output=True, text=True, timeout=support.PATIENCE)
         self.assertEqual(done.returncode, 2)
-        self.assertRegex(done.stderr, r"\Aserveur.sh: /.local : [^\n]*\n\Z")
+        self.assertRegex(done.stderr, r"\Aserveur.sh: -spool /.local/state/serveur-smtp : /.local : permission refusée ; [^\n]*\n\Z")
 
     def test_handler_not_executable(self):
         server = self.make_server()

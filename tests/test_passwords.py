@@ -121,8 +121,16 @@ class ParsingTest(unittest.TestCase):
         accounts = passwords.read_accounts(str(support.ROOT / "login_pass.txt"))
         self.assertEqual(accounts.problems, [])
         self.assertEqual(accounts.mechanisms(), ["PLAIN", "LOGIN", "CRAM-MD5"])
-        self.assertTrue(accounts.accept(b"exemple-alice", "mot de passe inventé".encode()))
-        self.assertTrue(accounts.accept(b"exemple-bruno", "inventé:aussi".encode()))
+        self.assertTrue(accounts.accept(b"alice", b"secret1"))
+        self.assertTrue(accounts.accept(b"bruno", b"secret2"))
+        self.assertEqual(sorted(passwords.PUBLIC), [b"alice", b"bruno"])
+        self.assertEqual(accounts.public(), ["alice", "bruno"])
+
+    def test_blanks_and_separators(self):
+        accounts = accounts_of("alice:mot de passe inventé\nbruno inventé:aussi\n")
+        self.assertEqual((accounts.problems, accounts.warnings), ([], []))
+        self.assertTrue(accounts.accept(b"alice", "mot de passe inventé".encode()))
+        self.assertTrue(accounts.accept(b"bruno", "inventé:aussi".encode()))
 
 
 class HashTest(unittest.TestCase):
@@ -202,10 +210,24 @@ class ReadingTest(unittest.TestCase):
         self.addCleanup(os.seteuid, 0)
         with self.assertRaises(passwords.Unreadable) as caught:
             passwords.read_accounts(str(self.path))
-        self.assertIn("accès refusé", caught.exception.text)
+        self.assertIn("permission refusée", caught.exception.text)
         accounts = passwords.read_accounts(str(self.path), b"a:b\n")
         self.assertTrue(accounts.accept(b"a", b"b"))
         self.assertEqual(accounts.warnings, [])
+
+    def test_public_passwords_are_a_warning(self):
+        """One line says it, whatever else is in the file; who may read it matters once something in it is secret."""
+        for text, mode, words in ((b"alice:secret1\nbruno:secret2\n", 0o644, ["(alice, bruno)"]),
+                                  (b"alice secret1\n", 0o644, ["(alice)"]),
+                                  (b"alice:secret1\ncarole:x\n", 0o600, ["(alice)"]),
+                                  (b"alice:secret1\ncarole:x\n", 0o644, ["(alice)", "chmod 600"]),
+                                  (b"alice:secret2\nbruno:secret1\n", 0o600, [])):
+            with self.subTest(text=text, mode=oct(mode)):
+                self.write(text, mode)
+                warnings = passwords.read_accounts(str(self.path)).warnings
+                self.assertEqual(len(warnings), len(words), warnings)
+                for warning, word in zip(warnings, words):
+                    self.assertIn(word, warning)
 
     def test_open_to_all_is_a_warning(self):
         for mode, warnings in ((0o600, 0), (0o640, 0), (0o660, 0), (0o644, 1), (0o602, 1)):

@@ -56,7 +56,7 @@ class ListTest(CommandCase):
             relay.start()
             relay.wait_empty()
             text = relay.command("list").stdout
-            self.assertIn("%s <> *** frozen ***\n          x@s.example\n" % frozen, text)
+            self.assertIn("%s <> *** frozen *** (mis de côté)\n          x@s.example\n" % frozen, text)
             self.assertIn("%s *** illisible ***\n" % broken, text)
 
     def test_nothing_a_terminal_obeys(self):
@@ -77,7 +77,7 @@ class ShowTest(CommandCase):
             support.wait_for(lambda: relay.envelope(message_id)["recipients"][0]["tries"], "the note of the attempt")
             result = relay.command("show", message_id)
             self.assert_done(result)
-            for text in ("Expéditeur   <%s>\n" % SENDER, "y@s.example : remis\n", "450 later\n", "1 essai(s) sans succès",
+            for text in ("Expéditeur   <%s>\n" % SENDER, "y@s.example : remis\n", "450 later\n", ", 1 essai sans succès",
                          "prochain essai le ", "\nSubject: essai\n", "\nÇa va.\n"):
                 self.assertIn(text, result.stdout)
 
@@ -94,6 +94,10 @@ class RetryTest(CommandCase):
             self.assert_done(relay.command("retry", first), "Nouvel essai demandé pour le message %s.\n" % first)
             relay.wait_log("== x@s.example", 2)
             self.assertEqual(relay.log().count("== y@s.example"), 1)
+            self.assert_done(relay.command("retry", first, second),
+                             "Nouvel essai demandé pour les messages %s %s.\n" % (first, second))
+            support.wait_for(lambda: relay.envelope(first)["recipients"][0]["tries"] == 3, "the note of the third attempt")
+            self.assertIn(", 3 essais sans succès", relay.command("show", first).stdout)
             sink.script["rcpt"] = "250 now"
             self.assert_done(relay.command("retry"), "Nouvel essai demandé pour toute la file.\n")
             relay.wait_empty()
@@ -177,7 +181,7 @@ class RefusalTest(CommandCase):
     def test_no_such_message(self):
         with Relay() as relay:
             for command in ("show", "retry", "remove"):
-                self.assert_refused(relay.command(command, "1xVmS1-00zzzz-aa"), 1, "pas de message 1xVmS1-00zzzz-aa")
+                self.assert_refused(relay.command(command, "1xVmS1-00zzzz-aa"), 1, "aucun message 1xVmS1-00zzzz-aa")
                 self.assert_refused(relay.command(command, "../../x"), 1, "« ../../x » n'est pas un numéro de message")
 
     def test_no_such_spool(self):
@@ -198,7 +202,7 @@ class RefusalTest(CommandCase):
             relay.spool.chmod(0o700)
             result = subprocess.run([str(support.ROOT / "relay.py"), "list"], capture_output=True, text=True,
                                     env=relay.environment, user=support.NOBODY, group=support.NOBODY, extra_groups=[])
-            self.assert_refused(result, 1, "Permission denied")
+            self.assert_refused(result, 1, "%s : permission refusée\n" % relay.queue)
 
     def test_broken_message(self):
         with Relay() as relay:
