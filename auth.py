@@ -17,12 +17,16 @@ __all__ = ["Challenge", "Exchange", "Failure", "Malformed", "Success", "UnknownM
            "read_accounts", "start"]
 
 USAGE = """\
-usage : auth.py add [-clair] FICHIER LOGIN    ajoute un compte, ou change son mot de passe
-        auth.py check FICHIER LOGIN           essaie un mot de passe : code 0 s'il est juste, 1 sinon
-        auth.py hash                          affiche un mot de passe haché, à mettre dans le fichier
+usage : auth.py add [-clair] FICHIER LOGIN    ajoute un compte, ou change son
+                                              mot de passe
+        auth.py check FICHIER LOGIN           essaie un mot de passe : code 0
+                                              s'il est juste, 1 sinon
+        auth.py hash                          affiche un mot de passe haché,
+                                              à mettre dans le fichier
 
-Le mot de passe est demandé au terminal ; sans terminal, c'est une ligne de l'entrée standard.
-Il est enregistré haché ; avec -clair il reste lisible, ce qu'il faut pour CRAM-MD5."""
+Le mot de passe est demandé au terminal ; sans terminal, c'est une ligne de
+l'entrée standard. Il est enregistré haché ; avec -clair il reste lisible.
+CRAM-MD5 n'est offert que si tous ceux du fichier le sont."""
 
 
 class UnknownMechanism(KeyError):

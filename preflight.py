@@ -7,6 +7,7 @@ French, a line each. Exit status: 0, or 2 when the server must not start.
 import compileall
 import os
 import pwd
+import shutil
 import sys
 
 import settings as configuration
@@ -48,6 +49,7 @@ def main():
     except Problem as problem:
         print(f"serveur.sh: {problem}", file=sys.stderr)
         return 2
+    check_dig(settings)
     print_resolved(settings, tls, fingerprint)
     return 0
 
@@ -153,6 +155,14 @@ def prepare_tls(settings):
         raise Problem(f"-tls : {error.text}") from error
 
 
+def check_dig(settings):
+    """Whether what MX records are looked up with is there: without it, mail waits."""
+    domains = [domain for domain, host in settings.relays.items() if not host]
+    if domains and not shutil.which("dig"):
+        warn(f"-relay : dig n'est pas installé, et sans lui le courrier pour {', '.join(domains)} attend dans la file ;"
+             " comme administrateur : apt-get install bind9-dnsutils")
+
+
 def make_spool(settings):
     """The state folder and what is in it, owned by whoever the sessions run as."""
     try:
@@ -170,9 +180,9 @@ def make_spool(settings):
 
 
 def _place(option, path, error):
-    """What went wrong with `path`, or with a folder above it."""
-    above = "" if error.filename == path else f"{error.filename} : "
-    return f"{option} {path} : {above}{reason(error)}"
+    """What went wrong with `path`, which was to be made, or with a folder above it."""
+    culprit = os.path.dirname(path) if isinstance(error, FileNotFoundError) else error.filename
+    return f"{option} {path} : {'' if culprit == path else f'{culprit} : '}{reason(error)}"
 
 
 def compile_modules():

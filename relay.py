@@ -22,16 +22,18 @@ from mailstore.mailboxes import Mailboxes
 from mailstore.trace import Clock
 
 USAGE = """\
-relay.py : porte plus loin le courrier de la file d'attente.
+relay.py : fait suivre le courrier de la file d'attente.
 
-usage : ./relay.py [-spool DOSSIER]             le relais lui-même, jusqu'à Ctrl-C (serveur.sh le lance)
-        ./relay.py [-spool DOSSIER] list        ce qui attend, comme mailq
-        ./relay.py [-spool DOSSIER] show ID     tout sur un message, et son texte
-        ./relay.py [-spool DOSSIER] retry [ID]  réessayer maintenant ce message, ou tous
-        ./relay.py [-spool DOSSIER] remove ID   supprimer un message, sans prévenir personne
+usage : ./relay.py [-spool DOSSIER]          le relais lui-même, jusqu'à Ctrl-C
+                                             (serveur.sh le lance)
+        ./relay.py ... list                  ce qui attend, comme mailq
+        ./relay.py ... show ID               tout sur un message, et son texte
+        ./relay.py ... retry [ID...]         réessayer maintenant, ou tous
+        ./relay.py ... remove ID...          supprimer, sans prévenir personne
 
-La file est celle de -spool, sinon de la variable SMTP_SPOOL, sinon /var/spool/serveur-smtp pour root
-et ~/.local/state/serveur-smtp pour les autres. Les réglages du relais sont les variables SMTP_* de serveur.sh."""
+La file est celle de -spool, sinon de la variable SMTP_SPOOL, sinon
+/var/spool/serveur-smtp pour root et ~/.local/state/serveur-smtp pour les
+autres. Les réglages du relais sont les variables SMTP_* de serveur.sh."""
 
 # How many ids each command takes: (at least, at most).
 COMMANDS = {"list": (0, 0), "show": (1, 1), "retry": (0, 1000), "remove": (1, 1000)}

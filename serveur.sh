@@ -4,6 +4,11 @@
 # The options become SMTP_* variables; preflight.py checks them and answers with every value resolved.
 # launcher/machine.sh gets what the machine must give (netcat, the ports), launcher/pool.sh runs the
 # netcats and the relay.  This file knows netcat and nothing of SMTP.
+
+# "sh serveur.sh" goes on under bash.  A shell reads line by line, so dash comes as far as this; bash that
+# is called sh (or has POSIXLY_CORRECT) only has to leave its POSIX mode.
+[ -n "${BASH_VERSION-}" ] || exec bash "$0" "$@"
+set +o posix
 set -u
 
 HERE=$(dirname "$(readlink -f "$0")")
@@ -26,28 +31,33 @@ serveur.sh : un serveur de courrier SMTP derrière netcat.
 
 usage : ./serveur.sh [options]          (Ctrl-C l'arrête)
 
-  -port N            écouter sur ce port (répétable)                    [4567]
-  -smtps N           écouter aussi là, en TLS dès la connexion (répétable)
-  -bind ADRESSE      n'écouter que sur cette adresse (répétable)        [toutes]
-  -pass FICHIER      seuls les comptes de ce fichier peuvent envoyer    [tout le monde]
-  -match-sender      un compte ne peut envoyer que sous son adresse     [non]
-  -noms FICHIER      tirer le domaine local des noms de ce fichier      [noms.txt]
-  -domain DOMAINE    domaine local                                      [noms.tp.info.unicaen.fr]
-  -store OÙ          maildir : ~compte/Maildir ; mbox : /var/mail/compte ;
-                     ou un dossier dont chaque sous-dossier est un compte [maildir]
-  -aliases FICHIER   alias et listes, au format de /etc/aliases         [/etc/aliases]
+  -port N           écouter sur ce port ; répétable                       [4567]
+  -smtps N          écouter aussi là, en TLS dès la connexion ; répétable
+  -bind ADRESSE     n'écouter que sur cette adresse ; répétable         [toutes]
+  -listen MOYEN     netcat, ou prefork : plus rapide, sans netcat,
+                    et en IPv6                                          [netcat]
+  -pass FICHIER     seuls les comptes de FICHIER peuvent envoyer [tout le monde]
+  -match-sender     un compte n'envoie que sous son adresse                [non]
+  -noms FICHIER     les noms dont est tiré le domaine local           [noms.txt]
+  -domain DOMAINE   le domaine local lui-même      [<noms>.tp.info.unicaen.fr]
+  -store OÙ         maildir : ~compte/Maildir ; mbox : /var/mail/compte ;
+                    un dossier dont chaque dossier est un compte       [maildir]
+  -aliases FICHIER  alias et listes, au format de /etc/aliases    [/etc/aliases]
   -relay DOMAINE[=HÔTE[:PORT]]
-                     domaine dont le courrier part plus loin (répétable) [tpmail.info.unicaen.fr]
-  -tls CERT[,CLÉ]    certificat PEM, pour STARTTLS et -smtps ; « -tls auto » en fabrique un
-  -spool DOSSIER     file d'attente et état   [/var/spool/serveur-smtp pour root,
-                                               sinon ~/.local/state/serveur-smtp]
-  -log FICHIER       journal                                            [DOSSIER/mainlog]
-  -max N             sessions à la fois                                 [128]
-  -size OCTETS       plus grand message                                 [52428800]
-  -rcpts N           destinataires par message                          [1000]
-  -listen MOYEN      netcat, ou prefork : un seul programme, plus rapide, IPv6 [netcat]
-  -v                 montrer les dialogues
-  -help              cette page
+                    domaine relayé, par ses MX ou vers HÔTE ;
+                    répétable                          [tpmail.info.unicaen.fr]
+  -relay '*=HÔTE[:PORT]'
+                    de même tous les autres, pour qui s'est authentifié
+  -tls CERT[,CLÉ]   certificat PEM, pour STARTTLS et -smtps ; « -tls auto » en
+                    fabrique un
+  -spool DOSSIER    file d'attente et état  [/var/spool/serveur-smtp pour root,
+                                            sinon ~/.local/state/serveur-smtp]
+  -log FICHIER      journal                                    [DOSSIER/mainlog]
+  -max N            sessions à la fois                                     [128]
+  -size OCTETS      plus grand message                                [52428800]
+  -rcpts N          destinataires par message                             [1000]
+  -v                montrer les dialogues
+  -help             cette page
 END
 }
 
@@ -151,7 +161,7 @@ list_endpoints() {
     local port address addresses seen=" "
     read -ra addresses <<<"$SMTP_BIND"
     for port in ${SMTP_PORTS?} $SMTP_SMTPS; do
-        [[ $seen != *" $port "* ]] || fail 2 "le port $port est donné deux fois"
+        [[ $seen != *" $port "* ]] || fail 2 "-port, -smtps : le port $port est donné deux fois"
         seen+="$port "
         for address in "${addresses[@]:-}"; do endpoints+=("$port $address"); done
     done
@@ -200,6 +210,16 @@ request_stop() {
     close_life
 }
 
+# here [ADDRESS]: leaves in $host where a client on this machine finds us.  Not "localhost", which is ::1
+# first on many machines: netcat doesn't listen there.
+here() {
+    case ${1-} in
+    '' | 0.0.0.0) host=127.0.0.1 ;;
+    ::) host=::1 ;;
+    *) host=$1 ;;
+    esac
+}
+
 # announce_port PORT [ADDRESS]
 announce_port() {
     local note=
@@ -208,7 +228,7 @@ announce_port() {
 }
 
 announce() {
-    local store=$SMTP_STORE/compte/Maildir endpoint senders="tout le monde"
+    local store=$SMTP_STORE/compte/Maildir endpoint senders="tout le monde" host
     case $SMTP_STORE in
     maildir) store='~compte/Maildir' ;;
     mbox) store=/var/mail/compte ;;
@@ -220,7 +240,9 @@ announce() {
     say "Qui peut envoyer : $senders."
     [ -z "$SMTP_FINGERPRINT" ] || say "Certificat, empreinte SHA-256 : $SMTP_FINGERPRINT"
     say "Journal : $SMTP_LOG"
-    say "Pour essayer : telnet ${SMTP_BIND:-localhost} ${SMTP_PORTS%% *}    (Ctrl-C ici arrête le serveur)"
+    [ "$SMTP_LISTEN" = prefork ] || ! netcat_is_ours || say "netcat : $NETCAT"
+    here "${SMTP_BIND%% *}"
+    say "Pour essayer : telnet $host ${SMTP_PORTS%% *}    (Ctrl-C ici arrête le serveur)"
 }
 
 # Whoever starts us may have more than three files open: they are none of ours, nor of what we start.

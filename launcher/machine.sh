@@ -17,36 +17,61 @@ find_netcat() {
     return 1
 }
 
+# apt-get without questions, and without patience for a mirror that doesn't answer
+readonly APT=(apt-get -q -y -o DPkg::Lock::Timeout=60 -o Acquire::Retries=0 -o Acquire::http::Timeout=10)
+
 install_netcat() {
-    local apt=(apt-get -q -y -o DPkg::Lock::Timeout=60)
-    export DEBIAN_FRONTEND=noninteractive
-    "${apt[@]}" install netcat-traditional || { "${apt[@]}" update && "${apt[@]}" install netcat-traditional; }
-} >/dev/null 2>&1
+    export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+    "${APT[@]}" install netcat-traditional || { "${APT[@]}" update && "${APT[@]}" install netcat-traditional; }
+} 2>&1
 
 # Without privilege: the package, and apt's lists if the machine has none, go into a folder of our own.
 fetch_netcat() {
-    local folder=$1 apt=(apt-get -q -o "Dir::Cache=$1/apt/cache")
+    local folder=$1 apt=("${APT[@]}" -o "Dir::Cache=$1/apt/cache")
+    export LC_ALL=C
     mkdir -p "$folder"/apt/{lists,cache/archives}/partial && cd "$folder/apt" || return
     if ! "${apt[@]}" download netcat-traditional; then
         apt+=(-o "Dir::State::lists=$folder/apt/lists")
-        "${apt[@]}" update && "${apt[@]}" download netcat-traditional
+        "${apt[@]}" update && "${apt[@]}" download netcat-traditional || return
     fi
     dpkg -x netcat-traditional_*.deb "$folder"
     rm -rf "$folder/apt"
-} >/dev/null 2>&1
+} 2>&1
+
+# why_no_netcat OUTPUT: the reason, out of what apt-get and dpkg wrote; their own words if it isn't a usual one
+why_no_netcat() {
+    local line last=
+    case $1 in
+    *"Could not resolve"* | *"failure resolving"* | *"Could not connect"* | *"annot initiate the connection"* | *"nreachable"* | *"timed out"*)
+        echo "le dépôt Debian n'est pas joignable (pas de réseau ?)" ;;
+    *"Unable to locate package"* | *"no installation candidate"*)
+        echo "aucun dépôt de cette machine ne l'a (voyez /etc/apt/sources.list)" ;;
+    *"No space left"*) echo "plus de place sur le disque" ;;
+    *"command not found"*) echo "apt-get ou dpkg manque sur cette machine" ;;
+    *)
+        while IFS= read -r line; do [[ ! $line =~ ^(E:|dpkg[^:]*: error|mkdir:) ]] || last=$line; done <<<"$1"
+        echo "apt-get a échoué${last:+ : « ${last:0:120} »}"
+        ;;
+    esac
+}
 
 # need_netcat FOLDER: what is fetched without privilege goes there
 need_netcat() {
+    local output
     find_netcat "$1" && return
     if [ "$EUID" = 0 ]; then
-        say "netcat n'est pas installé : installation du paquet netcat-traditional."
-        install_netcat
+        say "netcat n'est pas installé : installation du paquet netcat-traditional (patience)."
+        output=$(install_netcat)
     else
-        say "netcat n'est pas installé : le paquet netcat-traditional est copié dans $1."
-        (fetch_netcat "$1")
+        say "netcat n'est pas installé : téléchargement du paquet netcat-traditional dans $1 (patience)."
+        output=$(fetch_netcat "$1")
     fi
-    find_netcat "$1" || fail 1 "il manque nc.traditional ; comme administrateur : apt-get install netcat-traditional"
+    find_netcat "$1" || fail 1 "il manque nc.traditional : $(why_no_netcat "$output") ; comme administrateur :" \
+        "apt-get install netcat-traditional ; ou sans netcat : ./serveur.sh -listen prefork"
 }
+
+# netcat_is_ours: it isn't where a shell would find it
+netcat_is_ours() { [[ $NETCAT = "$SMTP_SPOOL"/* ]]; }
 
 # -- ports ----------------------------------------------------------------------------------------
 
@@ -58,7 +83,7 @@ open_locks() {
     [ -w "$folder" ] || folder=/tmp
     folder+=/serveur-smtp-$EUID
     mkdir -m 700 "$folder" 2>/dev/null
-    if [ -L "$folder" ] || [ ! -O "$folder" ]; then fail 1 "$folder n'est pas à nous : il faut l'enlever"; fi
+    if [ -L "$folder" ] || [ ! -O "$folder" ]; then fail 1 "$folder appartient à quelqu'un d'autre : supprimez-le"; fi
     namespace=$(readlink /proc/self/ns/net)
     locks=$folder/${namespace//[!0-9]/}
 }
@@ -111,10 +136,10 @@ await_orphans() {
 # why_not ERRNO PORT ADDRESS
 why_not() {
     case $1 in
-    13) echo "le port $2 est réservé à root : en choisir un à partir de 1024, ou démarrer en root" ;;
+    13) echo "-port : le port $2 est réservé à root : choisissez-en un à partir de 1024, ou démarrez en root" ;;
     22) echo "-bind attend une adresse IP comme 127.0.0.1, pas « $3 »" ;;
-    98) echo "le port $2 est déjà pris par un autre programme (ss -ltnp le montre)" ;;
-    99) echo "l'adresse $3 n'est pas de cette machine (ip address montre les siennes)" ;;
+    98) echo "le port $2 est déjà pris par un autre programme (que montre, en root : ss -Hltnp sport = $2)" ;;
+    99) echo "-bind : l'adresse $3 n'est pas de cette machine (ip address montre les siennes)" ;;
     *) echo "impossible d'écouter sur le port $2 (erreur $1)" ;;
     esac
 }

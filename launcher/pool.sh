@@ -196,12 +196,21 @@ start_keepers() {
     done
 }
 
+# describe_job FUNCTION ARGUMENT...: leaves in $description what people may call it
+describe_job() {
+    case $1 in
+    keep_listeners) description="un gardien du port $2" ;;
+    supervise) description="le gardien de $2" ;;
+    esac
+}
+
 # replace_job PID: it was killed
 replace_job() {
-    local job
+    local job description
     read -ra job <<<"${background_jobs[$1]}"
     unset "background_jobs[$1]"
-    warn "${job[*]} (processus $1) est mort ; il est remplacé."
+    describe_job "${job[@]}"
+    warn "$description (processus $1) est mort ; il est remplacé."
     background end_orphans "$1"
     unset "background_jobs[$!]"
     nap 0.2

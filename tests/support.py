@@ -172,6 +172,7 @@ class Server:
     """
 
     script = ROOT / "serveur.sh"
+    interpreter: typing.Sequence[str] = ()          # what is typed before the script's name
 
     def __init__(self, options=(), accounts=("alice", "bob"), aliases: str = "", domain: str = DOMAIN,
                  run_as: typing.Optional[int] = None, environment=()):
@@ -210,6 +211,11 @@ class Server:
             os.chown(folder, owner, owner)
         return folder
 
+    def replace_option(self, option: str, *words: str) -> None:
+        """Put `words` in the place of an option that every server gets, with its value; none: take it away."""
+        at = self.arguments.index(option)
+        self.arguments[at:at + 2] = words
+
     # -- start and stop --
 
     def start(self) -> "Server":
@@ -225,7 +231,7 @@ class Server:
         identity = {} if self.run_as is None else dict(user=self.run_as, group=self.run_as, extra_groups=[])
         with open(self.output_path, "ab") as output:
             self.process = subprocess.Popen(
-                [str(self.script), *self.arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                [*self.interpreter, str(self.script), *self.arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 cwd=self.folder, start_new_session=True, **identity,
                 env=marked_environment(self.mark, **self._environment))
         return self.process

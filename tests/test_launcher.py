@@ -48,8 +48,8 @@ def write_program(path: pathlib.Path, text: str) -> pathlib.Path:
     return path
 
 
-def path_without_netcat(case: unittest.TestCase) -> pathlib.Path:
-    """A folder for PATH with links to all of this machine's programs, nc.traditional aside."""
+def path_without(case: unittest.TestCase, missing: str) -> pathlib.Path:
+    """A folder for PATH with links to all of this machine's programs, the one that is `missing` aside."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="serveur-smtp-essai-"))
     case.addCleanup(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
@@ -57,7 +57,7 @@ def path_without_netcat(case: unittest.TestCase) -> pathlib.Path:
         for program in pathlib.Path(place).iterdir():
             with contextlib.suppress(FileExistsError):
                 (folder / program.name).symlink_to(program)
-    (folder / "nc.traditional").unlink()
+    (folder / missing).unlink()
     return folder
 
 
@@ -165,8 +165,7 @@ class PortTest(LauncherTestCase):
         other = self.make_server()
         other.port = server.port
         other.arguments[other.arguments.index("-port") + 1] = str(server.port)
-        at = other.arguments.index("-bind")
-        other.arguments[at:at + 2] = bind
+        other.replace_option("-bind", *bind)
         return other
 
     def test_second_start(self):
@@ -290,7 +289,7 @@ class NetcatPackageTest(LauncherTestCase):
     """The machine has no nc.traditional; apt-get and dpkg are stand-ins unless a test says otherwise."""
 
     def setUp(self):
-        self.path = path_without_netcat(self)
+        self.path = path_without(self, "nc.traditional")
         self.calls = self.path / "calls"
 
     def server(self, **arguments) -> support.Server:
@@ -322,19 +321,36 @@ class NetcatPackageTest(LauncherTestCase):
         self.assertEqual(calls, ["netcat-traditional", "update", "netcat-traditional"])
 
     @support.needs_root
-    def test_root_cannot_install_it(self):
-        self.stand_in("apt-get", "exit 100")
-        self.cannot(self.server())
+    def test_cannot_be_had(self):
+        """Root, or a user, is told why, what an administrator types, and that prefork needs none."""
+        for user in (None, support.NOBODY):
+            for line, reason in (("W: Temporary failure resolving 'depot.example'", "n'est pas joignable"),
+                                 ("E: Unable to locate package netcat-traditional", "aucun dépôt de cette machine"),
+                                 ("E: Out of cheese", "« E: Out of cheese »"), ("nothing of note", "apt-get a échoué ;")):
+                with self.subTest(line, user=user):
+                    self.stand_in("apt-get", 'echo "%s" >&2\nexit 100' % line)
+                    server = self.server(run_as=user)
+                    self.assertEqual(server.launch().wait(PATIENCE), 1)
+                    self.assertEqual((server.processes(), len(server.output().splitlines())), ({}, 2))
+                    for words in (reason, "apt-get install netcat-traditional", "./serveur.sh -listen prefork"):
+                        self.assertIn(words, server.output().splitlines()[-1])
 
     @support.needs_root
-    def test_user_cannot_fetch_it(self):
-        self.stand_in("apt-get", "exit 100")
-        self.cannot(self.server(run_as=support.NOBODY))
-
-    def cannot(self, server: support.Server):
-        self.assertEqual(server.launch().wait(PATIENCE), 1)
-        self.assertIn("apt-get install netcat-traditional", server.output().splitlines()[-1])
-        self.assertEqual((server.processes(), len(server.output().splitlines())), ({}, 2))
+    def test_what_is_done_is_said_first(self):
+        """And where the program lies, since no shell would find it there."""
+        os.mkfifo(self.path / "fetched", 0o666)
+        (self.path / "fetched").chmod(0o666)
+        self.stand_in("apt-get", "read line <fetched")
+        self.stand_in("dpkg", 'mkdir -p "$3/usr/bin" && cp %s "$3/usr/bin"' % shutil.which("nc.traditional"))
+        server = self.server(run_as=support.NOBODY)
+        server.launch()
+        netcat = server.spool / "netcat"
+        support.wait_for(lambda: "téléchargement du paquet netcat-traditional dans %s" % netcat in server.output(), "the news")
+        (self.path / "fetched").write_text("done\n")
+        line = "netcat : %s\n" % (netcat / "usr" / "bin" / "nc.traditional")
+        support.wait_for(lambda: "telnet" in server.output(), "the announcement")
+        self.assertIn(line, server.output())
+        self.serves(server)
 
     @support.needs_root
     def test_user_fetches_it(self):

@@ -287,6 +287,7 @@ class KillTest(PoolTestCase):
             keepers = [pid for pid in children(server.process.pid) if len(children(pid)) > 2]
             os.kill(keepers[0], signal.SIGKILL)
             support.wait_for(lambda: server.output().count("est remplacé") > before, "a new keeper")
+            self.assertIn("un gardien du port %d (processus %d) est mort" % (server.port, keepers[0]), server.output())
             support.wait_for(lambda: support.listeners(server.port) == POOL, "a whole pool")
             with server.client() as client:
                 client.expect("QUIT", 221)
