@@ -31,10 +31,15 @@ def family_name(line):
     return "".join(_plain(word) for word in capitals or words[:1]).lower()
 
 
+def authors(text):
+    """The authors' lines (list of str) in a file's text."""
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
 def label(text):
     """The names in a file's text, joined with hyphens; "" if there is none."""
-    lines = (line.strip() for line in text.splitlines())
-    names = (family_name(line) for line in lines if line and not line.startswith("#"))
+    names = map(family_name, authors(text))
     return "-".join(name for name in names if name)
 
 

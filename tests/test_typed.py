@@ -159,6 +159,15 @@ class ReadmeTest(LauncherTestCase):
                     self.assertEqual(len(server.messages("etudiant")), sent)
         self.assertEqual(sum("    swaks " in line for line in section(6).splitlines()), 6)
 
+    def test_base64_for_auth(self):
+        """What README says a line writes is what it writes, and what the dialogue auth-by-hand sends."""
+        pairs = re.findall(r"\n    \$ (printf [^\n]*base64) +(\S+)", section(5))
+        self.assertEqual(len(pairs), 3)
+        dialogue = (support.ROOT / "tests" / "dialogues" / "auth-by-hand.txt").read_text()
+        for line, result in pairs:
+            self.assertEqual(subprocess.run(["sh", "-c", line], capture_output=True, text=True).stdout, result + "\n")
+            self.assertRegex(dialogue, r"(?m)^C: (AUTH PLAIN )?%s$" % re.escape(result))
+
     def test_nobody_is_sent_to_localhost(self):
         """It is ::1 first on many machines, where netcat doesn't listen, and swaks tries no second address."""
         commands = re.findall(r"(?:swaks|telnet|nc\.traditional) [^\n]*localhost:? ?4567", README)
