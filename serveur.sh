@@ -135,7 +135,7 @@ read_options() {
 check_listener() {
     case ${SMTP_LISTEN-netcat} in
     netcat)
-        [[ ${SMTP_BIND-} != *:* ]] || fail 2 "netcat n'écoute pas en IPv6 ($SMTP_BIND) : -listen prefork le peut"
+        [[ ${SMTP_BIND-} != *:* ]] || fail 2 "-bind $SMTP_BIND : netcat n'écoute pas en IPv6 ; -listen prefork le peut"
         ;;
     prefork)
         [ -e "$HERE/prefork.py" ] || fail 2 "-listen prefork : il manque $HERE/prefork.py"
