@@ -42,7 +42,8 @@ fetch_netcat() {
 why_no_netcat() {
     local line last=
     case $1 in
-    *"Could not resolve"* | *"failure resolving"* | *"Could not connect"* | *"annot initiate the connection"* | *"nreachable"* | *"timed out"*)
+    *"Could not resolve"* | *"failure resolving"* | *"Could not connect"* | \
+    *"annot initiate the connection"* | *"nreachable"* | *"timed out"*)
         echo "le dépôt Debian n'est pas joignable (pas de réseau ?)" ;;
     *"Unable to locate package"* | *"no installation candidate"*)
         echo "aucun dépôt de cette machine ne l'a (voyez /etc/apt/sources.list)" ;;
