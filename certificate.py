@@ -9,6 +9,7 @@ import subprocess
 from french import reason
 
 DAYS = "3650"
+NAME_SECONDS = 2            # that this host's full name may take to be found; a silent name server must not stop the start
 
 
 class Unusable(Exception):
@@ -19,24 +20,71 @@ class Unusable(Exception):
         self.text = text
 
 
-def self_signed(folder, domain):
-    """(certificate, key) for `domain`, kept in `folder`; made there by openssl the first time, and again when
-    they are spoilt or have expired. Raises Unusable."""
+def self_signed(folder, domain, tell):
+    """(certificate, key) for `domain` and this host, kept in `folder`; made there by openssl the first time, and again
+    when they are spoilt, have expired, or no longer name all that this host is called.
+
+    tell: called with a French line about each change that whoever trusts the certificate should know of. An address
+    alone, as DHCP gives another every day, is no reason to make everybody trust a new one. Raises Unusable.
+    """
     files = f"{folder}/{domain}.pem", f"{folder}/{domain}.key"
+    hosts, addresses = _own_names(domain), _own_addresses()
+    is_there = os.path.exists(files[0])
     try:
         check(*files)
-    except Unusable:
-        _make(*files, domain)
+    except Unusable as problem:
+        if is_there:
+            tell(f"le certificat est refait : {problem.text}")
+        _make(*files, hosts, addresses)
+        return files
+    _keep_up(files, hosts, addresses, tell)
     return files
 
 
-def _make(certificate, key, domain):
+def _keep_up(files, hosts, addresses, tell):
+    """Make the certificate anew if this host is called what it does not name."""
+    unnamed = [host for host in hosts if not _names(files[0], "-verify_hostname", host)]
+    if unnamed:
+        tell(f"le certificat est refait, car il ne nommait pas {', '.join(unnamed)}")
+        _make(*files, hosts, addresses)
+        return
+    unnamed = [address for address in addresses if not _names(files[0], "-verify_ip", address)]
+    if unnamed:
+        tell(f"le certificat {files[0]} ne nomme pas l'adresse {', '.join(unnamed)} ; supprimez-le pour qu'il soit refait")
+
+
+def _names(certificate, option, name):
+    """Whether a client that trusts `certificate`, and no other, finds `name` in it."""
+    return _openssl("verify", "-CAfile", certificate, option, name, certificate).returncode == 0
+
+
+def _own_names(domain):
+    """What a client may call this server: the local domain, localhost, this host's names."""
+    names = (domain, "localhost", os.uname().nodename.lower(), _ask_hostname("--fqdn").strip().lower())
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def _own_addresses():
+    """The addresses (str) at which a client may reach this host, those of loopback first."""
+    return ["127.0.0.1", "::1", *_ask_hostname("--all-ip-addresses").split()]
+
+
+def _ask_hostname(option):
+    """What hostname(1) answers, "" if it does not know, or not soon."""
+    try:
+        return subprocess.run(["hostname", option], check=False, capture_output=True, text=True, timeout=NAME_SECONDS).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def _make(certificate, key, hosts, addresses):
+    names = ",".join([f"DNS:{host}" for host in hosts] + [f"IP:{address}" for address in addresses])
     old_mask = os.umask(0o077)
     try:
         for path in (certificate, key):         # else openssl would say in English why it can't
             open(path, "ab").close()
         result = _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                          "-days", DAYS, "-subj", f"/CN={domain[:64]}", "-addext", f"subjectAltName=DNS:{domain}",
+                          "-days", DAYS, "-subj", f"/CN={hosts[0][:64]}", "-addext", f"subjectAltName={names}",
                           "-keyout", key, "-out", certificate)
     except OSError as error:
         raise Unusable(f"{error.filename} : {reason(error)}") from error

@@ -147,7 +147,7 @@ def prepare_tls(settings):
     try:
         files = settings.tls
         if files[0] == "auto":
-            files = certificate.self_signed(settings.spool, settings.domain)
+            files = certificate.self_signed(settings.spool, settings.domain, warn)
         with as_administrator():
             certificate.check(*files)
             return files, certificate.fingerprint(files[0])

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import pathlib
+import ssl
+import subprocess
 import tempfile
 import unittest
 
@@ -114,11 +116,49 @@ class CertificateTest(CertificateCase):
         key, = server.spool.glob("*.key")
         self.assertEqual(key.stat().st_mode & 0o777, 0o600)
 
-    def test_auto_names_the_domain(self):
+    def test_auto_names_what_clients_call_this_host(self):
+        """A client that trusts the certificate, and no other, may connect by any of this host's names and addresses."""
         server = self.server("-tls", "auto").start()
         made, = server.spool.glob("*.pem")
-        text = secure.run_openssl("x509", "-in", str(made), "-noout", "-subject", "-ext", "subjectAltName,basicConstraints")
-        self.assertIn("DNS:%s" % server.domain, text)
+        self.assertEqual(server.stop(), 0)
+        addresses = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()
+        for host in (server.domain, "localhost", os.uname().nodename):
+            self.assert_verifies(made, "-verify_hostname", host)
+        for address in ("127.0.0.1", "::1", *addresses):
+            self.assert_verifies(made, "-verify_ip", address)
+
+    def assert_verifies(self, made, *name):
+        secure.run_openssl("verify", "-CAfile", str(made), *name, str(made))
+
+    def prepared(self, server, *names):
+        """Put a certificate with these names where `server` keeps its own; returns its fingerprint."""
+        server.spool.mkdir(mode=0o755)
+        made, key = (server.spool / (server.domain + ending) for ending in (".pem", ".key"))
+        secure.run_openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                           "-subj", "/CN=x", "-addext", "subjectAltName=" + ",".join(names), "-keyout", str(key), "-out", str(made))
+        if support.IS_ROOT:
+            for path in (made, key):
+                support.shutil.chown(path, "mail", "mail")
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(made.read_text())).hexdigest().upper()
+
+    def all_names(self, server):
+        full = subprocess.run(["hostname", "-f"], capture_output=True, text=True).stdout.strip()
+        return ["DNS:" + name for name in filter(None, (server.domain, "localhost", os.uname().nodename, full))]
+
+    def test_auto_is_made_anew_when_the_names_change(self):
+        server = self.server("-tls", "auto")
+        old = self.prepared(server, "DNS:" + server.domain, "IP:127.0.0.1", "IP:::1")
+        server.start()
+        self.assertNotEqual(self.served_fingerprint(server).replace(":", ""), old)
+        self.assertRegex(server.output(), "le certificat est refait, car il ne nommait pas localhost")
+        self.assertEqual(server.stop(), 0)
+
+    def test_auto_is_kept_when_only_an_address_is_new(self):
+        server = self.server("-tls", "auto")
+        old = self.prepared(server, *self.all_names(server), "IP:127.0.0.1")
+        server.start()
+        self.assertEqual(self.served_fingerprint(server).replace(":", ""), old)
+        self.assertRegex(server.output(), "ne nomme pas l'adresse ::1")
         self.assertEqual(server.stop(), 0)
 
     def test_auto_is_made_anew_when_it_is_spoilt(self):
@@ -129,6 +169,7 @@ class CertificateTest(CertificateCase):
             path.write_text("")
         server.start()
         self.assertNotEqual(self.served_fingerprint(server), first)
+        self.assertIn("le certificat est refait : ", server.output())
         self.assertEqual(server.stop(), 0)
 
 
