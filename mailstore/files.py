@@ -1,12 +1,13 @@
 """Files, durably: what every mailbox format and the queue need of the file system."""
 import posix
-from errno import EDQUOT, ENOSPC
+from errno import EDQUOT, EISDIR, ENODATA, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM
 
 from mailstore.outcome import Later, NoRoom, defer_text
 
 WRITE_NEW = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
 FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
 COPY_OCTETS = 262144
+NO_ATTRIBUTE = "user.serveur-smtp.none"
 
 
 def failed(error, doing):
@@ -35,9 +36,43 @@ def sync_folder(path):
         posix.close(folder)
 
 
-def are_open(folders, access):
-    """Whether these paths are all folders where who we are now has `access` (as of posix.access)."""
-    return all(posix.access(f"{folder}/.", access, effective_ids=True) for folder in folders)
+def try_entering(folder):
+    """Raise OSError unless `folder` is one, and who we are now may enter it."""
+    posix.stat(f"{folder}/.")
+
+
+def try_writing(folder):
+    """Raise OSError unless `folder` is one where who we are now may make files.
+
+    Asked by removing an attribute that is not there: the kernel looks at modes, access lists and the disk's state
+    first, as for a file, and nothing changes. Not asked of access(2), which knows the real user, root; what a C library
+    makes of it for the effective one may be wrong (glibc before 2.33).
+    """
+    try:
+        posix.removexattr(f"{folder}/.", NO_ATTRIBUTE)
+    except OSError as error:
+        if error.errno in (EPERM, ENOSYS):
+            _try_nameless_file(folder)      # another's sticky folder, for instance: no answer either way
+        elif error.errno not in (ENODATA, EOPNOTSUPP):
+            raise
+
+
+def _try_nameless_file(folder):
+    try:
+        posix.close(posix.open(folder, posix.O_TMPFILE | posix.O_WRONLY | posix.O_CLOEXEC, 0o600))
+    except OSError as error:
+        if error.errno not in (EISDIR, EOPNOTSUPP):     # where there are none, the delivery will tell
+            raise
+
+
+def are_all(folders, attempt):
+    """Whether `attempt`, try_entering or try_writing, works with each of these paths."""
+    try:
+        for folder in folders:
+            attempt(folder)
+    except OSError:
+        return False
+    return True
 
 
 def remove(path):

@@ -4,7 +4,7 @@ from stat import S_ISDIR, S_ISREG
 
 from identity import acting_as
 from mailstore import aliases as alias_file
-from mailstore.files import are_open
+from mailstore.files import are_all, try_entering, try_writing
 from mailstore.outcome import Later, Never
 
 SPOOL = "/var/mail"
@@ -209,9 +209,6 @@ class Mailboxes:
 
 # Whether it can be used now
 
-WRITE_HERE = posix.W_OK | posix.X_OK
-
-
 def check_usable(mailbox):
     """Raise Later if mail could not be stored in `mailbox` right now, for a reason one can see."""
     try:
@@ -223,12 +220,12 @@ def check_usable(mailbox):
 
 def _check_maildir(mailbox):
     path = mailbox.path
-    if are_open(mailbox.folders, WRITE_HERE):
+    if are_all(mailbox.folders, try_writing):
         return                  # as nearly always; else find out what it is that is wrong
     if not _exists(path):
         _check_folder(mailbox.home)
         return
-    _check_folder(path, posix.X_OK)
+    _check_folder(path, try_entering)
     for folder in mailbox.folders:
         # One that is missing is made; a Maildir that has all three need not be writable itself.
         _check_folder(folder if _exists(folder) else path)
@@ -242,18 +239,13 @@ def _exists(path):
     return True
 
 
-def _check_folder(path, access=WRITE_HERE):
+def _check_folder(path, attempt=try_writing):
     if not S_ISDIR(posix.stat(path).st_mode):
         raise Later("Mailbox cannot be used now", f"(-5) {path} is not a directory")
-    _check_access(path, access)
-
-
-def _check_access(path, access):
-    if not posix.access(path, access, effective_ids=True):
-        # The call tells no more than that; a disk that the kernel has set read-only needs other help than a mode.
-        read_only = posix.statvfs(path).f_flag & posix.ST_RDONLY
-        error = "(30) Read-only file system" if read_only else "(13) Permission denied"
-        raise Later("Mailbox cannot be used now", f"{error}: {path}")
+    try:
+        attempt(path)
+    except OSError as error:
+        raise Later("Mailbox cannot be used now", f"({error.errno}) {error.strerror}: {path}") from error
 
 
 def _check_mbox(mailbox):
@@ -261,7 +253,7 @@ def _check_mbox(mailbox):
     if not _exists(mailbox.path):
         return
     check_mbox_state(mailbox, posix.lstat(mailbox.path))
-    _check_access(mailbox.path, posix.W_OK)
+    posix.close(posix.open(mailbox.path, posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC))
 
 
 def check_mbox_state(mailbox, state):

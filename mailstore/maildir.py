@@ -5,7 +5,7 @@ with 250. Everything here runs as the mailbox's owner (identity.py).
 """
 import posix
 
-from mailstore.files import FOLDER, WRITE_NEW, are_open, failed, parent, remove, sync_folder
+from mailstore.files import FOLDER, WRITE_NEW, are_all, failed, parent, remove, sync_folder, try_entering
 
 TRIES = 10
 
@@ -59,7 +59,7 @@ def prepare(mailbox, letter, front, clock):
 
 
 def _make_folders(mailbox):
-    if are_open(mailbox.folders, posix.F_OK):
+    if are_all(mailbox.folders, try_entering):
         return
     try:
         for folder in (mailbox.path, *mailbox.folders):

@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import struct
 import typing
 import unittest
 
@@ -204,6 +205,23 @@ class HomeTest(FailureCase):
         os.chown(self.home, 0, 0)
         self.home.chmod(0o700)
         self.check("(13) Permission denied: %s" % self.home)
+
+    def test_access_list(self):
+        """It says more than the mode does: a home of root's may be the user's to write in."""
+        os.chown(self.home, 0, 0)
+        entries = ((0x01, 7, -1), (0x02, 7, self.user.pw_uid), (0x04, 5, -1), (0x10, 7, -1), (0x20, 5, -1))
+        packed = b"".join(struct.pack("<HHi", *entry) for entry in entries)
+        os.setxattr(self.home, "system.posix_acl_access", struct.pack("<I", 2) + packed)
+        self.addCleanup(os.removexattr, self.home, "system.posix_acl_access")
+        self.assertRegex(self.send(["essaihome"], SMALL), "^250 ")
+
+    def test_sticky(self):
+        """As /tmp is: another's, but anyone may make files."""
+        os.chown(self.home, 0, 0)
+        for mode, code in ((0o1777, "250 "), (0o1755, "450 ")):
+            self.home.chmod(mode)
+            self.assertRegex(self.answer_to_rcpt("essaihome"), code)
+        self.home.chmod(0o755)
 
     def test_goes_after_rcpt(self):
         self.assertRegex(self.send_while(lambda: shutil.rmtree(self.home), ["essaihome"]), "^451 4.3.0 ")

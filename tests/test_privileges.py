@@ -66,6 +66,16 @@ class EffectiveUserTest(support.ServerTestCase):
         self.assertGreater(reads, 10)
         self.assertEqual(delivered_as, {support.NOBODY})
 
+    def test_nobody_asks_access(self):
+        """Of the effective user a C library may answer with what the real one, root, could do."""
+        with self.client() as client:
+            with Tracing(self.server.process_of(client), calls="trace=/access") as tracing:
+                client.expect("EHLO x", 250)
+                for name in ("alice", "bob"):
+                    self.assertEqual(client.letter("a@client.example", self.address(name), SMALL).code, 250)
+                client.expect("NOOP", 250)
+        self.assertEqual([call for call in tracing.calls if str(self.server.mail) in call.arguments], [])
+
 
 @support.needs_root
 @support.both_listeners
