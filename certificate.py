@@ -1,10 +1,9 @@
 """The certificate of `-tls`: made when none is given, and checked before the server starts.
 
-Used by preflight.py only. Messages are French: the person who starts the server reads them.
+Used by preflight.py only, which has it before it stops being root; the library's own can be imported by anyone, when needed.
+Messages are French: the person who starts the server reads them.
 """
 import os
-import ssl
-import subprocess
 
 from french import reason
 
@@ -71,6 +70,7 @@ def _own_addresses():
 
 def _ask_hostname(option):
     """What hostname(1) answers, "" if it does not know, or not soon."""
+    import subprocess
     try:
         return subprocess.run(["hostname", option], check=False, capture_output=True, text=True, timeout=NAME_SECONDS).stdout
     except (OSError, subprocess.TimeoutExpired):
@@ -95,6 +95,7 @@ def _make(certificate, key, hosts, addresses):
 
 
 def _openssl(*arguments):
+    import subprocess
     try:
         return subprocess.run(["openssl", *arguments], check=False, capture_output=True, text=True)
     except FileNotFoundError as error:
@@ -109,6 +110,7 @@ def fingerprint(certificate):
 
 def check(certificate, key):
     """Raise Unusable unless the server could serve with these PEM files today."""
+    import ssl
     for path in (certificate, key):
         _check_readable(path)
     try:

@@ -8,7 +8,7 @@ import _socket
 import posix
 
 import settings as configuration
-from identity import acting_as, become_service
+from identity import become_service
 from journal import Journal
 from sessions import Sessions, TooMany
 from smtp import replies
@@ -25,20 +25,11 @@ def main():
     _hide_client_from_tracebacks()
     settings = configuration.from_environ()
     become_service()
-    _import_while_allowed(settings)
     door = Door(settings)
     address = _client_address()
     if address:
         serve(door, address, when_begun=_end_on_signal)
     posix._exit(0)
-
-
-def _import_while_allowed(settings):
-    """In a folder that the service's user may not enter, nothing could be imported any more: do it now."""
-    if not posix.access(configuration.HERE, posix.X_OK, effective_ids=True):
-        with acting_as(0, 0):
-            from warmth import warm_up
-            warm_up(settings)
 
 
 class Door:

@@ -4,16 +4,17 @@ Reads the SMTP_* variables that serveur.sh set from its command line. Prints `NA
 option resolved, so that no handler has to work them out again; problems go to standard error, in
 French, a line each. Exit status: 0, or 2 when the server must not start.
 """
-import compileall
 import os
 import pwd
 import shutil
 import sys
 
+import certificate
 import settings as configuration
 from french import reason
 from identity import SERVICE_USER, as_administrator, become_service
 from mailstore.aliases import is_unsafe, read_aliases, split_targets
+from mailstore.files import try_entering
 from mailstore.mailboxes import SPOOL
 from noms import BadNames
 from smtp.syntax import Malformed, check_domain
@@ -40,9 +41,8 @@ def main():
     """Check, print, and end the process with 0 or 2."""
     try:
         settings = read_settings()
-        for check in (check_domains, check_store, check_aliases, check_accounts, make_spool):
+        for check in (check_domains, check_store, check_aliases, check_accounts, make_spool, compile_modules):
             check(settings)
-        compile_modules()
         become_service()
         check_reachable(settings)
         tls, fingerprint = prepare_tls(settings)
@@ -143,7 +143,6 @@ def prepare_tls(settings):
         if settings.smtps:
             raise Problem("-smtps demande un certificat : ajoutez -tls CERT[,CLÉ] ou -tls auto")
         return (), ""
-    import certificate
     try:
         files = settings.tls
         if files[0] == "auto":
@@ -185,10 +184,12 @@ def _place(option, path, error):
     return f"{option} {path} : {'' if culprit == path else f'{culprit} : '}{reason(error)}"
 
 
-def compile_modules():
-    """Leave every module compiled: the sessions' user may not write here, and compiling takes them 10 ms."""
-    for folder in ("", "smtp", "mailstore", "carrier"):
-        compileall.compile_dir(os.path.join(configuration.HERE, folder), maxlevels=0, quiet=2)
+def compile_modules(_):
+    """Leave every module compiled, for compiling takes a session 10 ms. Root does so only where the program is its own;
+    in the copy that it serves from they are in any case."""
+    if os.geteuid() != 0 or os.stat(configuration.HERE).st_uid == 0:
+        from launcher.program import compile_rooms
+        compile_rooms()
 
 
 def check_reachable(settings):
@@ -197,9 +198,11 @@ def check_reachable(settings):
     if settings.store.startswith("/"):
         folders.append(("-store", settings.store))
     for option, folder in folders:
-        if not os.access(folder, os.X_OK, effective_ids=True):
+        try:
+            try_entering(folder)
+        except OSError as error:
             raise Problem(f"{option} : l'utilisateur {SERVICE_USER}, sous lequel tournent les sessions, ne peut pas "
-                          f"entrer dans {folder} (un dossier au-dessus lui est fermé)")
+                          f"entrer dans {folder} (un dossier au-dessus lui est fermé)") from error
 
 
 def give_to_service(path):

@@ -2,8 +2,8 @@
 # serveur.sh: keeps netcat listening and hands each connection to smtp_handler.py.  ./serveur.sh -help
 #
 # The options become SMTP_* variables; preflight.py checks them and answers with every value resolved.
-# launcher/machine.sh gets what the machine must give (netcat, the ports), launcher/pool.sh runs the
-# netcats and the relay.  This file knows netcat and nothing of SMTP.
+# launcher/machine.sh gets what the machine must give (netcat, the ports), launcher/copy.sh what root
+# serves from, launcher/pool.sh runs the netcats and the relay.  This file knows netcat and nothing of SMTP.
 
 # "sh serveur.sh" goes on under bash.  A shell reads line by line, so dash comes as far as this; bash that
 # is called sh (or has POSIXLY_CORRECT) only has to leave its POSIX mode.
@@ -14,6 +14,7 @@ set -u
 HERE=$(dirname "$(readlink -f "$0")")
 readonly HERE
 . "$HERE/launcher/machine.sh"
+. "$HERE/launcher/copy.sh"
 . "$HERE/launcher/pool.sh"
 
 readonly START_SECONDS=5        # that each port gets to be listened on
@@ -147,9 +148,10 @@ check_listener() {
 
 # Every value resolved, by the one program that knows the defaults.
 resolve_settings() {
-    local lines line
+    local lines line flags=-ES
+    [ -O "$HERE" ] || flags=-BES        # nobody leaves compiled modules in another's checkout
     [ -x "$PYTHON" ] || fail 1 "il manque $PYTHON ; comme administrateur : apt-get install python3"
-    lines=$("$PYTHON" -ES "$HERE/preflight.py") || exit $?
+    lines=$("$PYTHON" "$flags" "$HERE/preflight.py") || exit $?
     while IFS= read -r line; do
         [[ $line != SMTP_*=* ]] || export "${line?}"
     done <<<"$lines"
@@ -264,6 +266,7 @@ main() {
     [ "$SMTP_LISTEN" = prefork ] || need_netcat "$SMTP_SPOOL/netcat"
     open_locks
     for endpoint in "${endpoints[@]}"; do claim_port "${endpoint% *}" "${endpoint#* }"; done
+    lay_copy
     open_life
     compute_pool_size
     trap '' PIPE

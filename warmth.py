@@ -1,8 +1,5 @@
-"""All of ours that a session may import on its way, for whom it must be there from the start.
-
-A warm worker wants it for speed. A session that was started as root in a folder which its later user
-may not enter, a closed home for instance, could not import it any more.
-"""
+"""What a warm worker has ready, so that no client waits for it: the modules that a session may import, and their
+code once run."""
 import _socket
 
 ALWAYS = ("mailstore.mbox", "mailstore.queue", "smtp.directory", "smtp.reception", "smtp.service", "smtp.session")

@@ -51,7 +51,7 @@ run() { "$@" 2>&"$terminal" {terminal}>&- {life}<&- {never}<&- & }
 # keep_listeners PORT COUNT [ADDRESS]
 keep_listeners() {
     local left=$2 pid status pause=1 failures=0
-    local command=("$NETCAT" -n -l -p "$1" ${3:+-s "$3"} -e "$HERE/smtp_handler.py")
+    local command=("$NETCAT" -n -l -p "$1" ${3:+-s "$3"} -e "$PROGRAM/smtp_handler.py")
     local -A since=()                       # [pid of a netcat, or what it turned into]=when it was started
     become_background
     export SMTP_PORT=$1
@@ -99,7 +99,7 @@ supervise() {
     local pause=1 child started
     become_background
     while :; do
-        run "$PYTHON" -ES "$HERE/$1"
+        run "$PYTHON" -ES "$PROGRAM/$1"
         child=$! started=$SECONDS
         while alive "$watch" && alive "$child"; do wait -n; done
         alive "$watch" || break
