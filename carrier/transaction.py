@@ -78,8 +78,8 @@ class Transaction:
     def _parameters(self, addresses):
         offers = self._connection.offers
         words = []
-        if not offers("8bitmime") and self._message.is_8bit:
-            self._message.make_7bit()
+        if not offers("8bitmime"):
+            self._message.encode()
         if offers("size"):
             words.append(f" SIZE={self._message.size}")
         if offers("8bitmime") and self._message.is_8bit:

@@ -1,9 +1,5 @@
 """A queued message as it goes over the line: LF to CRLF, first dots doubled, the final dot (RFC 5321 §4.5.2)."""
-import base64
-import email
-import io
-from email.generator import BytesGenerator
-from email.policy import compat32
+from carrier import seven_bit
 
 PIECE = 1 << 18
 END = b".\r\n"
@@ -17,11 +13,10 @@ class Message:
 
     def __init__(self, path):
         self._file = open(path, "rb")
+        self._plan = None
         self.size = 0
         self.is_8bit = False
-        for piece in self._pieces():
-            self.size += len(piece) + piece.count(b"\n")
-            self.is_8bit = self.is_8bit or not piece.isascii()
+        self._measure()
 
     def __enter__(self):
         return self
@@ -29,7 +24,16 @@ class Message:
     def __exit__(self, *_):
         self._file.close()
 
+    def _measure(self):
+        self.size = 0
+        for piece in self._pieces():
+            self.size += len(piece) + piece.count(b"\n")
+            self.is_8bit = self.is_8bit or not piece.isascii()
+
     def _pieces(self):
+        if self._plan:
+            yield from seven_bit.encoded(self._file, self._plan)
+            return
         self._file.seek(0)
         while piece := self._file.read(PIECE):
             yield piece
@@ -50,46 +54,11 @@ class Message:
         for piece in self._pieces():
             # A line may begin where a piece does; the line end before it decides that.
             dotted = (before + piece).replace(b"\n.", b"\n..")[1:]
-            before = piece[-1:]
+            before = piece[-1:] or before
             yield dotted.replace(b"\n", b"\r\n")
 
-    def make_7bit(self):
-        """Encode what is not ASCII, for a host that takes no 8-bit octets (RFC 6152 §3)."""
-        converted = io.BytesIO(_encoded(self._file))
-        self._file.close()
-        self._file = converted
-        self.size = sum(len(piece) + piece.count(b"\n") for piece in self._pieces())
-        self.is_8bit = False
-
-
-def _encoded(file):
-    file.seek(0)
-    message = email.message_from_binary_file(file)
-    for part in message.walk():
-        if not part.is_multipart():
-            _encode_part(part)
-        elif part.get("Content-Transfer-Encoding"):
-            del part["Content-Transfer-Encoding"]
-    output = io.BytesIO()
-    BytesGenerator(output, mangle_from_=False, maxheaderlen=0, policy=compat32.clone(cte_type="7bit")).flatten(message)
-    return output.getvalue()
-
-
-def _encode_part(part):
-    if part.get_payload().isascii():
-        return
-    body = part.get_payload(decode=True)
-    del part["Content-Transfer-Encoding"]
-    part.set_payload(base64.encodebytes(body).decode())
-    part["Content-Transfer-Encoding"] = "base64"
-    if "MIME-Version" not in part and "Content-Type" not in part:
-        part["MIME-Version"] = "1.0"
-        part["Content-Type"] = f"text/plain; charset={_charset(body)}"
-
-
-def _charset(body):
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError:
-        return "unknown-8bit"
-    return "utf-8"
+    def encode(self):
+        """Encode bodies that are 8-bit, for a host that takes none (RFC 6152 §3). Once is enough."""
+        if self.is_8bit and self._plan is None:
+            self._plan = seven_bit.plan(self._file) or b""
+            self._measure()

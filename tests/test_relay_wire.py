@@ -1,7 +1,5 @@
 """What another host is sent: the octets, the parameters that its extensions allow, and TLS when it has it."""
 
-import email
-import email.policy
 import pathlib
 import ssl
 import unittest
@@ -76,43 +74,6 @@ class ParametersTest(unittest.TestCase):
         message, *_ = delivered(TEXT, recipients=names, sender='"me too"@back.example')
         self.assertEqual(message.recipients, ["TO:<%s>" % name for name in names])
         self.assertTrue(message.sender.startswith('FROM:<"me too"@back.example>'))
-
-
-class SevenBitTest(unittest.TestCase):
-    """A host without 8BITMIME gets no octet past 127 (RFC 6152 §3), and the reader sees the same."""
-
-    def converted(self, text):
-        message, *_ = delivered(text, extensions=("SIZE",))
-        self.assertTrue(message.data.isascii(), message.data)
-        self.assertEqual(message.sender, "FROM:<%s> SIZE=%d" % (SENDER, len(message.data)))
-        return email.message_from_bytes(message.data, policy=email.policy.default)
-
-    def test_typed_by_hand(self):
-        """No MIME at all, as in telnet."""
-        self.assertEqual(self.converted(TEXT + "Ça va ?\n".encode()).get_content(), "Corps.\nÇa va ?\n")
-
-    def test_latin1(self):
-        head, body = TEXT.split(b"\n\n")
-        text = head + b"\nMIME-Version: 1.0\nContent-Type: text/plain; charset=iso-8859-1\n" \
-            b"Content-Transfer-Encoding: 8bit\n\n\xc7a va ?\n"
-        self.assertEqual(self.converted(text).get_content(), "Ça va ?\n")
-
-    def test_parts(self):
-        head, _ = TEXT.split(b"\n\n")
-        text = head + b"\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n" \
-            b"Content-Transfer-Encoding: 8bit\n\n" \
-            b"--b\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n" + "é\n".encode() + \
-            b"--b\nContent-Type: text/plain; charset=us-ascii\n\nplain\n--b--\n"
-        message = self.converted(text)
-        self.assertEqual([part.get_content() for part in message.iter_parts()], ["é", "plain"])
-
-    def test_header(self):
-        message = self.converted(TEXT.replace(b"Subject: essai", "Subject: été".encode()))
-        self.assertEqual(message["Message-ID"], "<essai@client>")
-
-    def test_7bit_message_is_left_alone(self):
-        message, *_ = delivered(TEXT, extensions=("SIZE",))
-        self.assertEqual(message.data, TEXT.replace(b"\n", b"\r\n"))
 
 
 @support.needs_program("openssl")

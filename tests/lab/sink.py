@@ -16,6 +16,12 @@ import typing
 
 from tests import support
 
+# What the EHLO of hosts like these offers.
+MAILHOG = ("AUTH PLAIN",)
+MAILPIT = ("SIZE 52428800", "ENHANCEDSTATUSCODES", "8BITMIME", "SMTPUTF8")
+EXIM = ("SIZE 52428800", "8BITMIME", "PIPELINING", "CHUNKING", "PRDR", "HELP")
+UTF8_ALONE = ("SIZE 52428800", "SMTPUTF8")
+
 SILENCE = object()              # no answer, and the connection stays open until the client closes it
 DROP = object()                 # the connection is closed without an answer
 SAID = object()                 # the function has answered itself
