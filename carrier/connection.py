@@ -1,14 +1,18 @@
 """One SMTP connection to another host: smtplib's, with deadlines, bounded replies and TLS when it is offered."""
 import io
+import re
 import smtplib
 import socket
 import ssl
 from errno import ETIMEDOUT
 from time import monotonic
 
-from carrier.fate import CLOSED, LATER, MALFORMED, NEVER, Fate, Undeliverable
+from carrier.fate import CLOSED, LATER, MALFORMED, NEVER, UNKNOWN, Fate, Undeliverable
 
+SUBMISSIONS_PORT = 465      # TLS from the first octet (RFC 8314 §7.3)
 REPLY_OCTETS = 65536        # more than this is no answer but an attack
+REPLY_LINE = re.compile(rb"[2-5][0-9][0-9](?:[ -]|\s*$)")
+NO_CODE = -1
 
 
 class Limits:
@@ -24,12 +28,11 @@ class Limits:
 
 
 class Reply:
-    """What the other side answered. code; text: its lines as they came, joined by line feeds."""
+    """What the other side answered. code; text: its lines (bytes) as they came, joined by line feeds."""
 
-    def __init__(self, code, message):
-        lines = message.decode("utf-8", "surrogateescape").split("\n")
+    def __init__(self, code, lines):
         self.code = code
-        self.text = "\n".join([*(f"{code}-{line}" for line in lines[:-1]), f"{code} {lines[-1]}"])
+        self.text = b"\n".join(lines).decode("utf-8", "surrogateescape")
 
     @property
     def is_good(self):
@@ -66,17 +69,32 @@ class _ReplyStream(io.RawIOBase):
 
 
 class _Smtp(smtplib.SMTP):
-    """smtplib's, but a reply must come whole within `reply_seconds`, however slowly it drips."""
+    """smtplib's, but a reply must come whole within `reply_seconds`, however slowly it drips, and its lines
+    are kept as `reply_lines`. Raises OSError where smtplib hides it."""
 
     reply_seconds = 0
     ehlo_msg = "EHLO"
 
     def getreply(self):
+        """(code, text) of a reply. All lines should have one code (RFC 5321 §4.2.1); if not, the worst of them
+        counts: Exim takes `550-no`, `250 ok` for a refusal too."""
         if self.file is None:
             self.file = io.BufferedReader(_ReplyStream(self.sock))
         self.file.raw.deadline = monotonic() + self.reply_seconds
         self.file.raw.room = REPLY_OCTETS
-        return super().getreply()
+        self.reply_lines = lines = [self._reply_line()]
+        while lines[-1][3:4] == b"-" and REPLY_LINE.match(lines[-1]):
+            lines.append(self._reply_line())
+        if not all(map(REPLY_LINE.match, lines)):
+            return NO_CODE, b"\n".join(lines)
+        return max(int(line[:3]) for line in lines), b"\n".join(line[4:] for line in lines)
+
+    def _reply_line(self):
+        line = self.file.readline()
+        if not line:
+            self.close()
+            raise smtplib.SMTPServerDisconnected("connection closed")
+        return line.rstrip(b" \t\r\n")
 
 
 class TlsFailed(Exception):
@@ -91,6 +109,8 @@ def connect(host, address, port, domain, limits):
     try:
         return Connection(host, address, port, domain, limits)
     except TlsFailed as error:
+        if port == SUBMISSIONS_PORT:
+            raise Undeliverable(Fate(LATER, f"TLS session failed ({error})", UNKNOWN, host, address)) from None
         connection = Connection(host, address, port, domain, limits, with_tls=False)
         connection.notes.append(f"H={host} [{address}]: TLS session failed ({error}), going on without")
         return connection
@@ -111,7 +131,7 @@ class Connection:
         try:
             self._open(port)
             self._introduce(domain)
-            if with_tls and self.offers("starttls"):
+            if with_tls and self.offers("starttls") and not self.cipher:
                 self._start_tls(domain)
         except BaseException:
             self._smtp.close()
@@ -126,6 +146,8 @@ class Connection:
             number = ETIMEDOUT if isinstance(error, socket.timeout) else error.errno or 0
             raise Undeliverable(Fate(LATER, error=number)) from None
         self._smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if port == SUBMISSIONS_PORT:
+            self._encrypt()
         self._demand(self._reply("initial connection", self.limits.greeting), "initial connection")
 
     def _introduce(self, domain):
@@ -145,9 +167,13 @@ class Connection:
         self._encrypt()
         # RFC 3207 §4.2: whatever was learnt or has come in before the handshake is forgotten.
         self._smtp.file = None
-        self._introduce(domain)
-        name, _, bits = self._smtp.sock.cipher()
-        self.cipher = f"{self._smtp.sock.version().replace('TLSv', 'TLS')}:{name}:{bits}"
+        try:
+            self._introduce(domain)
+        except Undeliverable as error:
+            # With TLS 1.3 a host that misses our certificate says so only now (RFC 8446 §4.4.2.4).
+            if error.fate.error == CLOSED:
+                raise TlsFailed(error.__context__) from None
+            raise
 
     def _encrypt(self):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -158,6 +184,8 @@ class Connection:
             self._smtp.sock = context.wrap_socket(self._smtp.sock, server_hostname=self.host)
         except (OSError, ValueError) as error:
             raise TlsFailed(error) from None
+        name, _, bits = self._smtp.sock.cipher()
+        self.cipher = f"{self._smtp.sock.version().replace('TLSv', 'TLS')}:{name}:{bits}"
 
     def _demand(self, reply, command):
         if not reply.is_good:
@@ -178,18 +206,32 @@ class Connection:
         return self._reply(command, seconds)
 
     def send(self, pieces):
-        """Send octets, each of `pieces` (bytes) within the time for a block. Raises Undeliverable."""
+        """Send octets, each of `pieces` (bytes) within the time for a block. Returns the Reply with which the
+        host stopped listening, 4xx or 5xx, or None. Raises Undeliverable, and what `pieces` does."""
         self._smtp.sock.settimeout(self.limits.block)
-        try:
-            for piece in pieces:
+        for piece in pieces:
+            try:
                 self._smtp.sock.sendall(piece)
-        except OSError as error:
-            raise Undeliverable(self._broken(error, "sending data block")) from None
+            except OSError as error:
+                return self._last_reply() or self._fail(error, "sending data block")
+        return None
 
     def end_of_data(self, mark):
         """Send `mark` (bytes), which ends the data, and return the Reply. Raises Undeliverable."""
-        self.send([mark])
-        return self._reply("end of data", self.limits.end_of_data)
+        return self.send([mark]) or self._reply("end of data", self.limits.end_of_data)
+
+    def _last_reply(self):
+        """What a host that takes no more data has said before, or None. Nothing can be asked after that."""
+        try:
+            reply = self._reply("sending data block", self.limits.quit)
+        except Undeliverable:
+            return None
+        finally:
+            self._smtp.close()
+        return reply if reply.code >= 400 else None
+
+    def _fail(self, error, command):
+        raise Undeliverable(self._broken(error, command)) from None
 
     def quit(self):
         """Take leave, but do not wait for long."""
@@ -210,13 +252,12 @@ class Connection:
     def _guard(self, command, talk):
         """The Reply that `talk` brings. Raises Undeliverable when there is none, or none that is one."""
         try:
-            reply = Reply(*talk())
-        except smtplib.SMTPResponseException as error:
-            reply = Reply(MALFORMED, str(error.smtp_error).encode())
+            code, _ = talk()
         except (smtplib.SMTPServerDisconnected, OSError) as error:
             raise Undeliverable(self._broken(error.__context__ or error, command)) from None
-        if not 200 <= reply.code < 600:
-            text = f"Malformed SMTP reply in response to {command}: {reply.text.partition(' ')[2]}"
+        reply = Reply(code, self._smtp.reply_lines)
+        if code == NO_CODE:
+            text = f"Malformed SMTP reply in response to {command}: {reply.text}"
             raise Undeliverable(self.fate(LATER, text, MALFORMED))
         return reply
 

@@ -104,7 +104,10 @@ class Transaction:
         if reply.code != GO_AHEAD:
             self._refuse(accepted, reply, "DATA", DATA_DEFERRED)
             return
-        connection.send(self._message.on_the_wire())
+        reply = connection.send(self._message.on_the_wire())
+        if reply:
+            self._refuse(accepted, reply, "sending data block", DATA_DEFERRED)
+            return
         self._before_end()
         reply = connection.end_of_data(END)
         connection.is_dirty = False

@@ -180,6 +180,40 @@ class AnswersTest(unittest.TestCase):
         self.assertTrue(taken.lines[0].endswith(r'C="250-\"quoted\"\\n250 two"'), taken.lines)
 
 
+    def test_lines_with_different_codes(self):
+        """The worst one counts (Exim goes by the first), and all are shown as they were said."""
+        first, last, data = attempt({"rcpt": "550 no\n250 ok"}, {"rcpt": "250 ok\n550 no"}, {"dot": "250 queued\n451 not at all"})
+        said = "SMTP error from remote mail server after RCPT TO:<%s>: %s"
+        for outcome, text in ((first, r"550-no\n250 ok"), (last, r"250-ok\n550 no")):
+            self.assertEqual(outcome.lines, [
+                "** %s %s %s: %s" % (outcome.recipient, VIA, HOST, said % (outcome.recipient, text)), "Completed"])
+            self.assertEqual(outcome.bounces, 1)
+        self.assertTrue(data.lines[-1].endswith(r"after end of data: 250-queued\n451 not at all"), data.lines)
+        self.assertEqual(data.envelope["recipients"][0]["state"], "waiting")
+
+    def test_refused_while_data_is_sent(self):
+        """What a host says before it stops listening is its answer; the next message goes over a new connection."""
+        def refuse(_, visit):
+            visit.say("354 go on")
+            visit.file.readline()
+            visit.say("552 too big" if "big" in visit.recipients[0] else "452 full")
+            return DROP
+
+        text = TEXT + b"x" * (1 << 23) + b"\n"
+        with Sink({"data": lambda argument, visit: refuse(argument, visit) if visit.number <= 2 else "354 go on"}) as sink, \
+                Relay({"s.example": sink.port}) as relay:
+            names = ("big@s.example", "later@s.example", "third@s.example")
+            ids = [relay.enqueue(name, text=text) for name in names]
+            relay.start()
+            relay.wait_log(ids[2] + " Completed")
+            relay.wait_log(ids[0] + " Completed")
+            said = "%s: SMTP error from remote mail server after sending data block: " % HOST
+            self.assertEqual(relay.lines(ids[0]), ["** big@s.example %s %s552 too big" % (VIA, said), "Completed"])
+            self.assertEqual(relay.lines(ids[1]), [said + "452 full", "== later@s.example %s defer (-46) %s452 full" % (VIA, said)])
+            self.assertEqual(sink.connections, 3)
+            self.assertEqual([message.recipients for message in sink.messages], [["TO:<third@s.example>"]])
+
+
 class SeveralRecipientsTest(unittest.TestCase):
 
     def test_each_has_its_own_fate(self):

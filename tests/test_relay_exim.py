@@ -116,7 +116,7 @@ class SameLogTest(unittest.TestCase):
 
     def test_each_answer_at_each_step(self):
         for step in ("connect", "mail", "rcpt", "data", "dot"):
-            for answer in ("421 busy", "450 later", "452 full", "550 no\n550 at all", "554 never", DROP):
+            for answer in ("421 busy", "450 later", "452 full", "550 no\n550 at all", "550 no\n250 ok", "554 never", DROP):
                 with self.subTest(step=step, answer=answer):
                     self.assertEqual(self.ours({step: answer}), self.theirs({step: answer}))
 

@@ -81,10 +81,10 @@ class TlsTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        certificate = secure.Certificate()
-        cls.addClassCleanup(certificate.destroy)
+        cls.certificate = secure.Certificate()
+        cls.addClassCleanup(cls.certificate.destroy)
         cls.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        cls.context.load_cert_chain(certificate.certificate, certificate.key)
+        cls.context.load_cert_chain(cls.certificate.certificate, cls.certificate.key)
 
     def test_used_when_offered(self):
         """Whoever the certificate is for; EHLO is said again inside."""
@@ -109,6 +109,39 @@ class TlsTest(unittest.TestCase):
         self.assertFalse(message.encrypted)
         self.assertEqual(sink.connections, 2)
         self.assertIn("TLS session failed", lines[0])
+
+    def test_host_that_wants_our_certificate(self):
+        """With TLS 1.3 it says so only after the handshake; as with 1.2, the message goes without."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate.certificate, self.certificate.key)
+        context.load_verify_locations(self.certificate.certificate)
+        context.verify_mode = ssl.CERT_REQUIRED
+        message, sink, lines = delivered(TEXT, tls=context)
+        self.assertFalse(message.encrypted)
+        self.assertEqual(sink.connections, 2)
+        self.assertIn("TLS session failed", lines[0])
+
+    @support.needs_root
+    def test_port_465(self):
+        """TLS from the first octet (RFC 8314 §3.3); a host that greets in clear is waited for, not left silent."""
+        def greet(_, visit):
+            visit.encrypt()
+            visit.say("220 sink.example ESMTP")
+            return SAID
+
+        for script in ({"connect": greet}, {}):
+            with self.subTest(script), Sink(script, tls=self.context, port=465, address="127.0.4.65") as sink, \
+                    Relay(SMTP_RELAY="s.example=127.0.4.65:465") as relay:
+                message_id = relay.enqueue("x@s.example")
+                relay.start()
+                if script:
+                    relay.wait_log(message_id + " Completed")
+                    self.assertTrue(sink.messages[0].encrypted)
+                    self.assertNotIn("STARTTLS", sink.commands)
+                    self.assertIn(" X=TLS1.3:", relay.lines(message_id)[0])
+                else:
+                    relay.wait_log("== x@s.example")
+                    self.assertRegex(relay.log(), r"H=127\.0\.4\.65 \[127\.0\.4\.65\]: TLS session failed \(.*\)")
 
     def test_what_comes_before_the_handshake_is_forgotten(self):
         """RFC 3207 §4.2, CVE-2011-0411: an answer put behind the 220 is nobody's."""

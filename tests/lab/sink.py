@@ -61,7 +61,8 @@ class Sink:
         self.most_at_once = 0
         self.changed = threading.Condition()
         self._visits: typing.Set["Visit"] = set()
-        self._listener = socket.create_server((address, port or support.free_port()), backlog=128)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listener = socket.create_server((address, port or support.free_port()), family=family, backlog=128)
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
@@ -142,6 +143,8 @@ class Visit:
                     self.obey(line)
         finally:
             self.close()
+            with contextlib.suppress(OSError):
+                self.file.close()       # only now is the connection closed, with a reset if something is unread
             self.sink.gone(self)
 
     def close(self) -> None:
