@@ -40,9 +40,9 @@ class Resolver:
         return [(int(preference), host.rstrip(".")) for preference, host in pairs]
 
     def addresses(self, hosts):
-        """{host: [its IPv4, then its IPv6 addresses]}; [] for what has none. Raises NoAnswer when there is
+        """{host: [its IPv6, then its IPv4 addresses]}; [] for what has none. Raises NoAnswer when there is
         no address at all, and an answer was missing."""
-        questions = [(host, kind) for host in hosts for kind in ("A", "AAAA")]
+        questions = [(host, kind) for host in hosts for kind in ("AAAA", "A")]
         found = {host: [] for host in hosts}
         problem = None
         for (host, kind), (status, answers) in zip(questions, self._ask(questions)):
@@ -80,7 +80,7 @@ def _check(name, status):
 def _parse(text):
     """[(status, [(type, data)])], one for each answer in dig's output."""
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.startswith(";; ->>HEADER<<-"):
             found.append((line.partition("status: ")[2].partition(",")[0], []))
         elif line.startswith(";;") and line.endswith("no servers could be reached"):

@@ -4,6 +4,8 @@ import socket
 
 from carrier.dns import NoAnswer, NoSuchDomain
 from carrier.fate import LATER, NEVER, UNKNOWN, Fate, Undeliverable
+from carrier.idna import NoName, to_ascii
+from mailstore.mailboxes import canonical
 
 SMTP_PORT = 25
 MOST_HOSTS = 10             # of a domain's MX records; RFC 5321 §5.1 asks for two
@@ -46,23 +48,25 @@ class Router:
 
     def static(self, domain):
         """The Route for `domain` that needs no lookup, or None."""
-        host = self._relays.get(domain)
+        name = canonical(domain)
+        host = self._relays.get(name)
         if host:
             return _static("hubbed_hosts", "remote_smtp", host)
         if domain.startswith("["):
             address = domain[1:-1].lower().removeprefix("ipv6:")
             return Route("ipliteral", "remote_smtp", [Host(address, addresses=[address])])
         smarthost = self._relays.get("*")
-        if smarthost and domain not in self._relays:
+        if smarthost and name not in self._relays:
             return _static("smarthost", "remote_smtp_smarthost", smarthost)
         return None
 
     def look_up(self, domain):
         """The Route for `domain` by the DNS; this may take seconds. Raises Undeliverable."""
         try:
-            name = domain.encode("idna").decode() if not domain.isascii() else domain
-            hosts = self._mail_hosts(name)
-        except (NoSuchDomain, UnicodeError):
+            hosts = self._mail_hosts(to_ascii(domain))
+        except NoName as error:
+            raise Undeliverable(Fate(NEVER, error.text, status="5.1.2")) from None
+        except NoSuchDomain:
             raise Undeliverable(Fate(NEVER, "Unrouteable address", status="5.1.2")) from None
         except NoAnswer as error:
             raise Undeliverable(Fate(LATER, error.text, UNKNOWN, router="dnslookup")) from None

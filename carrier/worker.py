@@ -5,6 +5,7 @@ from traceback import format_exc
 
 from carrier.connection import connect
 from carrier.fate import LATER, NEVER, RECIPIENT_DEFERRED, UNKNOWN, Fate, Undeliverable
+from carrier.idna import NoName, to_ascii
 from carrier.threads import Stopping
 from carrier.transaction import Transaction
 from carrier.wire import Message
@@ -54,16 +55,26 @@ class Worker:
 
     def _connect(self):
         """(Connection, its place among the slots): to the first host that takes us. Raises Undeliverable."""
+        problems = []
         for host in self._lane.route.in_order():
-            for address in addresses_of(host):
-                place = (address, host.port)
-                problem = self._lane.unreachable.get(place)
-                if not problem:
-                    try:
-                        return self._try(host, address), place
-                    except Undeliverable as error:
-                        problem = error
-                        self._note_unreachable(host, place, error)
+            try:
+                return self._reach(host)
+            except Undeliverable as error:
+                problems.append(error)
+        raise _verdict(problems)
+
+    def _reach(self, host):
+        """(Connection, its place): to the first of the host's addresses that takes us. Raises the last one's
+        Undeliverable."""
+        for address in addresses_of(host):
+            place = (address, host.port)
+            problem = self._lane.unreachable.get(place)
+            if not problem:
+                try:
+                    return self._try(host, address), place
+                except Undeliverable as error:
+                    problem = error
+                    self._note_unreachable(host, place, error)
         raise problem
 
     def _try(self, host, address):
@@ -79,12 +90,10 @@ class Worker:
         return connection
 
     def _note_unreachable(self, host, place, error):
-        """It will not be tried again in this run. What it refuses for good, no other host can mend."""
+        """It will not be tried again in this run."""
         fate = error.fate
         if fate.host or fate.error:
             self._lines.append(host_line(host.name, place[0], fate))
-        if fate.outcome == NEVER:
-            raise error
         self._lane.unreachable[place] = error
 
     # Carrying
@@ -181,6 +190,12 @@ class Worker:
         self._lines = []
 
 
+def _verdict(problems):
+    """Of the Undeliverables that a route's hosts came to, the one that decides: the message is refused for good
+    only when each of them does that (RFC 5321 §5.1)."""
+    return next((problem for problem in problems[::-1] if problem.fate.outcome == LATER), problems[-1])
+
+
 def _is_the_hosts(fate):
     return fate.outcome == LATER and fate.host and fate.error != RECIPIENT_DEFERRED
 
@@ -196,7 +211,8 @@ def addresses_of(host):
     if host.addresses is not None:
         return host.addresses
     try:
-        found = socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+        found = socket.getaddrinfo(to_ascii(host.name), host.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, NoName):
         raise Undeliverable(Fate(LATER, f'lookup of host "{host.name}" failed', UNKNOWN)) from None
-    return list(dict.fromkeys(place[0] for *_, place in found))
+    # In the system's order, but IPv6 first, as where the DNS was asked.
+    return sorted(dict.fromkeys(place[0] for *_, place in found), key=lambda address: ":" not in address)

@@ -55,6 +55,14 @@ class Place:
         self.is_alias = False
 
 
+def canonical(domain):
+    """`domain` (str) as domains are compared: without case, and U-labels are their A-labels."""
+    if domain.isascii():
+        return domain.lower()
+    from domains import a_labels
+    return a_labels(domain)
+
+
 class Mailboxes:
     """store: "maildir", "mbox" or a folder. domain: the local one. aliases: a file or ""."""
 
@@ -81,7 +89,7 @@ class Mailboxes:
 
         ask_own_address: a function that returns one, or "".
         """
-        domain = domain.lower()
+        domain = canonical(domain)
         if domain == self.domain:
             return True
         literal = domain[1:-1].removeprefix("ipv6:") if domain.startswith("[") else ""

@@ -2,7 +2,7 @@
 from posix import statvfs
 
 from mailstore.draft import Draft
-from mailstore.mailboxes import Place, check_usable
+from mailstore.mailboxes import Place, canonical, check_usable
 from mailstore.outcome import Later, Never
 from smtp import replies
 from smtp.syntax import Malformed, MalformedParameter, parse_parameters, parse_path, parse_size
@@ -68,7 +68,13 @@ def _check_owner(session, sender):
     """Under -match-sender, who authenticated writes in its own name only; <> is nobody's."""
     if not (session.settings.match_sender and session.login and sender.text):
         return None
-    return None if sender.text.lower() == session.login_address.lower() else replies.SENDER_NOT_YOURS
+    return None if _folded(sender.text) == _folded(session.login_address) else replies.SENDER_NOT_YOURS
+
+
+def _folded(address):
+    """`address` (str) as addresses of ours are compared."""
+    local, _, domain = address.rpartition("@")
+    return local.lower(), canonical(domain)
 
 
 def _check_size(session, value):

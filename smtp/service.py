@@ -67,5 +67,6 @@ class Service:
 
     def carries(self, domain, login):
         """Whether mail for `domain` is carried further for a client; `login`: who it authenticated as."""
+        from mailstore.mailboxes import canonical
         relays = self.settings.relays
-        return domain.lower() in relays or bool(login) and "*" in relays
+        return canonical(domain) in relays or bool(login) and "*" in relays

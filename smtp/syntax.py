@@ -171,12 +171,20 @@ def check_domain(domain):
 
 
 def _is_label(label):
-    return 0 < len(label) <= LABEL_OCTETS and (label.isalnum() or _is_hyphenated(label))
+    return 0 < len(label) <= LABEL_OCTETS and (label.isalnum() or _is_hyphenated(label) or _is_u_label(label))
 
 
 def _is_hyphenated(label):
     # The underscore is no letter of a host name (RFC 1123 §2.1), but lab machines carry it.
     return label[0] != "-" and label[-1] != "-" and label.replace("-", "").replace("_", "").isalnum()
+
+
+def _is_u_label(label):
+    """Whether it is in a script whose letters take marks and joiners (RFC 5892); if it is a name, the DNS knows."""
+    if label.isascii() or label[0] == "-" or label[-1] == "-":
+        return False
+    from unicodedata import category
+    return all(character in "-\u200c\u200d" or category(character)[0] in "LMN" for character in label)
 
 
 def _check_literal(text):

@@ -1,15 +1,20 @@
 """Which host takes a domain's mail: the relay asks a real name server, dnsmasq, through dig."""
 
 import contextlib
+import os
+import tempfile
 import unittest
 
 from tests import support
 from tests.lab.dns import NameServer
 from tests.lab.relay import Relay
-from tests.lab.sink import Sink
+from tests.lab.sink import DROP, MAILPIT, Sink
 
 FIRST, SECOND, THIRD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 NOBODY = "127.0.0.9"                    # no one listens there
+REFUSING, FULL, DROPPING = "127.0.0.5", "127.0.0.6", "127.0.0.7"
+GREETINGS = {REFUSING: "554 no service here", FULL: "421 too many", DROPPING: DROP, "::1": "554 not over IPv6"}
+SPELLINGS = ("faß.example", "FAẞ.example", "café.example", "cafe\u0301.example", "a\u200db.example")
 
 MAIL_HOSTS = {
     "order.example": [(20, "second.example"), (10, "first.example")],
@@ -21,9 +26,19 @@ MAIL_HOSTS = {
     "loop.example": [(10, "ourselves.example"), (20, "second.example")],
     "named.example": [(5, support.DOMAIN), (10, "second.example")],
     "backup.example": [(10, "nobody.example"), (20, "ourselves.example"), (30, "second.example")],
+    "refused.example": [(10, "refusing.example"), (20, "second.example")],
+    "busy.example": [(10, "full.example"), (20, "second.example")],
+    "reset.example": [(10, "dropping.example"), (20, "second.example")],
+    "no.example": [(10, "refusing.example"), (20, "refusing.example")],
+    "perhaps.example": [(10, "nobody.example"), (20, "refusing.example")],
+    "families.example": [(10, "both.example"), (20, "second.example")],
+    "xn--fa-hia.example": [(10, "first.example")],
+    "fass.example": [(10, "second.example")],
+    "xn--caf-dma.example": [(10, "second.example")],
 }
 ADDRESSES = {"first.example": FIRST, "second.example": SECOND, "plain.example": THIRD, "nobody.example": NOBODY,
-             "ourselves.example": "127.0.0.1", "empty.sub.example": THIRD}
+             "ourselves.example": "127.0.0.1", "empty.sub.example": THIRD, "refusing.example": REFUSING,
+             "full.example": FULL, "dropping.example": DROPPING, "both.example": "%s,::1" % FIRST}
 ALIASES = {"alias.example": "order.example"}
 
 
@@ -36,12 +51,14 @@ class MailHostsTest(unittest.TestCase):
         with contextlib.ExitStack() as stack:
             cls.port = support.free_port()
             names = stack.enter_context(NameServer(MAIL_HOSTS, ADDRESSES, ALIASES))
-            cls.sinks = {address: stack.enter_context(Sink(port=cls.port, address=address))
+            cls.sinks = {address: stack.enter_context(Sink(port=cls.port, address=address, extensions=MAILPIT))
                          for address in (FIRST, SECOND, THIRD)}
+            for address, greeting in GREETINGS.items():
+                stack.enter_context(Sink({"connect": greeting}, port=cls.port, address=address))
             cls.relay = stack.enter_context(Relay(
                 mail_port=cls.port, SMTP_DNS=names.server, SMTP_PORTS=str(cls.port), SMTP_BIND="127.0.0.1"))
             domains = ["nowhere.silent.test", *MAIL_HOSTS, "plain.example", "alias.example", "unknown.example",
-                       "sub.example", "x.servfail.test"]
+                       "sub.example", "x.servfail.test", *SPELLINGS]
             cls.ids = {domain: cls.relay.enqueue("x@" + domain) for domain in domains}
             cls.relay.start()
             # dig gives up after 2 s; all others must be done by then, or they were held up.
@@ -81,6 +98,38 @@ class MailHostsTest(unittest.TestCase):
         self.assert_taken_by("alias.example", FIRST)
         recipients = [message.recipients for message in self.sinks[FIRST].messages]
         self.assertIn(["TO:<x@alias.example>"], recipients)
+
+    def test_host_that_greets_with_a_refusal_is_passed_over(self):
+        said = "H=%s [%s]: SMTP error from remote mail server after initial connection: %s"
+        for domain, host, address, text in (("refused", "refusing", REFUSING, "554 no service here"),
+                                            ("busy", "full", FULL, "421 too many")):
+            self.assert_taken_by(domain + ".example", SECOND)
+            self.assertEqual(self.lines(domain + ".example")[0], said % (host + ".example", address, text))
+        self.assert_taken_by("reset.example", SECOND)
+
+    def test_refusal_of_all_hosts_is_the_messages(self):
+        self.assertEqual(self.lines("no.example")[1:], [
+            "** x@no.example R=dnslookup T=remote_smtp H=refusing.example [%s]: SMTP error from remote mail server after "
+            "initial connection: 554 no service here" % REFUSING, "Completed"])
+
+    def test_refusal_counts_only_when_no_host_is_left(self):
+        self.assertEqual(self.lines("perhaps.example")[-1],
+                         "== x@perhaps.example R=dnslookup T=remote_smtp defer (111): Connection refused")
+
+    def test_addresses_of_one_host(self):
+        """IPv6 first; what one address refuses, the next may take."""
+        self.assertEqual(self.lines("families.example")[0], "H=both.example [::1]: SMTP error from remote mail server after "
+                         "initial connection: 554 not over IPv6")
+        self.assert_taken_by("families.example", FIRST)
+
+    @support.needs_program("idn2")
+    def test_names_in_other_letters(self):
+        """IDNA2008, which keeps the German ß (RFC 5894 §7.2); upper case and accents in two characters are no other name."""
+        for spelling, address in (("faß.example", FIRST), ("FAẞ.example", FIRST), ("café.example", SECOND), ("cafe\u0301.example", SECOND)):
+            line, end = self.lines(spelling)
+            self.assertEqual(end, "Completed")
+            self.assertIn("[%s]" % address, line)
+        self.assertIn(": Unrouteable address", self.lines("a\u200db.example")[0])
 
     def test_null_mx(self):
         self.assert_failed("null.example", "** x@null.example R=dnslookup: an MX or SRV record indicated no SMTP service")
@@ -124,13 +173,16 @@ class MailHostsTest(unittest.TestCase):
         statuses = {}
         for message in self.relay.messages("alice"):
             for line in message.content.decode().splitlines():
+                if line.startswith("Final-Recipient: utf-8;"):
+                    domain = ""
                 if line.startswith("Final-Recipient: rfc822;x@"):
                     domain = line.partition("@")[2]
                 if line.startswith("Status: "):
                     statuses[domain] = line[8:]
+        statuses.pop("", None)
         self.assertEqual(statuses, {
             "null.example": "5.1.10", "unknown.example": "5.1.2", "sub.example": "5.1.2", "dangling.example": "5.1.2",
-            "loop.example": "5.4.6", "named.example": "5.4.6"})
+            "loop.example": "5.4.6", "named.example": "5.4.6", "no.example": "5.0.0"})
 
 
 @support.needs_program("dnsmasq", "dig")
@@ -152,6 +204,28 @@ class EqualPreferenceTest(unittest.TestCase):
             counts = [len(sink.messages) for sink in sinks]
         self.assertEqual(sum(counts), 40)
         self.assertGreater(min(counts), 0, counts)
+
+
+@support.needs_program("dnsmasq", "dig")
+class WithoutIdn2Test(unittest.TestCase):
+
+    def test_only_what_both_standards_agree_on(self):
+        """A name that Python's codec, of 2003, takes for another one is refused with the reason."""
+        with contextlib.ExitStack() as stack:
+            port = support.free_port()
+            programs = stack.enter_context(tempfile.TemporaryDirectory())
+            os.chmod(programs, 0o755)
+            os.symlink(support.find_program("dig"), programs + "/dig")
+            names = stack.enter_context(NameServer(MAIL_HOSTS, ADDRESSES))
+            sink = stack.enter_context(Sink(port=port, address=SECOND, extensions=MAILPIT))
+            relay = stack.enter_context(Relay(mail_port=port, SMTP_DNS=names.server, PATH=programs))
+            ids = {spelling: relay.enqueue("x@" + spelling) for spelling in (*SPELLINGS, "βόλος.example")}
+            relay.start()
+            relay.wait_empty()
+            for spelling in ("faß.example", "FAẞ.example", "a\u200db.example", "βόλος.example"):
+                self.assertIn(": domain name needs IDNA2008: idn2 is not installed (package idn2)", relay.lines(ids[spelling])[0])
+            self.assertEqual({message.recipients[0] for message in sink.messages},
+                             {"TO:<x@café.example>", "TO:<x@cafe\u0301.example>"})
 
 
 class WithoutDnsTest(unittest.TestCase):
