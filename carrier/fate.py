@@ -94,5 +94,5 @@ def _enhanced(reply):
     """The enhanced code in an SMTP reply (RFC 2034), "" if it has none."""
     code = reply[4:].partition(" ")[0]
     parts = code.split(".")
-    is_one = len(parts) == 3 and parts[0] == reply[:1] and all(part.isdigit() for part in parts)
+    is_one = len(parts) == 3 and parts[0] == reply[:1] and all(part.isdigit() and part.isascii() for part in parts)
     return code if is_one else ""

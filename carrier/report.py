@@ -92,8 +92,9 @@ class Report:
 def failure(message_id, domain, about, failed):
     """The Report of an Original whose recipients in `failed`, pairs of (recipient, Fate), will not get it."""
     blocks = "\n".join(_block(recipient, fate, "") for recipient, fate in failed)
-    addresses = ",\n  ".join(recipient["address"] for recipient, _ in failed)
-    fields = [f"X-Failed-Recipients: {addresses}"]
+    # The header alone must not make a report need SMTPUTF8 (RFC 6531 §3.1): its parts name all recipients.
+    addresses = ",\n  ".join(recipient["address"] for recipient, _ in failed if recipient["address"].isascii())
+    fields = [f"X-Failed-Recipients: {addresses}"] if addresses else []
     content = about.whole or about.header + (
         b"X-DSN-Information: Due to administrative limits only headers are returned\n\n")
     return _report(message_id, domain, about, "failed", failed, fields, FAILED.format(addresses=blocks), content,
@@ -132,7 +133,8 @@ def _report(message_id, domain, about, action, told, fields, text, content, subj
 
 def _references(about):
     identity = about.value(b"message-id")
-    return [f"References: {identity}"] if identity.isprintable() and identity else []
+    is_one = identity and identity.isascii() and identity.isprintable()
+    return [f"References: {identity}"] if is_one else []
 
 
 def _block(recipient, fate, label):

@@ -98,8 +98,9 @@ class Settler:
         message_id = self._clock.message_id()
         message = report(message_id, self._domain, about, told)
         sender = envelope["sender"]
+        recipient = f"\n\tfor {sender}" if sender.isascii() else ""     # as mailstore.delivery has it
         received = (f"Received: from {self._user} by {self._domain} with local (serveur)\n"
-                    f"\tid {message_id}\n\tfor {sender};\n\t{mail_date()}\n")
+                    f"\tid {message_id}{recipient};\n\t{mail_date()}\n")
         self._backlog.prepare(message_id, message, received, [(sender, [sender])]).commit()
         size = message.octets + len(received)
         self._journal.write(f"<= <> R={attempt.id} U={self._user} P=local S={size}", message_id)

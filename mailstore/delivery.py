@@ -7,6 +7,7 @@ Whoever hears of a message id may forget the message.
 from time import time
 
 from mailstore import maildir, trace
+from mailstore.mailboxes import canonical
 from mailstore.outcome import Later
 
 
@@ -98,8 +99,7 @@ class Delivery:
     def accept(self, message, message_id):
         """Store `message` in all its places, durably. Raises Later, NoRoom, and then nothing is kept."""
         seconds = time()
-        received = trace.received(message.origin, self.domain, message_id, message.sender,
-                                  [given for given, _ in message.recipients], seconds)
+        received = self._received(message, message_id, [given for given, _ in message.recipients], seconds)
         copies = gather(message.recipients)
         ready = self._prepare(message, message_id, received, copies, seconds)
         self.journal.write(arrival(message, len(received)), message_id)
@@ -112,6 +112,16 @@ class Delivery:
         if len(ready) == len(copies):
             self.journal.write("Completed", message_id)
 
+    def _received(self, message, message_id, recipients, seconds):
+        return trace.received(message.origin, self.domain, message_id, message.sender, recipients, seconds)
+
+    def _received_by_hosts(self, message, message_id, received, seconds):
+        """The Received field that another host is to see: it alone must not make a message need SMTPUTF8
+        (RFC 6531 §3.7.3), so a recipient that does is not named."""
+        if len(message.recipients) != 1 or message.recipients[0][0].isascii():
+            return received
+        return self._received(message, message_id, [], seconds)
+
     def _prepare(self, message, message_id, received, copies, seconds):
         """All that is to be committed, prepared: the queue's entry first, for it is the surest to work."""
         ready = []
@@ -119,7 +129,8 @@ class Delivery:
         try:
             distant = distant_recipients(message.recipients)
             if distant:
-                ready.append(self.queue.prepare(message_id, message, received, distant))
+                carried = self._received_by_hosts(message, message_id, received, seconds)
+                ready.append(self.queue.prepare(message_id, message, carried, distant))
             for copy in copies:
                 path = copy.mailbox.path
                 prepare_copy(copy, message.letter, message.sender, received, self.clock, seconds, first.get(path))
@@ -180,7 +191,7 @@ def distant_recipients(recipients):
 def _case_folded(address):
     """`address` as two spellings of one are compared: only another host may know its local parts' case."""
     local, _, domain = address.rpartition("@")
-    return local, domain.lower()
+    return local, canonical(domain)
 
 
 def arrival(message, received_octets):

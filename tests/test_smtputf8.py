@@ -5,6 +5,8 @@ import unittest
 
 from tests import support
 from tests.accounts import system_users
+from tests.lab.relay import TEXT, Relay
+from tests.lab.sink import EXIM, MAILPIT, Sink
 from tests.secure import AccountsTestCase, plain
 
 MESSAGE = "Subject: élan\r\n\r\né\r\n.\r\n".encode()
@@ -122,6 +124,84 @@ class EnvelopeTest(Utf8TestCase):
             client.sendmail("zoé@x.example", [self.address("hélène")], "Subject: été\r\n\r\nété\r\n".encode(),
                             mail_options=["SMTPUTF8", "BODY=8BITMIME"])
         self.assertTrue(self.server.messages("hélène")[-1].content.endswith("Subject: été\n\nété\n".encode()))
+
+
+class TwoSpellingsTest(unittest.TestCase):
+    """The A-labels and the U-labels of a domain name one domain (RFC 5890 §2.3.2.1), ours as well as a relay's."""
+
+    def test_local_and_relayed(self):
+        with Sink(extensions=MAILPIT) as sink, support.Server(
+                ("-relay", "xn--fa-hia.example=127.0.0.1:%d" % sink.port), domain="xn--caf-dma.example") as server:
+            server.start()
+            with server.client() as client:
+                client.expect("EHLO x", 250)
+                client.expect("MAIL FROM:<a@x.example> SMTPUTF8", 250)
+                for address in ("alice@café.example", "alice@CAFÉ.example", "alice@cafe\u0301.example", "alice@XN--CAF-DMA.example",
+                                "x@faß.example", "x@xn--fa-hia.example"):
+                    self.assertEqual(client.ask(("RCPT TO:<%s>" % address).encode()).code, 250, address)
+                for address in ("alice@cafe.example", "x@fass.example", "x@FASS.example", "alice@кафе.example"):
+                    self.assertEqual(client.ask(("RCPT TO:<%s>" % address).encode()).code, 550, address)
+                self.assertEqual(client.ask("VRFY alice@café.example".encode()).code, 250)
+                client.expect("DATA", 354)
+                client.write(MESSAGE)
+                self.assertEqual(client.reply().code, 250)
+            self.assertEqual(len(server.messages("alice")), 1)
+            sink.wait_messages(1)
+            self.assertEqual(sink.messages[0].recipients, ["TO:<x@faß.example>"])
+            self.assertEqual(server.stop(), 0)
+
+    def test_marks_that_are_letters_of_no_alphabet(self):
+        """Scripts whose vowels are marks (RFC 5892 §2.1): the server takes the name, the DNS decides."""
+        with support.Server(("-relay", "xn--11b2ezcw70k.example=127.0.0.1:9")) as server:
+            server.start()
+            with server.client() as client:
+                client.expect("EHLO x", 250)
+                client.expect("MAIL FROM:<a@x.example> SMTPUTF8", 250)
+                self.assertEqual(client.ask("RCPT TO:<x@\u0915\u094d\u200d\u0937.example>".encode()).code, 250)
+                for domain in ("-\u0915\u094d", "a\u0080b", "a\u00a0b", "a\ufeffb", "a\u3002b"):
+                    self.assertEqual(client.ask(("RCPT TO:<x@%s.example>" % domain).encode()).code, 501, ascii(domain))
+            self.assertEqual(server.stop(), 0)
+
+
+class RelayedTest(unittest.TestCase):
+    """Nothing of ours makes a message need SMTPUTF8 (RFC 6531 §3.7.3)."""
+
+    def send(self, server, recipient, text):
+        with server.client() as client:
+            client.expect("EHLO x", 250)
+            client.expect("MAIL FROM:<bob@%s> SMTPUTF8" % support.DOMAIN, 250)
+            self.assertIn(client.ask(("RCPT TO:<%s>" % recipient).encode()).code, (250, 251))
+            client.expect("DATA", 354)
+            client.write(text)
+            server.wait_log(client.reply().text.rpartition("id=")[2] + " Completed")
+
+    def test_host_without_smtputf8(self):
+        text = b"Subject: x\r\n\r\nx\r\n.\r\n"
+        with Sink(extensions=EXIM) as sink, support.Server(
+                ("-relay", "s.example=127.0.0.1:%d" % sink.port), aliases="rené: x@s.example\n") as server:
+            server.start()
+            self.send(server, "rené@" + support.DOMAIN, text)
+            self.assertEqual(sink.messages[0].recipients, ["TO:<x@s.example>"])
+            self.assertTrue(sink.messages[0].data.isascii())
+            self.assertNotIn(b"\tfor ", sink.messages[0].data)
+            self.assertEqual(server.messages("bob"), [])
+            for recipient, content in (("rené@s.example", text), ("x@s.example", MESSAGE)):
+                self.send(server, recipient, content)
+            support.wait_for(lambda: len(server.messages("bob")) == 2, "two bounces")
+            self.assertEqual(len(sink.messages), 1)
+            self.assertEqual(server.stop(), 0)
+
+    def test_bounce(self):
+        """It names recipients in its parts; its header is ASCII, as its sender's address is."""
+        with Sink({"rcpt": lambda address, _: "550 no" if "hélène" in address else "250 OK"}, MAILPIT) as far, \
+                Sink(extensions=EXIM) as near, Relay({"far.example": far.port, "near.example": near.port}) as relay:
+            text = TEXT.replace(b"<essai@client>", "<é@client>".encode())
+            relay.enqueue("hélène@far.example", sender="x@near.example", utf8=True, text=text)
+            relay.start()
+            near.wait_messages(1)
+            header, _, body = near.messages[0].data.partition(b"\r\n\r\n")
+            self.assertTrue(header.isascii(), header)
+            self.assertIn("\r\nFinal-Recipient: utf-8;h", body.decode("latin-1"))
 
 
 class DirectoryTest(Utf8TestCase):
