@@ -165,7 +165,7 @@ def host_of(name):
 
 def _report(channel, journal, domain):
     from traceback import format_exc
-    for line in format_exc().splitlines():
+    for line in format_exc().rstrip("\n").split("\n"):
         journal.write(line)
     try:
         channel.send(replies.internal_error(domain))

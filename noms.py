@@ -33,7 +33,7 @@ def family_name(line):
 
 def authors(text):
     """The authors' lines (list of str) in a file's text."""
-    lines = (line.strip() for line in text.splitlines())
+    lines = (line.strip() for line in text.replace("\r", "\n").split("\n"))
     return [line for line in lines if line and not line.startswith("#")]
 
 

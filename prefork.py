@@ -131,7 +131,7 @@ class Master:
         except Exception:
             from traceback import format_exc
             journal = Journal(self.settings.log)
-            for line in format_exc().splitlines():
+            for line in format_exc().rstrip("\n").split("\n"):
                 journal.write(line)
         finally:
             posix._exit(status)

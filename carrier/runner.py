@@ -198,5 +198,5 @@ class Runner:
 
     def _report(self, text):
         """A traceback, into the log."""
-        for line in text.splitlines():
+        for line in text.rstrip("\n").split("\n"):
             self._journal.write(line)

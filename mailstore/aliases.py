@@ -29,7 +29,8 @@ def parse(text):
 
 def _logical_lines(text):
     lines = []
-    for line in text.splitlines():
+    # Not splitlines(), which knows more line ends than the format: reading the file made these of CR and CRLF.
+    for line in text.split("\n"):
         if not line.strip() or line.startswith("#"):
             continue
         if line[0] in " \t" and lines:
