@@ -11,7 +11,7 @@ FIELD_OCTETS = 16384        # a longer field of those that matter here is as goo
 HEAD, END_OF_HEAD, BODY, OUTSIDE, DELIMITER = "head", "end of head", "body", "outside", "delimiter"
 
 CONTENT_TYPE, ENCODING, VERSION = b"content-type", b"content-transfer-encoding", b"mime-version"
-FIELD = re.compile(rb"([^\0-\x20\x7f:]+)[ \t]*:")
+FIELD = re.compile(rb"([^\0-\x20\x7f:]*)([ \t]*):")
 ENVELOPE_LINES = (b"From ", b">From ")                  # of an mbox; readers pass over one on top of a header
 MEDIA_TYPE = re.compile(rb"\s*([^\s/;()]+/[^\s/;()]+)")
 PARAMETER = re.compile(rb";\s*([^\s=;\"]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;]*))", re.S)
@@ -58,10 +58,13 @@ class Entity:
         """Whether its body is a message with a header of its own (RFC 2046 §5.2.1, RFC 6532 §3.7)."""
         return self.media_type in CONTAINERS and self.encoding in UNENCODED
 
-    def begin_field(self, name, value):
-        """A field begins with the line `name: value`."""
+    def begin_field(self, name, value, has_blanks):
+        """A field begins with the line `name: value`. has_blanks: whether there are some before the colon."""
         self.field = name
-        self._is_first = name in (CONTENT_TYPE, ENCODING, VERSION) and name not in self.fields
+        is_ours = name in (CONTENT_TYPE, ENCODING, VERSION)
+        self._is_first = is_ours and name not in self.fields
+        # Obsolete (RFC 5322 §4.5), or none at all: some readers take these for fields, for others the header is over.
+        self.is_opaque = self.is_opaque or is_ours and has_blanks or not name.isascii()
         if self._is_first:
             self.fields[name] = value
 
@@ -173,7 +176,7 @@ class Structure:
         if not at_start or line[0] in b" \t":
             entity.continue_field(line)
         elif field := FIELD.match(line):
-            entity.begin_field(field[1].lower(), line[field.end():])
+            entity.begin_field(field[1].lower(), line[field.end():], has_blanks=bool(field[2]))
         elif not line.startswith(ENVELOPE_LINES):
             return self._end_head(b"")      # what is no field begins the body
         return [(HEAD, entity, line)]

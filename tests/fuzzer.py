@@ -15,16 +15,23 @@ WORDS = (b"alice", b"bob", b"list", b"postmaster", b"nobody", b"a", b"x" * 300, 
          b"=?utf-8?q?x?=", b"tpmail.info.unicaen.fr", b"[127.0.0.1]", b"[IPv6:::1]", b"client.example", b"-", b"1", b"99999999999999999999")
 PARAMETERS = (b"SIZE=100", b"SIZE=", b"SIZE=99999999999", b"BODY=8BITMIME", b"BODY=x", b"SMTPUTF8", b"SMTPUTF8=1", b"AUTH=<>", b"X", b"X=Y",
               b"=", b"SIZE=1 SIZE=1")
+MIME_FIELDS = (b"Content-Type: multipart/mixed; boundary=b", b"Content-Type: multipart/mixed", b"Content-Type: message/rfc822", b"--b", b"--b--",
+               b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: 8bit", b"\xc3\xa9 \xe9", b"\xff\x0b\x0c\x1c\x85", b"")
 FIELDS = (b"Subject: x", b"Received: from x", b"From: a@b", b"To: \xff", b" folded", b"Return-path: <x>", b"no colon", b": empty", b"X\0Y: z",
           b"a:", b"From x y", b".", b"..", b"")
 
 
 class Fuzzer:
-    """Sessions for a server of `domain`.  rng: all of its choices come from there."""
+    """Sessions for a server of `domain`.  rng: all of its choices come from there.  relayed: addresses elsewhere, which then get
+    most of the mail; there are MIME fields in it, and its sender is bob."""
 
-    def __init__(self, seed: int, domain: str):
+    def __init__(self, seed: int, domain: str, relayed: typing.Sequence[bytes] = ()):
         self.rng = random.Random(seed)
         self.domain = domain.encode()
+        names = (b"alice", b"bob", b"list", b"nobody")
+        self.recipients = [b"%b@%b" % (name, self.domain) for name in names] + list(relayed)
+        self.sender = b"bob@" + self.domain if relayed else b"a@fuzz.example"
+        self.fields = FIELDS + MIME_FIELDS * 2 if relayed else FIELDS
 
     def session(self) -> typing.List[bytes]:
         """A whole session, in pieces to be sent one after another."""
@@ -74,8 +81,8 @@ class Fuzzer:
 
     def _transaction(self) -> bytes:
         """One that is likely to go through."""
-        recipients = [self.rng.choice((b"alice", b"bob", b"list", b"nobody")) for _ in range(self.rng.randrange(1, 4))]
-        commands = [b"MAIL FROM:<a@fuzz.example>", *(b"RCPT TO:<%b@%b>" % (name, self.domain) for name in recipients)]
+        recipients = [self.rng.choice(self.recipients) for _ in range(self.rng.randrange(1, 4))]
+        commands = [b"MAIL FROM:<%b>" % self.sender, *(b"RCPT TO:<%b>" % address for address in recipients)]
         text = self._text()
         if self.rng.random() < 0.3:
             body = b"BDAT %d\r\n" % len(text) + text + b"BDAT 0 LAST\r\n" if self.rng.random() < 0.5 else b"BDAT %d LAST\r\n" % len(text) + text
@@ -84,7 +91,7 @@ class Fuzzer:
         return b"RSET\r\n" + b"".join(command + b"\r\n" for command in commands) + body
 
     def _text(self) -> bytes:
-        lines = (self.rng.choice(FIELDS) + self._line_end() for _ in range(self.rng.randrange(30)))
+        lines = (self.rng.choice(self.fields) + self._line_end() for _ in range(self.rng.randrange(30)))
         return self._spoiled(b"".join(lines)) * self.rng.choice((1, 1, 1, 1, 50))
 
     def _noise(self) -> bytes:

@@ -8,6 +8,7 @@ WORDS = (b"caf\xc3\xa9", b"plain", b"\xe9t\xe9", b"a=b", b"--", b"--x", b".", b"
 ENCODINGS = (b"", b"Content-Transfer-Encoding: 8bit\n", b"Content-Transfer-Encoding:\n 8BIT\n", b"Content-transfer-encoding: binary\n")
 BOUNDARIES = (b"abc", b"b d", b"x--", b"=_y")
 ADDED = ("content-transfer-encoding", "mime-version")       # fields that an encoded body changes or adds
+ADDED_TYPES = ("text/plain; charset=utf-8", "text/plain; charset=unknown-8bit")     # what plain text gets that has no type
 KINDS = ("text", "text", "text", "file", "multipart", "multipart", "message", "untyped")
 MOST_DEEP = 4
 
@@ -56,7 +57,7 @@ def structure(data: bytes):
 
 
 def _structure(entity):
-    fields = [(name, str(value)) for name, value in entity.raw_items() if name.lower() not in ADDED]
+    fields = [(name, str(value)) for name, value in entity.raw_items() if name.lower() not in ADDED and value not in ADDED_TYPES]
     if entity.is_multipart():
         content = [_structure(part) for part in entity.get_payload()]
     else:

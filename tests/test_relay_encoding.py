@@ -71,8 +71,8 @@ CHANGED = {
                          b"some =E9\n--b\nContent-Transfer-Encoding: quoted-printable\n\nmore =E9\n--b--\n"),
     "no-empty-line": (MIXED + b"--b\nX: y\nnot a field \xe9\n--b--\n",
                       MIXED + b"--b\nX: y\nContent-Transfer-Encoding: quoted-printable\n\nnot a field =E9\n--b--\n"),
-    "spaces-in-field": (MIME + b"Content-Type : multipart/mixed; name=\"; boundary=a\";\n\tBOUNDARY = \"b\\\"c\"\n\n--b\"c \t\n\nsome \xe9\n--b\"c--\n",
-                        MIME + b"Content-Type : multipart/mixed; name=\"; boundary=a\";\n\tBOUNDARY = \"b\\\"c\"\n\n--b\"c \t\n"
+    "spaces-in-field": (MIME + b"Content-Type: multipart/mixed; name=\"; boundary=a\";\n\tBOUNDARY = \"b\\\"c\"\n\n--b\"c \t\n\nsome \xe9\n--b\"c--\n",
+                        MIME + b"Content-Type: multipart/mixed; name=\"; boundary=a\";\n\tBOUNDARY = \"b\\\"c\"\n\n--b\"c \t\n"
                         b"Content-Transfer-Encoding: quoted-printable\n\nsome =E9\n--b\"c--\n"),
 }
 
@@ -85,6 +85,8 @@ UNCHANGED = {
     "same-boundary-inside": MIXED + b"--b\nContent-Type: multipart/mixed; boundary=b\n\nsome text\n--b--\n",
     "footer-in-7-bit": MIXED + b"--b\nContent-Transfer-Encoding: base64\n\nQUJD\n__\nliste\n--b--\n",
     "unknown-encoding": MIME + b"Content-Transfer-Encoding: x-uuencode\n\nbegin \xe9\n",
+    "blanks-before-the-colon": MIME + b"Content-Type : multipart/mixed; boundary=b\n\n--b\n\nsome text \xe9\n--b--\n",
+    "field-name-in-8-bit": HEAD + "Été: x\n\nun texte assez long, cet été\n".encode(),
     "signed": MIXED.replace(b"mixed", b"signed") + b"--b\n\nsome \xe9\n--b\nContent-Type: application/pgp-signature\n\nx\n--b--\n",
     "delivery-status": MIXED + b"--b\nContent-Type: message/delivery-status\n\nFinal-Recipient: utf-8;\xc3\xa9@x.example\n--b--\n",
     "endless-structure": MIXED + b"--b\n\nsome \xe9\n" * 40000,
