@@ -86,8 +86,8 @@ class Entity:
         self.is_opaque = self.is_opaque or self._has_its_own_rules()
 
     def _has_its_own_rules(self):
-        # A signature is one of octets (RFC 1847 §2.1); the messages that are none to read may not be encoded (RFC 2045 §6.4),
-        # but for those that came with RFC 6532.
+        # A signature is one of octets (RFC 1847 §2.1). Other kinds of message may not be encoded (RFC 2045 §6.4), but
+        # for those that came with RFC 6532.
         return self.media_type == b"multipart/signed" or (
             self.media_type.startswith(b"message/") and self.media_type not in CONTAINERS
             and not self.media_type.startswith(b"message/global"))

@@ -29,7 +29,7 @@ def parse(text):
 
 def _logical_lines(text):
     lines = []
-    # Not splitlines(), which knows more line ends than the format: reading the file made these of CR and CRLF.
+    # splitlines() would end lines at more than the format does; CR and CRLF have become LF where the file was read.
     for line in text.split("\n"):
         if not line.strip() or line.startswith("#"):
             continue

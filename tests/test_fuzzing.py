@@ -120,7 +120,8 @@ class RelayedFuzzingTest(Sessions):
 
     def test_sessions(self):
         acknowledged = {}
-        for seed in seeds(RELAYED_SESSIONS):
+        played = seeds(RELAYED_SESSIONS)
+        for seed in played:
             with self.subTest(seed=seed):
                 fuzzer = Fuzzer(seed, self.server.domain, [b"x%d@tpmail.info.unicaen.fr" % number for number in range(8)])
                 said, whole = self.play(fuzzer.session(), seed)
@@ -129,7 +130,8 @@ class RelayedFuzzingTest(Sessions):
         support.wait_for(lambda: not list(self.server.spool.glob("queue/*.envelope")), "an empty queue", 60)
         arrived = self.arrived()
         self.assertEqual({name: seed for name, seed in acknowledged.items() if name not in arrived}, {})
-        self.assertGreater(len(self.sink.messages), 0)
+        if len(played) > 1:
+            self.assertGreater(len(self.sink.messages), len(played) // 4)
 
 
 if __name__ == "__main__":

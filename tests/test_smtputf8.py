@@ -15,6 +15,7 @@ ALIASES = """\
 café: hélène@tpmail.info.unicaen.fr
 ailleurs: hélène@ailleurs.example
 ici: café@ailleurs.example
+saut: alice,\f 李
 """
 
 
@@ -228,6 +229,10 @@ class DirectoryTest(Utf8TestCase):
                          "2.1.5 <%s>\n2.1.5 <%s>" % (self.address("hélène"), self.address("alice")))
         self.expect(client, "EXPN élèves", 252)
         self.expect(client, "EXPN lycée SMTPUTF8", 550)
+
+    def test_form_feed_ends_no_line(self):
+        self.assertEqual(self.expect(self.greeted(), "EXPN saut SMTPUTF8", 250),
+                         "2.1.5 <%s>\n2.1.5 <%s>" % (self.address("alice"), self.address("李")))
 
     def test_alias(self):
         client = self.greeted()

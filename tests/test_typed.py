@@ -248,6 +248,11 @@ class NamesTest(LauncherTestCase):
             with self.subTest(octets):
                 self.assertRegex(self.domain(octets), r"^nunez-legoff-zoe\.tp\.info\.unicaen\.fr$")
 
+    def test_line_ends(self):
+        """CR, LF and CRLF; what else Unicode breaks lines at is a blank."""
+        octets = "Ana\fNÚÑEZ\rYann\x85LE\u2028GOFF\r\n".encode()
+        self.assertRegex(self.domain(octets), r"^nunez-legoff\.tp\.info\.unicaen\.fr$")
+
 
 class MissingProgramTest(LauncherTestCase):
     @support.needs_program("dig")
