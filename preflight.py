@@ -76,8 +76,7 @@ def check_domains(settings):
     for option, domain in domains:
         try:
             check_domain(domain)
-            domain.encode("ascii")      # what stands in every reply; xn--... is the way for others
-        except (Malformed, UnicodeEncodeError) as error:
+        except Malformed as error:
             raise Problem(f"{option} : « {domain} » n'est pas un nom de domaine") from error
     if settings.domain in settings.relays:
         raise Problem(f"-relay : « {settings.domain} » est le domaine local")

@@ -73,9 +73,17 @@ def _ports(get, name, default):
     return [_number({name: text}.get, name, 0, 1, 65535) for text in texts]
 
 
+def canonical(domain):
+    """`domain` (str) as domains are compared: without case, and U-labels are their A-labels."""
+    if domain.isascii():
+        return domain.lower()
+    from domains import a_labels
+    return a_labels(domain)
+
+
 def _relays(text):
     pairs = [item.partition("=") for item in text.split()]
-    return {domain.lower(): host for domain, _, host in pairs}
+    return {canonical(domain): host for domain, _, host in pairs}
 
 
 def _existing_aliases():
@@ -88,7 +96,7 @@ def _existing_aliases():
 
 def _domain(get, noms):
     if get("SMTP_DOMAIN"):
-        return get("SMTP_DOMAIN").lower()
+        return canonical(get("SMTP_DOMAIN"))
     import noms as names
     return names.local_domain(noms, LOCAL_SUFFIX)
 

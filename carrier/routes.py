@@ -5,7 +5,7 @@ import socket
 from carrier.dns import NoAnswer, NoSuchDomain
 from carrier.fate import LATER, NEVER, UNKNOWN, Fate, Undeliverable
 from carrier.idna import NoName, to_ascii
-from mailstore.mailboxes import canonical
+from settings import canonical
 
 SMTP_PORT = 25
 MOST_HOSTS = 10             # of a domain's MX records; RFC 5321 §5.1 asks for two

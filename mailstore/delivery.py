@@ -7,8 +7,8 @@ Whoever hears of a message id may forget the message.
 from time import time
 
 from mailstore import maildir, trace
-from mailstore.mailboxes import canonical
 from mailstore.outcome import Later
+from settings import canonical
 
 
 class Message:

@@ -6,6 +6,7 @@ from identity import acting_as
 from mailstore import aliases as alias_file
 from mailstore.files import are_all, try_entering, try_writing
 from mailstore.outcome import Later, Never
+from settings import canonical
 
 SPOOL = "/var/mail"
 FIRST_USER = 1000
@@ -53,14 +54,6 @@ class Place:
         self.elsewhere = []
         self.unknown = []
         self.is_alias = False
-
-
-def canonical(domain):
-    """`domain` (str) as domains are compared: without case, and U-labels are their A-labels."""
-    if domain.isascii():
-        return domain.lower()
-    from domains import a_labels
-    return a_labels(domain)
 
 
 class Mailboxes:

@@ -2,8 +2,9 @@
 from posix import statvfs
 
 from mailstore.draft import Draft
-from mailstore.mailboxes import Place, canonical, check_usable
+from mailstore.mailboxes import Place, check_usable
 from mailstore.outcome import Later, Never
+from settings import canonical
 from smtp import replies
 from smtp.syntax import Malformed, MalformedParameter, parse_parameters, parse_path, parse_size
 

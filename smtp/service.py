@@ -1,4 +1,5 @@
 """What a session needs of the server that it is a session of."""
+from settings import canonical
 from smtp.session import Session
 
 
@@ -67,6 +68,5 @@ class Service:
 
     def carries(self, domain, login):
         """Whether mail for `domain` is carried further for a client; `login`: who it authenticated as."""
-        from mailstore.mailboxes import canonical
         relays = self.settings.relays
         return canonical(domain) in relays or bool(login) and "*" in relays
