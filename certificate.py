@@ -32,9 +32,9 @@ def self_signed(folder, domain, tell):
     try:
         check(*files)
     except Unusable as problem:
-        if is_there:
-            tell(f"le certificat est refait : {problem.text}")
         _make(*files, hosts, addresses)
+        if is_there:
+            tell(f"le certificat a été refait : {problem.text}")
         return files
     _keep_up(files, hosts, addresses, tell)
     return files
@@ -44,8 +44,8 @@ def _keep_up(files, hosts, addresses, tell):
     """Make the certificate anew if this host is called what it does not name."""
     unnamed = [host for host in hosts if not _names(files[0], "-verify_hostname", host)]
     if unnamed:
-        tell(f"le certificat est refait, car il ne nommait pas {', '.join(unnamed)}")
         _make(*files, hosts, addresses)
+        tell(f"le certificat a été refait, car il ne nommait pas {', '.join(unnamed)}")
         return
     unnamed = [address for address in addresses if not _names(files[0], "-verify_ip", address)]
     if unnamed:

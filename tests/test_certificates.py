@@ -150,7 +150,7 @@ class CertificateTest(CertificateCase):
         old = self.prepared(server, "DNS:" + server.domain, "IP:127.0.0.1", "IP:::1")
         server.start()
         self.assertNotEqual(self.served_fingerprint(server).replace(":", ""), old)
-        self.assertRegex(server.output(), "le certificat est refait, car il ne nommait pas localhost")
+        self.assertRegex(server.output(), "le certificat a été refait, car il ne nommait pas localhost")
         self.assertEqual(server.stop(), 0)
 
     def test_auto_is_kept_when_only_an_address_is_new(self):
@@ -169,7 +169,7 @@ class CertificateTest(CertificateCase):
             path.write_text("")
         server.start()
         self.assertNotEqual(self.served_fingerprint(server), first)
-        self.assertIn("le certificat est refait : ", server.output())
+        self.assertIn("le certificat a été refait : ", server.output())
         self.assertEqual(server.stop(), 0)
 
 
