@@ -1,7 +1,8 @@
 """The queue as its runner and the person at the command see it. mailstore/queue.py tells what lies there.
 
 Further files in the queue's folder: `lock`, held by whoever may change the queue; `wake`, the FIFO, which
-takes a line each for the runner: an empty one means new mail, `retry [ID]` and `remove ID` are orders;
+takes a line each for the runner: `new ID` tells of new mail, an empty one of mail not named, `retry [ID]` and
+`remove ID USER` are orders;
 `aside/`, where lie the messages that need a person: bounces that cannot be delivered, and files that
 cannot be read.
 """
@@ -19,6 +20,7 @@ ID = re.compile(r"[0-9A-Za-z]{6}-[0-9A-Za-z]{6}-[0-9A-Za-z]{2}")
 ASIDE = "aside"
 LEFTOVER_SECONDS = 3600     # what was not committed by then never will be
 LOCK_SECONDS = 2            # how long a relay that was just ended may still hold the lock
+CLOCK_TICK = 2              # seconds: a folder that changed so lately may change again and show the same time
 SHAPE = {"id": str, "received": (int, float), "sender": str, "utf8": bool, "notified": bool, "recipients": list}
 RECIPIENT_SHAPE = {"address": str, "envelope_to": list, "mailbox": (str, type(None)), "state": str, "tries": int,
                    "reply": str, "next": (int, float)}
@@ -38,6 +40,7 @@ class Backlog(Queue):
     def __init__(self, folder):
         super().__init__(folder)
         self._unwritten = {}        # envelopes that say more than their file, {id: envelope}
+        self._last_change = None    # when the folder changed, if has_changed() could be sure of it
 
     # The folder
 
@@ -106,6 +109,20 @@ class Backlog(Queue):
             return []
         ids = (name[:-len(ENVELOPE)] for name in names if name.endswith(ENVELOPE))
         return sorted(filter(ID.fullmatch, ids))
+
+    def has_changed(self):
+        """Whether messages may have come since the last call."""
+        before, change = self._last_change, os.stat(self.folder).st_mtime
+        self._last_change = change if time.time() - change > CLOCK_TICK else None
+        return change != before
+
+    def has(self, message_id, aside=False):
+        """Whether there is a message called so, in the queue or in aside/."""
+        try:
+            os.lstat(f"{self._place(aside)}/{message_id}{ENVELOPE}")
+        except FileNotFoundError:
+            return False
+        return True
 
     def _place(self, aside):
         return f"{self.folder}/{ASIDE}" if aside else self.folder

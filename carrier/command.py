@@ -98,7 +98,7 @@ class Command:
         """The runner tries what is due as soon as it starts."""
         self._hold()
         for message_id in ids or self._backlog.ids():
-            if message_id in self._backlog.ids(aside=True):
+            if self._backlog.has(message_id, aside=True):
                 thaw(self._backlog, self._journal, message_id)
             self._make_due(message_id)
         print("Le relais ne tourne pas : l'essai se fera dès qu'il sera lancé (serveur.sh, ou relay.py seul).")
@@ -117,8 +117,9 @@ class Command:
         for message_id in ids:
             self._find(message_id)
         user = user_name(os.getuid())
+        ordered = [message_id for message_id in ids if self._backlog.order(f"remove {message_id} {user}")]
         for message_id in ids:
-            if self._backlog.order(f"remove {message_id} {user}"):
+            if message_id in ordered:
                 self._wait_gone(message_id)
             else:
                 self._hold()
@@ -127,7 +128,7 @@ class Command:
 
     def _wait_gone(self, message_id):
         deadline = time.monotonic() + ANSWER_SECONDS
-        while message_id in self._backlog.ids() or message_id in self._backlog.ids(aside=True):
+        while self._backlog.has(message_id) or self._backlog.has(message_id, aside=True):
             if time.monotonic() > deadline:
                 raise Refused(f"{message_id} est en cours d'envoi : il sera supprimé après cet essai")
             time.sleep(0.02)
@@ -143,7 +144,7 @@ class Command:
         if not ID.fullmatch(message_id):
             raise Refused(f"« {message_id} » n'est pas un numéro de message (./relay.py list les montre)")
         for aside in (False, True):
-            if message_id in self._backlog.ids(aside):
+            if self._backlog.has(message_id, aside):
                 return aside
         raise Refused(f"aucun message {message_id} dans la file d'attente")
 

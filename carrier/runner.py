@@ -21,6 +21,7 @@ from carrier.timetable import Timetable
 
 LOOK_SECONDS = 60           # how long the queue's folder stays unread if nobody wakes us
 STOP_SECONDS = 5            # how long the stop waits for answers that are on their way
+FULL = 4000                 # octets: no FIFO holds less than a page
 AFTER_TROUBLE = 900         # seconds after which a message is tried again that we could not cope with
 
 
@@ -70,7 +71,7 @@ class Runner:
             self._rest()
         ready, _, _ = select.select([self._wake, self._events, self._postman], [], [], seconds)
         if self._wake in ready:
-            self._obey(os.read(self._wake, 65536))
+            self._hear(os.read(self._wake, 65536))
         if self._events in ready:
             self._events.handle()
         if self._postman in ready:
@@ -107,11 +108,15 @@ class Runner:
     # What is in the queue
 
     def look(self):
-        """Find the messages that are new."""
+        """Find the messages that are new, whether or not they were announced."""
         self._looked = time.monotonic()
-        for message_id in self._backlog.ids():
-            if message_id not in self._timetable and message_id not in self._attempts:
-                self._schedule(message_id)
+        if self._backlog.has_changed():
+            for message_id in self._backlog.ids():
+                self._take_in(message_id)
+
+    def _take_in(self, message_id):
+        if message_id not in self._timetable and message_id not in self._attempts:
+            self._schedule(message_id)
 
     def _schedule(self, message_id):
         envelope = self._load(message_id)
@@ -132,20 +137,30 @@ class Runner:
 
     # Orders
 
-    def _obey(self, text):
-        """Do what the lines of `text` (bytes) ask for: see carrier/backlog.py."""
+    def _hear(self, text):
+        """Obey the lines of `text` (bytes). If it is much, others may have found no room for theirs."""
         *lines, self._unfinished_order = (self._unfinished_order + text).split(b"\n")
-        self.look()
+        if len(text) > FULL or not all(lines):
+            self.look()
         for line in filter(None, lines):
-            word, *arguments = line.decode("ascii", "replace").split()
-            if word == "retry":
-                self._retry(arguments or self._timetable.ids())
-            elif word == "remove" and len(arguments) == 2:
-                self._remove(*arguments)
+            self._obey(*line.decode("ascii", "replace").split())
+
+    def _obey(self, word="", *arguments):
+        """Do what a line in the FIFO asks for: see carrier/backlog.py."""
+        if word == "new":
+            for message_id in filter(ID.fullmatch, arguments):
+                self._take_in(message_id)
+        elif word == "retry":
+            self._retry(arguments)
+        elif word == "remove" and len(arguments) == 2:
+            self._remove(*arguments)
 
     def _retry(self, ids):
-        for message_id in filter(ID.fullmatch, ids):
-            if message_id in self._backlog.ids(aside=True):
+        """Try `ids` now, all that wait if none is named."""
+        if not ids:
+            self.look()
+        for message_id in filter(ID.fullmatch, ids or self._timetable.ids()):
+            if self._backlog.has(message_id, aside=True):
                 thaw(self._backlog, self._journal, message_id)
             if message_id not in self._attempts:
                 self._begin(message_id, None)

@@ -107,9 +107,9 @@ class Delivery:
         if late:
             self._keep_for_later(message, message_id, received, late)
         self._log_done(copies, late, message_id)
-        if len(ready) > len(copies) or late:
-            self.queue.wake()
-        if len(ready) == len(copies):
+        if len(ready) > len(copies):
+            self.queue.wake(message_id)
+        else:
             self.journal.write("Completed", message_id)
 
     def _received(self, message, message_id, recipients, seconds):
@@ -165,6 +165,7 @@ class Delivery:
         self.queue.prepare_local(later_id, message, received, [copy for copy, _ in late]).commit()
         size = message.letter.octets + len(received)
         self.journal.write(f"<= {message.sender or '<>'} R={message_id} P=local S={size}", later_id)
+        self.queue.wake(later_id)
 
     def _log_done(self, copies, late, message_id):
         errors = dict(late)

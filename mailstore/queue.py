@@ -22,7 +22,7 @@ Two files a message in the queue's folder, as simple to read as a letter:
 
 Both are written in tmp/, synced, renamed, and their folder is synced; the envelope comes last, so a
 message is in the queue exactly when its envelope is. After an attempt the envelope is replaced whole.
-Text is UTF-8 with surrogateescape. `wake` is a FIFO: an octet in it tells the runner of new mail.
+Text is UTF-8 with surrogateescape. `wake` is a FIFO: a line in it, `new ID`, tells the runner of new mail.
 """
 import posix
 
@@ -117,16 +117,16 @@ class Queue:
         finally:
             posix.close(file)
 
-    def wake(self):
-        """Tell the runner that mail has come. Does nothing if none runs."""
+    def wake(self, message_id):
+        """Tell the runner that a message has come. Does nothing if none runs."""
         try:
             fifo = posix.open(f"{self.folder}/wake", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
         except OSError:
             return
         try:
-            posix.write(fifo, b"\n")
+            posix.write(fifo, f"new {message_id}\n".encode())
         except BlockingIOError:
-            pass    # a full FIFO wakes as well
+            pass    # whoever empties a full FIFO looks for himself
         finally:
             posix.close(fifo)
 

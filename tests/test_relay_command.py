@@ -141,6 +141,22 @@ class RemoveTest(CommandCase):
                 self.assertRegex("\n".join(relay.lines(ids[0])[-2:]), r"^removed by \w+\nCompleted$")
                 self.assertEqual(relay.messages("alice"), [])
 
+    @support.needs_program("strace")
+    def test_looks_at_what_is_named_only(self):
+        """The cost is that of what is removed, however long the queue is: nobody lists its folder."""
+        for running in (True, False):
+            with self.subTest(running=running), Relay() as relay:
+                ids = [relay.enqueue("x@s.example", sender="") for _ in range(3)]
+                trace = relay.folder / "trace"
+                if running:
+                    relay.start()
+                result = subprocess.run(
+                    ["strace", "-f", "-y", "-o", str(trace), "-e", "trace=getdents64", str(support.ROOT / "relay.py"),
+                     "remove", *ids], capture_output=True, text=True, env=relay.environment)
+                self.assert_done(result)
+                self.assertEqual(relay.ids(), [])
+                self.assertNotIn(str(relay.queue), trace.read_text())
+
     def test_while_it_is_sent(self):
         """The attempt that runs is finished; then the message is gone, sent or not."""
         with Sink({"rcpt": SILENCE}) as sink, Relay({"s.example": sink.port}, limits={"command": 1}) as relay:

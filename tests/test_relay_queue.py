@@ -1,5 +1,6 @@
 """The queue under the relay: many messages, few connections, slow hosts, kills, files that cannot be read."""
 
+import contextlib
 import os
 import pathlib
 import pwd
@@ -267,6 +268,47 @@ class FilesTest(unittest.TestCase):
                 support.shutil.chown(relay.log_path, "mail")
             message_id = relay.enqueue("y@s.example")
             relay.wake()
+            relay.wait_log(message_id + " Completed")
+
+
+class NewsTest(unittest.TestCase):
+    """What a session writes into the FIFO, and what the relay looks at then."""
+
+    def test_only_what_is_named(self):
+        """A new message costs no look at all the others; one that nobody announced is found by a look."""
+        with Sink() as sink, Relay({"s.example": sink.port}) as relay:
+            relay.start()
+            silent, named = relay.enqueue("silent@s.example"), relay.enqueue("named@s.example")
+            relay.wake("new " + named)
+            relay.wait_log(named + " Completed")
+            self.assertEqual(relay.lines(silent), [])
+            relay.wake()
+            relay.wait_log(silent + " Completed")
+
+    def test_nonsense(self):
+        with Sink() as sink, Relay({"s.example": sink.port}) as relay:
+            relay.start()
+            for line in ("new", "new ../../etc/passwd", "new 1xVmS1-zzzzzz-zz", "news", "retry \xff", "remove", "\x00", "  "):
+                relay.wake(line)
+            message_id = relay.enqueue("x@s.example")
+            relay.wake("new %s" % message_id)
+            relay.wait_log(message_id + " Completed")
+            self.assertNotIn("Traceback", relay.log())
+
+    def test_full_fifo(self):
+        """A session that found no room in it could not name its message: it leaves all the same."""
+        with Sink() as sink, Relay({"s.example": sink.port}) as relay:
+            relay.start()
+            os.kill(relay.process.pid, signal.SIGSTOP)
+            try:
+                fifo = os.open(relay.queue / "wake", os.O_WRONLY | os.O_NONBLOCK)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        os.write(fifo, b"new 1xVmS1-zzzzzz-zz\n")
+                os.close(fifo)
+                message_id = relay.enqueue("x@s.example")
+            finally:
+                os.kill(relay.process.pid, signal.SIGCONT)
             relay.wait_log(message_id + " Completed")
 
 
