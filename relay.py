@@ -9,8 +9,8 @@ import time
 
 import preflight
 from carrier.backlog import Backlog
+from carrier.bounds import Limits
 from carrier.command import Command, Refused
-from carrier.connection import Limits
 from carrier.dns import Resolver
 from carrier.postman import Ended, Postman
 from carrier.routes import Router

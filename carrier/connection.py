@@ -5,34 +5,49 @@ import smtplib
 import socket
 import ssl
 from errno import ETIMEDOUT
+from itertools import accumulate
 from time import monotonic
 
+from carrier.bounds import REPLY_LENGTH, REPLY_LINES, REPLY_OCTETS
 from carrier.fate import CLOSED, LATER, MALFORMED, NEVER, UNKNOWN, Fate, Undeliverable
 
 SUBMISSIONS_PORT = 465      # TLS from the first octet (RFC 8314 §7.3)
-REPLY_OCTETS = 65536        # more than this is no answer but an attack
 REPLY_LINE = re.compile(rb"[2-5][0-9][0-9](?:[ -]|\s*$)")
 NO_CODE = -1
+LIFE_SIGN = 0.01            # seconds that a step has even if the visit's are over: 0 would mean not to wait at all
+PIECE = 1 << 14             # octets sent under one deadline: a TLS record (RFC 8446 §5.1)
 
 
-class Limits:
-    """How many seconds each step may take (RFC 5321 §4.5.3.2); connect and quit are ours."""
+class Budget:
+    """The seconds of one visit to a destination, at whichever of its addresses they go. limits: a bounds.Limits."""
 
-    connect = 60
-    greeting = 300
-    command = 300
-    data = 120
-    block = 180
-    end_of_data = 600
-    quit = 5
+    def __init__(self, limits):
+        self.limits = limits
+        self.renew()
+
+    def renew(self):
+        """A message is settled: the next one has as much time."""
+        self._until = monotonic() + self.limits.visit
+
+    def extend(self, seconds):
+        """So much went by that does not count."""
+        self._until += seconds
+
+    def is_over(self):
+        return monotonic() >= self._until
+
+    def seconds(self, most):
+        """How long a step may take whose own limit is `most`."""
+        return max(LIFE_SIGN, min(most, self._until - monotonic()))
 
 
 class Reply:
-    """What the other side answered. code; text: its lines (bytes) as they came, joined by line feeds."""
+    """What the other side answered. code; text: its lines (bytes) as they came, joined by line feeds, and
+    cut where they are too long for the log and the queue."""
 
     def __init__(self, code, lines):
         self.code = code
-        self.text = b"\n".join(lines).decode("utf-8", "surrogateescape")
+        self.text = _cut(b"\n".join(lines)).decode("utf-8", "surrogateescape")
 
     @property
     def is_good(self):
@@ -43,11 +58,19 @@ class Reply:
         return NEVER if self.code >= 500 else LATER
 
 
+def _cut(message):
+    """The beginning of `message` (bytes) that takes REPLY_OCTETS in the log, where four tell one that is not ASCII."""
+    if 4 * len(message) <= REPLY_OCTETS:
+        return message
+    costs = accumulate(1 if 32 <= octet < 127 else 4 for octet in message[:REPLY_OCTETS])
+    return message[:sum(cost <= REPLY_OCTETS for cost in costs)]
+
+
 class _ReplyStream(io.RawIOBase):
     """A socket's octets until `deadline` (of the monotonic clock), and at most `room` of them."""
 
     deadline = 0
-    room = REPLY_OCTETS
+    room = REPLY_LENGTH
 
     def __init__(self, connection):
         super().__init__()
@@ -68,6 +91,21 @@ class _ReplyStream(io.RawIOBase):
         return octets
 
 
+class _ReplyLines(io.BufferedReader):
+    """The lines of one reply: no more than REPLY_LINES, within `seconds` of begin()."""
+
+    def begin(self, seconds):
+        self.raw.deadline = monotonic() + seconds
+        self.raw.room = REPLY_LENGTH
+        self._lines = 0
+
+    def readline(self, size=-1):
+        self._lines += 1
+        if self._lines > REPLY_LINES:
+            raise OSError("the reply has no end")
+        return super().readline(size)
+
+
 class _Smtp(smtplib.SMTP):
     """smtplib's, but a reply must come whole within `reply_seconds`, however slowly it drips, and its lines
     are kept as `reply_lines`. Raises OSError where smtplib hides it."""
@@ -79,9 +117,8 @@ class _Smtp(smtplib.SMTP):
         """(code, text) of a reply. All lines should have one code (RFC 5321 §4.2.1); if not, the worst of them
         counts: Exim takes `550-no`, `250 ok` for a refusal too."""
         if self.file is None:
-            self.file = io.BufferedReader(_ReplyStream(self.sock))
-        self.file.raw.deadline = monotonic() + self.reply_seconds
-        self.file.raw.room = REPLY_OCTETS
+            self.file = _ReplyLines(_ReplyStream(self.sock))
+        self.file.begin(self.reply_seconds)
         self.reply_lines = lines = [self._reply_line()]
         while lines[-1][3:4] == b"-" and REPLY_LINE.match(lines[-1]):
             lines.append(self._reply_line())
@@ -101,17 +138,18 @@ class TlsFailed(Exception):
     """The host offers TLS and cannot do it. The text says what went wrong."""
 
 
-def connect(host, address, port, domain, limits):
+def connect(host, address, port, domain, budget):
     """A Connection that is ready for MAIL; without TLS if the host offers it but cannot do it.
 
-    host: its name; address: its IP address; domain: what we call ourselves. Raises Undeliverable.
+    host: its name; address: its IP address; domain: what we call ourselves; budget: a Budget.
+    Raises Undeliverable.
     """
     try:
-        return Connection(host, address, port, domain, limits)
+        return Connection(host, address, port, domain, budget)
     except TlsFailed as error:
         if port == SUBMISSIONS_PORT:
             raise Undeliverable(Fate(LATER, f"TLS session failed ({error})", UNKNOWN, host, address)) from None
-        connection = Connection(host, address, port, domain, limits, with_tls=False)
+        connection = Connection(host, address, port, domain, budget, with_tls=False)
         connection.notes.append(f"H={host} [{address}]: TLS session failed ({error}), going on without")
         return connection
 
@@ -120,14 +158,15 @@ class Connection:
     """See connect(). notes: what the log should hear. cipher: of the TLS session, or "". is_dirty: whether
     the host is in the middle of a transaction."""
 
-    def __init__(self, host, address, port, domain, limits, with_tls=True):
+    def __init__(self, host, address, port, domain, budget, with_tls=True):
         self.host = host
         self.address = address
-        self.limits = limits
+        self.limits = budget.limits
+        self._budget = budget
         self.notes = []
         self.cipher = ""
         self.is_dirty = False
-        self._smtp = _Smtp(local_hostname=domain, timeout=limits.connect)
+        self._smtp = _Smtp(local_hostname=domain, timeout=budget.limits.connect)
         try:
             self._open(port)
             self._introduce(domain)
@@ -141,7 +180,8 @@ class Connection:
 
     def _open(self, port):
         try:
-            self._smtp.sock = socket.create_connection((self.address, port), self.limits.connect)
+            self._smtp.sock = socket.create_connection((self.address, port),
+                                                             self._budget.seconds(self.limits.connect))
         except OSError as error:
             number = ETIMEDOUT if isinstance(error, socket.timeout) else error.errno or 0
             raise Undeliverable(Fate(LATER, error=number)) from None
@@ -153,7 +193,7 @@ class Connection:
     def _introduce(self, domain):
         """EHLO, or HELO when that is refused (RFC 5321 §4.1.4)."""
         command = f"EHLO {domain}"
-        self._smtp.reply_seconds = self.limits.command
+        self._smtp.reply_seconds = self._budget.seconds(self.limits.command)
         reply = self._guard(command, self._smtp.ehlo)
         if reply.code >= 500:
             command = f"HELO {domain}"
@@ -179,7 +219,7 @@ class Connection:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        self._smtp.sock.settimeout(self.limits.command)
+        self._smtp.sock.settimeout(self._budget.seconds(self.limits.command))
         try:
             self._smtp.sock = context.wrap_socket(self._smtp.sock, server_hostname=self.host)
         except (OSError, ValueError) as error:
@@ -208,13 +248,20 @@ class Connection:
     def send(self, pieces):
         """Send octets, each of `pieces` (bytes) within the time for a block. Returns the Reply with which the
         host stopped listening, 4xx or 5xx, or None. Raises Undeliverable, and what `pieces` does."""
-        self._smtp.sock.settimeout(self.limits.block)
+        started = monotonic()
         for piece in pieces:
             try:
-                self._smtp.sock.sendall(piece)
+                self._send_block(memoryview(piece))
             except OSError as error:
                 return self._last_reply() or self._fail(error, "sending data block")
+        self._budget.extend(monotonic() - started)
         return None
+
+    def _send_block(self, piece):
+        deadline = monotonic() + self.limits.block
+        for start in range(0, len(piece), PIECE):
+            self._smtp.sock.settimeout(max(LIFE_SIGN, deadline - monotonic()))
+            self._smtp.sock.sendall(piece[start:start + PIECE])
 
     def end_of_data(self, mark):
         """Send `mark` (bytes), which ends the data, and return the Reply. Raises Undeliverable."""
@@ -246,7 +293,7 @@ class Connection:
         self._smtp.close()
 
     def _reply(self, command, seconds):
-        self._smtp.reply_seconds = seconds
+        self._smtp.reply_seconds = self._budget.seconds(seconds)
         return self._guard(command, self._smtp.getreply)
 
     def _guard(self, command, talk):

@@ -1,17 +1,20 @@
 """Each recipient on its way: into a mailbox, through the aliases, or to another host; and back with its fate."""
+from functools import partial
+
 from carrier.fate import NEVER, UNKNOWN, Fate
 from carrier.lanes import Job
 
 
 class Dispatcher:
-    """finder: a RouteFinder; lanes: a Lanes; postman: a Postman; settler: a Settler; is_local: tells
-    whether a domain is ours; path: gives where a message's text is.
+    """finder: a RouteFinder; share: tells whose workers carry mail (Router.share); lanes: a Lanes; postman: a
+    Postman; settler: a Settler; is_local: tells whether a domain is ours; path: gives where a message's text is.
 
     guard: makes a call that is about an attempt, in the runner's thread; every answer comes through it.
     """
 
-    def __init__(self, finder, lanes, postman, settler, is_local, path, guard):
+    def __init__(self, finder, share, lanes, postman, settler, is_local, path, guard):
         self._finder = finder
+        self._share = share
         self._lanes = lanes
         self._postman = postman
         self._settler = settler
@@ -29,9 +32,10 @@ class Dispatcher:
             elif self._is_local(domain):
                 self._expand(attempt, recipient)
             else:
-                distant.setdefault(domain, []).append(recipient)
-        if distant:
-            self._finder.find(list(distant), self._answer(attempt, self._routed, distant))
+                share = self._share(domain, attempt.envelope["sender"])
+                distant.setdefault(share, {}).setdefault(domain, []).append(recipient)
+        for share, domains in distant.items():
+            self._find(attempt, share, domains)
 
     def _answer(self, attempt, call, about):
         """A function that passes one answer about `about` on to `call`, and settles that it was awaited."""
@@ -45,20 +49,35 @@ class Dispatcher:
 
     # Other hosts
 
-    def _routed(self, attempt, distant, routes):
-        """routes: {domain: its Route, or the Fate of having none}. Recipients at one host go together."""
+    def _find(self, attempt, share, distant):
+        """distant: {domain: its recipients}. What is known already waits for no name server."""
+        known = self._finder.known(share, distant)
+        self._routed(share, attempt, {domain: distant[domain] for domain in known}, known)
+        unknown = {domain: recipients for domain, recipients in distant.items() if domain not in known}
+        if unknown:
+            self._finder.find(share, list(unknown), self._answer(attempt, partial(self._routed, share), unknown))
+
+    def _wait_for(self, attempt, share, domain, recipients):
+        answer = self._answer(attempt, partial(self._routed, share), {domain: recipients})
+        self._finder.find_patiently(share, domain, answer)
+
+    def _routed(self, share, attempt, distant, routes):
+        """routes: {domain: its Route, the Fate of having none, or None where that takes longer}. Recipients at one
+        host go together."""
         together = {}
         for domain, recipients in distant.items():
             route = routes[domain]
-            if isinstance(route, Fate):
+            if not route:
+                self._wait_for(attempt, share, domain, recipients)
+            elif isinstance(route, Fate):
                 self._settler.note(attempt, [(recipient, route) for recipient in recipients])
             else:
                 together.setdefault(route.key, (route, []))[1].extend(recipients)
         envelope = attempt.envelope
         for route, recipients in together.values():
             done = self._answer(attempt, self._carried, recipients)
-            self._lanes.add(route, Job(self._path(attempt.id), envelope["sender"], envelope["utf8"],
-                                       [recipient["address"] for recipient in recipients], done))
+            self._lanes.add(share, route, Job(self._path(attempt.id), envelope["sender"], envelope["utf8"],
+                                              [recipient["address"] for recipient in recipients], done))
 
     def _carried(self, attempt, recipients, fates, lines):
         self._settler.write(attempt, lines)

@@ -2,7 +2,8 @@
 import random
 import socket
 
-from carrier.dns import NoAnswer, NoSuchDomain
+from carrier.bounds import ADDRESSES
+from carrier.dns import NoAnswer, NoSuchDomain, is_harmless
 from carrier.fate import LATER, NEVER, UNKNOWN, Fate, Undeliverable
 from carrier.idna import NoName, to_ascii
 from settings import canonical
@@ -46,38 +47,44 @@ class Router:
         self._resolver = resolver
         self.own = OwnAddresses(settings)
 
+    def share(self, domain, sender):
+        """Whose workers and look-ups mail from `sender` ("" for <>) to `domain` has: a name in bounds.SHARES."""
+        if canonical(domain) in self._relays or "*" in self._relays:
+            return "relay"
+        return "mail" if sender else "bounces"
+
     def static(self, domain):
-        """The Route for `domain` that needs no lookup, or None."""
+        """The Route for `domain` that needs no lookup, or the Fate of having none, or None."""
         name = canonical(domain)
         host = self._relays.get(name)
         if host:
             return _static("hubbed_hosts", "remote_smtp", host)
-        if domain.startswith("["):
-            address = domain[1:-1].lower().removeprefix("ipv6:")
-            return Route("ipliteral", "remote_smtp", [Host(address, addresses=[address])])
         smarthost = self._relays.get("*")
         if smarthost and name not in self._relays:
             return _static("smarthost", "remote_smtp_smarthost", smarthost)
-        return None
+        return _literal(domain) if domain.startswith("[") else None
 
-    def look_up(self, domain):
-        """The Route for `domain` by the DNS; this may take seconds. Raises Undeliverable."""
+    def look_up(self, domain, patience):
+        """The Route for `domain` by the DNS; this may take as long as `patience` (dns.Patience) says. Raises
+        Undeliverable, and NoAnswer when more patience may help."""
         try:
-            hosts = self._mail_hosts(to_ascii(domain))
+            hosts = self._mail_hosts(to_ascii(domain), patience)
         except NoName as error:
             raise Undeliverable(Fate(NEVER, error.text, status="5.1.2")) from None
         except NoSuchDomain:
-            raise Undeliverable(Fate(NEVER, "Unrouteable address", status="5.1.2")) from None
+            raise Undeliverable(_unrouteable()) from None
         except NoAnswer as error:
+            if error.is_silence and not patience.is_last:
+                raise
             raise Undeliverable(Fate(LATER, error.text, UNKNOWN, router="dnslookup")) from None
-        return Route("dnslookup", "remote_smtp", self._without_ourselves(hosts))
+        return Route("dnslookup", "remote_smtp", _within_bounds(self._without_ourselves(hosts)))
 
-    def _mail_hosts(self, domain):
-        records = sorted(self._resolver.mail_hosts(domain))[:MOST_HOSTS]
+    def _mail_hosts(self, domain, patience):
+        records = sorted(self._resolver.mail_hosts(domain, patience))[:MOST_HOSTS]
         if any(not name for _, name in records):
             raise _never("an MX or SRV record indicated no SMTP service", "5.1.10")
         named = records or [(0, domain)]
-        addresses = self._resolver.addresses([name for _, name in named])
+        addresses = self._resolver.addresses([name for _, name in named], patience)
         hosts = [Host(name, SMTP_PORT, preference, addresses[name]) for preference, name in named
                  if addresses[name] or name.lower() == self._domain]
         if hosts:
@@ -97,6 +104,27 @@ class Router:
     def _is_ourselves(self, host):
         return host.name.lower() == self._domain or any(
             self.own.is_ours(address, host.port) for address in host.addresses)
+
+
+def _literal(domain):
+    """The Route for an address literal, or the Fate of one that leads into this machine (RFC 5321 §4.1.3)."""
+    address = domain[1:-1].lower().removeprefix("ipv6:")
+    if not is_harmless(address):
+        return _unrouteable()
+    return Route("ipliteral", "remote_smtp", [Host(address, addresses=[address])])
+
+
+def _unrouteable():
+    return Fate(NEVER, "Unrouteable address", status="5.1.2")
+
+
+def _within_bounds(hosts):
+    """`hosts` with ADDRESSES addresses all together: the first one of each, then the second ones, and so on."""
+    turns = sorted((turn, place) for place, host in enumerate(hosts) for turn in range(len(host.addresses)))
+    kept = [place for _, place in turns[:ADDRESSES]]
+    for place, host in enumerate(hosts):
+        host.addresses = host.addresses[:kept.count(place)]
+    return hosts
 
 
 def _never(text, status):

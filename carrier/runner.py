@@ -37,8 +37,9 @@ class Runner:
         self._now = now
         self._events = Events()
         self._lanes = Lanes(domain, router.own, self._events, limits, self._report)
+        self._finder = RouteFinder(router, self._events)
         self._settler = Settler(journal, backlog, clock, domain, now, self._schedule)
-        self._dispatcher = Dispatcher(RouteFinder(router, self._events), self._lanes, postman, self._settler,
+        self._dispatcher = Dispatcher(self._finder, router.share, self._lanes, postman, self._settler,
                                       is_local, backlog.message_path, self._guard)
         self._timetable = Timetable()
         self._attempts = {}
@@ -113,6 +114,7 @@ class Runner:
         if self._backlog.has_changed():
             for message_id in self._backlog.ids():
                 self._take_in(message_id)
+        self._lanes.staff_all()
 
     def _take_in(self, message_id):
         if message_id not in self._timetable and message_id not in self._attempts:
@@ -156,7 +158,9 @@ class Runner:
             self._remove(*arguments)
 
     def _retry(self, ids):
-        """Try `ids` now, all that wait if none is named."""
+        """Try `ids` now, all that wait if none is named. A person asks: whatever was silent is tried too."""
+        self._lanes.forget_silence()
+        self._finder.forget()
         if not ids:
             self.look()
         for message_id in filter(ID.fullmatch, ids or self._timetable.ids()):

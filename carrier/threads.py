@@ -2,9 +2,11 @@
 import os
 import signal
 import threading
+from copy import copy
 from queue import Empty, SimpleQueue
+from time import monotonic
 
-MOST_FOR_A_HOST = 4
+from carrier.bounds import REMEMBERED
 
 
 class Events:
@@ -84,21 +86,67 @@ class Gate:
 
 
 class Slots:
-    """Holds the connections to one address and port to MOST_FOR_A_HOST, whichever lanes they belong to."""
+    """Holds the connections to one address and port to `most`, whichever lanes of a share they belong to; to one
+    until that has reached it, for a silent address is to cost no more."""
 
-    def __init__(self):
-        self._changed = threading.Condition()
+    def __init__(self, most):
+        self._most = most
+        self._lock = threading.Lock()
         self._taken = {}
+        self._reached = set()
 
     def take(self, place):
-        """Wait for a free slot at `place` and take it."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._taken.get(place, 0) < MOST_FOR_A_HOST)
+        """Take a slot at `place`, (address, port). False if none is free: nobody waits here."""
+        with self._lock:
+            if self.free(place) <= 0:
+                return False
             self._taken[place] = self._taken.get(place, 0) + 1
+            return True
+
+    def free(self, place):
+        """How many slots are free at `place`, 0 or less for none."""
+        most = self._most if place in self._reached else 1
+        return most - self._taken.get(place, 0)
+
+    def reached(self, place):
+        """A connection that holds a slot at `place` has been answered."""
+        with self._lock:
+            self._reached.add(place)
 
     def give_back(self, place):
-        with self._changed:
+        with self._lock:
             self._taken[place] -= 1
             if not self._taken[place]:
                 del self._taken[place]
-            self._changed.notify_all()
+                self._reached.discard(place)
+
+
+class Silence:
+    """Remembers the places, (address, port), that were silent: another lane need not find that out again."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._fates = {}            # {place: (when, Fate)}, the oldest first
+
+    def note(self, place, fate):
+        """A connection to `place` came to `fate`, a time-out."""
+        with self._lock:
+            self._fates.pop(place, None)
+            self._fates[place] = (monotonic(), fate)
+            if len(self._fates) > REMEMBERED:
+                del self._fates[next(iter(self._fates))]
+
+    def recent(self, place, seconds):
+        """The Fate that was noted of `place` in the last `seconds`, a copy, or None."""
+        when, fate = self._fates.get(place, (0, None))
+        return copy(fate) if fate and monotonic() - when < seconds else None
+
+    def end(self, place):
+        """It has answered."""
+        with self._lock:
+            self._fates.pop(place, None)
+
+    def forget(self):
+        """Whatever was silent is to be tried again."""
+        with self._lock:
+            self._fates.clear()

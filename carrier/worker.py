@@ -1,9 +1,12 @@
 """One connection at a time to one destination, for as many messages as wait there."""
 import socket
 import threading
+from errno import ETIMEDOUT
+from time import monotonic
 from traceback import format_exc
 
-from carrier.connection import connect
+from carrier.bounds import ADDRESSES, TURN
+from carrier.connection import Budget, connect
 from carrier.fate import LATER, NEVER, RECIPIENT_DEFERRED, UNKNOWN, Fate, Undeliverable
 from carrier.idna import NoName, to_ascii
 from carrier.threads import Stopping
@@ -14,20 +17,36 @@ FRUITLESS = 3               # so many connections in a row that break before any
 RECIPIENTS = 100            # in one transaction, which every host takes (RFC 5321 §4.5.3.1.8)
 
 
-class Worker:
-    """Carries the jobs of `lane` until none is left; its thread runs `run`. lanes: the Lanes it is one of."""
+class Busy(Exception):
+    """All slots are taken at `place`, (address, port), which is to have the mail."""
 
-    def __init__(self, lanes, lane):
+    def __init__(self, place):
+        super().__init__(place)
+        self.place = place
+
+
+class Worker:
+    """Carries the jobs of `lane`; its thread runs `run`, until none is left or it has to give way. lanes: the
+    Lanes it is one of; limits: a bounds.Limits."""
+
+    def __init__(self, lanes, lane, limits):
         self._lanes = lanes
         self._lane = lane
-        self._lines = []
+        self._pool = lane.pool
+        self._limits = limits
+        self._budget = None         # of the visit
+        self._turn_ends = monotonic() + TURN
+        self._lines, lane.notes = lane.notes, []
         self._noted = threading.Event()
         self._noted.set()
 
     def run(self):
+        is_over, busy = True, None
         try:
-            while self._lane.jobs:
-                self._visit()
+            is_over = self._work()
+        except Busy as error:
+            is_over, busy = False, error.place
+            self._lane.notes += self._lines
         except Stopping:
             pass
         except Exception:
@@ -35,70 +54,104 @@ class Worker:
             self._give_up(Fate(LATER, "internal error", UNKNOWN))
         finally:
             self._lanes.gate.leave()
-            self._lanes.events.put(self._lanes.ended, self._lane)
+            self._lanes.events.put(self._lanes.ended, self._lane, is_over, busy)
+
+    def _work(self):
+        """Whether all is done that there was; else others are to have their turn. Raises Busy, Stopping."""
+        while self._lane.jobs:
+            place = self._visit()
+            if place and self._lane.jobs and self._must_give_way(place):
+                return False
+        return True
+
+    def _must_give_way(self, place):
+        return monotonic() > self._turn_ends and self._pool.is_wanted(place)
 
     # Connecting
 
     def _visit(self):
-        """Connect, and carry what there is over this connection."""
+        """Connect, and carry what there is over this connection, which was to the place returned, if any."""
+        self._budget = Budget(self._limits)
         try:
             connection, place = self._connect()
         except Undeliverable as error:
             self._give_up(error.fate)
-            return
-        self._lanes.events.put(self._lanes.reached, self._lane)
+            return None
+        self._pool.slots.reached(place)
+        self._pool.silence.end(place)
+        self._lanes.events.put(self._lanes.reached, self._lane, place)
         try:
-            self._use(connection)
+            self._use(connection, place)
         finally:
             connection.close()
-            self._lanes.slots.give_back(place)
+            self._give_back(place)
+        return place
+
+    def _give_back(self, place):
+        self._pool.slots.give_back(place)
+        self._lanes.events.put(self._lanes.freed, self._pool, place)
 
     def _connect(self):
-        """(Connection, its place among the slots): to the first host that takes us. Raises Undeliverable."""
-        problems = []
-        for host in self._lane.route.in_order():
-            try:
-                return self._reach(host)
-            except Undeliverable as error:
-                problems.append(error)
-        raise _verdict(problems)
-
-    def _reach(self, host):
-        """(Connection, its place): to the first of the host's addresses that takes us. Raises the last one's
-        Undeliverable."""
-        for address in addresses_of(host):
-            place = (address, host.port)
-            problem = self._lane.unreachable.get(place)
+        """(Connection, its place among the slots): to the first host that takes us. Raises Undeliverable, and Busy
+        when a host that is no worse than those that could be had has no slot for us."""
+        busy, problems = None, {}
+        for host, place in self._places():
+            if busy and host.preference > busy[0].preference:
+                break
+            problem = self._known_problem(place)
             if not problem:
-                try:
-                    return self._try(host, address), place
-                except Undeliverable as error:
-                    problem = error
-                    self._note_unreachable(host, place, error)
-        raise problem
+                if not self._pool.slots.take(place):
+                    busy = busy or (host, place)
+                    continue
+                connection, problem = self._try(host, place)
+                if connection:
+                    return connection, place
+            problems[host] = problem        # a host's last address speaks for it
+        if busy:
+            raise Busy(busy[1])
+        raise _verdict(list(problems.values()))
 
-    def _try(self, host, address):
-        if self._lanes.own.is_ours(address, host.port):
-            raise Undeliverable(Fate(NEVER, "remote host address is the local host", status="5.4.6"))
-        self._lanes.slots.take((address, host.port))
+    def _places(self):
+        """Yield (host, (address, port)) in the order in which they are to be tried, until the time is over."""
+        for host in self._lane.route.in_order():
+            for address in addresses_of(host):
+                yield host, (address, host.port)
+                if self._budget.is_over():
+                    return
+
+    def _known_problem(self, place):
+        """An Undeliverable with what this run knows of `place`, or has been heard of it lately; or None."""
+        fate = self._pool.silence.recent(place, self._pool.share.memory)
+        return self._lane.unreachable.get(place) or (fate and Undeliverable(fate))
+
+    def _try(self, host, place):
+        """(the Connection, None), or (None, the Undeliverable)."""
         try:
-            connection = connect(host.name, address, host.port, self._lanes.domain, self._lanes.limits)
+            if self._lanes.own.is_ours(*place):
+                raise Undeliverable(Fate(NEVER, "remote host address is the local host", status="5.4.6"))
+            connection = connect(host.name, *place, self._lanes.domain, self._budget)
+        except Undeliverable as error:
+            self._note_unreachable(host, place, error)
+            self._give_back(place)
+            return None, error
         except BaseException:
-            self._lanes.slots.give_back((address, host.port))
+            self._give_back(place)
             raise
         self._lines += connection.notes
-        return connection
+        return connection, None
 
     def _note_unreachable(self, host, place, error):
-        """It will not be tried again in this run."""
+        """It will not be tried again in this run, and if it was silent, not for a while in others either."""
         fate = error.fate
         if fate.host or fate.error:
             self._lines.append(host_line(host.name, place[0], fate))
+        if fate.error == ETIMEDOUT:
+            self._pool.silence.note(place, fate)
         self._lane.unreachable[place] = error
 
     # Carrying
 
-    def _use(self, connection):
+    def _use(self, connection, place):
         settled = 0
         while True:
             try:
@@ -112,6 +165,10 @@ class Worker:
                 return
             settled += 1
             self._lane.fruitless = 0
+            self._budget.renew()
+            if self._must_give_way(place):
+                connection.quit()
+                return
 
     def _break_off(self, fate, settled):
         self._lane.fruitless = 0 if settled else self._lane.fruitless + 1
@@ -207,7 +264,7 @@ def host_line(name, address, fate):
 
 
 def addresses_of(host):
-    """The IP addresses (str) of a routes.Host. Raises Undeliverable."""
+    """The IP addresses (str) of a routes.Host, ten at most. Raises Undeliverable."""
     if host.addresses is not None:
         return host.addresses
     try:
@@ -215,4 +272,5 @@ def addresses_of(host):
     except (OSError, UnicodeError, NoName):
         raise Undeliverable(Fate(LATER, f'lookup of host "{host.name}" failed', UNKNOWN)) from None
     # In the system's order, but IPv6 first, as where the DNS was asked.
-    return sorted(dict.fromkeys(place[0] for *_, place in found), key=lambda address: ":" not in address)
+    found = dict.fromkeys(place[0] for *_, place in found)
+    return sorted(found, key=lambda address: ":" not in address)[:ADDRESSES]

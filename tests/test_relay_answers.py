@@ -10,7 +10,7 @@ import unittest
 
 from tests import support
 from tests.lab.relay import SENDER, TEXT, Relay
-from tests.lab.sink import DROP, SILENCE, Sink
+from tests.lab.sink import DROP, SAID, SILENCE, Sink
 
 ANSWERS = ("421 busy", "450 later", "451 trouble", "452 full", "550 no", "552 big", "554 never")
 DOMAIN = support.DOMAIN
@@ -159,6 +159,25 @@ class AnswersTest(unittest.TestCase):
         outcome, = attempt({"mail": babble})
         self.assertIn("== " + outcome.recipient, outcome.lines[-1])
         self.assertEqual(outcome.envelope["recipients"][0]["state"], "waiting")
+
+    def test_lines_without_end(self):
+        """So many that no answer has them, although they are few octets."""
+        outcome, = attempt({"rcpt": "\n".join(["550 no"] * 101)})
+        self.assertIn("== " + outcome.recipient, outcome.lines[-1])
+
+    def test_long_replies_fill_nothing(self):
+        """A reply is kept to 2000 octets as the log writes them, each time that it is: to 50 recipients, and at a retry."""
+        def refuse(_, visit):
+            visit.connection.sendall(b"".join(b"451-" + b"\xff" * 600 + b"\r\n" for _ in range(99)) + b"451 x\r\n")
+            return SAID
+        with Sink({"rcpt": refuse}) as sink, Relay({"sink.example": sink.port}) as relay:
+            message_id = relay.enqueue(*("u%d@sink.example" % number for number in range(50)))
+            relay.start()
+            relay.wait_log(" == ", 50)
+            support.wait_for(lambda: relay.envelope(message_id)["recipients"][49]["tries"], "the note")
+            self.assertLess(max(map(len, relay.log().splitlines())), 2300, "octets of the longest line")
+            self.assertLess((relay.queue / (message_id + ".envelope")).stat().st_size, 50 * 3500)
+            self.assertTrue(relay.envelope(message_id)["recipients"][0]["reply"].startswith("451-\udcff"))
 
     def test_no_reply_at_all(self):
         outcome, = attempt({"connect": "hello"})

@@ -5,6 +5,7 @@ import os
 import tempfile
 import unittest
 
+from carrier.dns import is_harmless
 from tests import support
 from tests.lab.dns import NameServer
 from tests.lab.relay import Relay
@@ -230,6 +231,81 @@ class WithoutIdn2Test(unittest.TestCase):
                 self.assertIn(": domain name needs IDNA2008: idn2 is not installed (package idn2)", relay.lines(ids[spelling])[0])
             self.assertEqual({message.recipients[0] for message in sink.messages},
                              {"TO:<x@café.example>", "TO:<x@cafe\u0301.example>"})
+
+
+@support.needs_program("dnsmasq", "dig")
+class ManyAddressesTest(unittest.TestCase):
+
+    def test_ten_are_tried(self):
+        """Ten of all hosts together, and some of each."""
+        mail_hosts = {"many.example": [(10, "first.example"), (20, "second.example")]}
+        addresses = {"first.example": ["127.2.0.%d" % number for number in range(1, 21)],
+                     "second.example": ["127.3.0.%d" % number for number in range(1, 4)]}
+        with NameServer(mail_hosts, addresses) as names, \
+                Relay(mail_port=support.free_port(), SMTP_DNS=names.server) as relay:
+            message_id = relay.enqueue("x@many.example")
+            relay.start()
+            relay.wait_log("== x@many.example")
+            tried = [line.partition(" ")[0] for line in relay.lines(message_id)[:-1]]
+            self.assertEqual((tried.count("H=first.example"), tried.count("H=second.example")), (7, 3))
+
+
+@support.needs_program("dnsmasq", "dig")
+class StrangersAddressesTest(unittest.TestCase):
+    """What a stranger's DNS or sender address may have us connect to: not to this machine, nor to its link."""
+
+    MAIL_HOSTS = {name: [(10, "mx." + name)] for name in ("loop.example", "link.example", "zero.example")}
+    ADDRESSES = {"mx.loop.example": FIRST, "mx.link.example": "169.254.169.254", "mx.zero.example": "0.0.0.0",
+                 "plain.example": FIRST}
+
+    def test_which(self):
+        for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1",
+                        "fe80::1%eth0", "::ffff:169.254.0.1", "0.0.0.0", "::", "nonsense", ""):
+            self.assertFalse(is_harmless(address), address)
+        for address in ("10.0.0.5", "192.168.1.1", "172.16.0.1", "fd00::1", "192.0.2.1", "2001:db8::1",
+                        "::ffff:10.0.0.5"):
+            self.assertTrue(is_harmless(address), address)
+
+    def lines_about(self, domains, **options):
+        """{domain: the first line in the log} of a relay for which this is the DNS that the system has."""
+        port = support.free_port()
+        with contextlib.ExitStack() as stack:
+            names = stack.enter_context(NameServer(self.MAIL_HOSTS, self.ADDRESSES))
+            sink = stack.enter_context(Sink(port=port, address=FIRST))
+            programs = stack.enter_context(tempfile.TemporaryDirectory())
+            os.chmod(programs, 0o755)
+            dig = support.pathlib.Path(programs, "dig")
+            dig.write_text('#!/bin/sh\nexec %s @127.0.0.1 -p %d "$@"\n' % (support.find_program("dig"), names.port))
+            dig.chmod(0o755)
+            relay = stack.enter_context(Relay(mail_port=port, PATH=programs, **options))
+            ids = {domain: relay.enqueue("x@" + domain) for domain in domains}
+            relay.start()
+            support.wait_for(lambda: all(relay.lines(message_id) for message_id in ids.values()), "a line of each")
+            self.assertEqual(sink.connections, 0)
+            return {domain: relay.lines(message_id)[0] for domain, message_id in ids.items()}
+
+    def test_dns(self):
+        domains = [*self.MAIL_HOSTS, "plain.example"]
+        lines = self.lines_about(domains, routes={"link.example": 0})      # named, but its host is not
+        for domain in self.MAIL_HOSTS:
+            self.assertEqual(lines[domain],
+                             "** x@%s R=dnslookup: all relevant MX records point to non-existent hosts" % domain)
+        self.assertEqual(lines["plain.example"], "** x@plain.example: Unrouteable address")
+
+    def test_literals(self):
+        domains = ["[127.0.0.2]", "[169.254.169.254]", "[IPv6:::1]", "[0.0.0.0]"]
+        lines = self.lines_about(domains)
+        for domain in domains:
+            self.assertEqual(lines[domain], "** x@%s: Unrouteable address" % domain)
+
+    def test_literal_with_a_smarthost(self):
+        """All that is not for a domain of -relay goes to the smarthost, which the administrator chose."""
+        with Sink() as smarthost, Relay({"*": smarthost.port}) as relay:
+            message_id = relay.enqueue("x@[10.0.0.5]")
+            relay.start()
+            smarthost.wait_messages(1)
+            relay.wait_log(message_id + " Completed")
+            self.assertIn("=> x@[10.0.0.5] R=smarthost T=remote_smtp_smarthost H=127.0.0.1", relay.log())
 
 
 class WithoutDnsTest(unittest.TestCase):

@@ -3,7 +3,7 @@
     with NameServer({"one.example": [(10, "mx.one.example")]}, {"mx.one.example": "127.0.0.2"}) as names:
         ...  SMTP_DNS=names.server
 
-It alone knows .example; names below servfail.test get SERVFAIL, and those below silent.test no answer at all.
+It alone knows .example (an address may be a list of them); names below servfail.test get SERVFAIL, and those below silent.test no answer at all.
 """
 
 import pathlib
@@ -20,7 +20,7 @@ class NameServer:
     """mail_hosts: {domain: [(preference, host)]}, the host "." for a null MX; addresses: {host: IPv4 address};
     aliases: {name: the name that its CNAME record gives}."""
 
-    def __init__(self, mail_hosts: typing.Dict[str, typing.Sequence], addresses: typing.Dict[str, str],
+    def __init__(self, mail_hosts: typing.Dict[str, typing.Sequence], addresses: typing.Dict[str, typing.Union[str, typing.List[str]]],
                  aliases: typing.Optional[typing.Dict[str, str]] = None):
         self._failing, self._silent = udp_socket(), udp_socket()
         self.port = support.free_port()
@@ -32,7 +32,8 @@ class NameServer:
                  "server=/silent.test/127.0.0.1#%d" % self._silent.getsockname()[1]]
         lines += ["mx-host=%s,%s,%d" % (domain, host, preference)
                   for domain, hosts in mail_hosts.items() for preference, host in hosts]
-        lines += ["host-record=%s,%s" % pair for pair in addresses.items()]
+        lines += ["host-record=%s,%s" % (host, address) for host, found in addresses.items()
+                  for address in ([found] if isinstance(found, str) else found)]
         lines += ["cname=%s,%s" % pair for pair in (aliases or {}).items()]
         self._configuration = pathlib.Path(self._folder.name, "dnsmasq.conf")
         self._configuration.write_text("\n".join(lines) + "\n")

@@ -5,7 +5,8 @@
         relay.start()
         relay.wait_log(message_id + " Completed")
 
-The relay's clock is ahead of the world's by what `advance` has added up, and its time limits are LIMITS.
+The relay's clock is ahead of the world's by what `advance` has added up, its time limits are LIMITS, and
+its other bounds BOUNDS where they differ.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ import typing
 from tests import support
 
 LIMITS = {"connect": 10, "greeting": 10, "command": 10, "data": 10, "block": 10, "end_of_data": 10, "quit": 2}
+BOUNDS = {"lookups": {"PATIENT_LOOKUP": (1, 2, 20)}}
 SENDER = "alice@" + support.DOMAIN
 TEXT = b"Received: from [127.0.0.1] (helo=client.example.org)\n\tby d with esmtp (serveur)\n\tid x;\n\tdate\n" \
     b"From: alice\nSubject: essai\nMessage-ID: <essai@client>\n\nCorps.\n"
@@ -31,17 +33,19 @@ DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 class Relay:
     """See the module.  routes: {domain: port of 127.0.0.1}, the port 0 for what the DNS is to route;
-    accounts: names with a mailbox; aliases: the text of an aliases file; settings: more SMTP_* variables."""
+    accounts: names with a mailbox; aliases: the text of an aliases file; limits, bounds: other values than those
+    of carrier/bounds.py (see relay_process.narrow); settings: more SMTP_* variables."""
 
-    def __init__(self, routes=None, accounts=("alice", "bob"), aliases: str = "", limits=None, mail_port: int = 25,
-                 **settings):
+    def __init__(self, routes=None, accounts=("alice", "bob"), aliases: str = "", limits=None, bounds=None,
+                 mail_port: int = 25, **settings):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="relais-essai-"))
         self.folder.chmod(0o755)
         self.spool, self.mail, self.log_path = (self.folder / name for name in ("spool", "mail", "log"))
         self.queue, self._offset = self.spool / "queue", self.folder / "offset"
         self.mark = "RELAIS_ESSAI=" + self.folder.name
         self.process: typing.Optional[subprocess.Popen] = None
-        self._limits, self._mail_port, self._made, self._ahead = {**LIMITS, **(limits or {})}, mail_port, 0, 0.0
+        self._limits, self._bounds, self._mail_port = {**LIMITS, **(limits or {})}, {**BOUNDS, **(bounds or {})}, mail_port
+        self._made, self._ahead = 0, 0.0
         (self.queue / "tmp").mkdir(parents=True)
         self.mail.mkdir()
         self._offset.write_text("0")
@@ -107,7 +111,7 @@ class Relay:
             started = self.log().count(" relay started:")
             self.process = subprocess.Popen(
                 ["/usr/bin/python3", "-ES", str(PROCESS), str(self._offset), json.dumps(self._limits),
-                 str(self._mail_port)],
+                 json.dumps(self._bounds), str(self._mail_port)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self.environment, cwd=self.folder,
                 start_new_session=True)
         support.wait_for(lambda: self.process.poll() is not None or self.log().count(" relay started:") > started,

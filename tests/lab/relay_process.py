@@ -1,8 +1,10 @@
-"""The real relay with a clock that is set and time limits that are short, also for the DNS: what tests/lab/relay.py starts.
+"""The real relay with a clock that is set and bounds that are narrow: what tests/lab/relay.py starts.
 
-    python3 -ES relay_process.py OFFSET LIMITS PORT
+    python3 -ES relay_process.py OFFSET LIMITS BOUNDS PORT
 
 OFFSET is a file with the seconds by which the clock is ahead; LIMITS is JSON, {name of a Limits' field: seconds};
+BOUNDS too: {name in carrier/bounds.py: value}, but for "shares", {name of one: {name of its field: value}}, and
+"lookups", {name of one: its fields};
 PORT is where mail hosts that the DNS names listen.
 """
 
@@ -13,16 +15,28 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent))
 
-import relay                            # noqa: E402: the path comes first
-from carrier import dns, routes         # noqa: E402
-from carrier.connection import Limits   # noqa: E402
+from carrier import bounds      # noqa: E402, for the path comes first
+
+
+def narrow(shares=(), lookups=(), **values) -> None:
+    """Put other values into carrier/bounds.py, before anybody has read it."""
+    for name, fields in dict(shares).items():
+        bounds.SHARES[name] = bounds.SHARES[name]._replace(**fields)
+    for name, fields in dict(lookups).items():
+        setattr(bounds, name, bounds.Lookup(*fields))
+    for name, value in values.items():
+        if not hasattr(bounds, name):
+            raise AttributeError(name)
+        setattr(bounds, name, value)
 
 
 def main() -> int:
-    offset, limits, port = sys.argv[1:]
+    offset, limits, values, port = sys.argv[1:]
+    narrow(**json.loads(values))
+    import relay
+    from carrier import routes
     routes.SMTP_PORT = int(port)
-    dns.SECONDS = 1
-    short = Limits()
+    short = bounds.Limits()
     short.__dict__.update(json.loads(limits))
     return relay.work(relay.read_settings([]), short, lambda: time.time() + float(pathlib.Path(offset).read_text()))
 
