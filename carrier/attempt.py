@@ -1,5 +1,6 @@
 """One message's turn: what was tried, and what came of it so far."""
 from carrier.fate import LATER, NEVER
+from carrier.schedule import due_time
 
 
 class Attempt:
@@ -21,7 +22,7 @@ class Attempt:
     def due(self, now):
         """The recipients that are to be tried at `now`, seconds since 1970; all that wait if it is None."""
         return [recipient for recipient in self.envelope["recipients"]
-                if recipient["state"] == "waiting" and (now is None or recipient["next"] <= now)]
+                if recipient["state"] == "waiting" and (now is None or due_time(recipient["next"], now) <= now)]
 
     def awaits_more(self):
         """Whether, in a call about the attempt, answers are awaited still."""

@@ -179,6 +179,10 @@ class Backlog(Queue):
         """Move a message to aside/."""
         self._move(message_id, self._place(False), self._place(True))
 
+    def set_aside_at(self, message_id):
+        """When a message in aside/ was moved there, in seconds since 1970: its files were renamed then."""
+        return os.stat(f"{self._place(True)}/{message_id}{ENVELOPE}").st_ctime
+
     def take_back(self, message_id):
         """Move a message from aside/ back to the queue."""
         self._move(message_id, self._place(True), self._place(False))

@@ -9,6 +9,7 @@ import signal
 import time
 from traceback import format_exc
 
+from carrier import schedule
 from carrier.attempt import Attempt
 from carrier.backlog import ID, Gone, Unreadable
 from carrier.dispatch import Dispatcher
@@ -22,6 +23,7 @@ from carrier.timetable import Timetable
 LOOK_SECONDS = 60           # how long the queue's folder stays unread if nobody wakes us
 STOP_SECONDS = 5            # how long the stop waits for answers that are on their way
 FULL = 4000                 # octets: no FIFO holds less than a page
+ASIDE_LOOK_SECONDS = 3600   # how long those messages stay unread that were set aside
 AFTER_TROUBLE = 900         # seconds after which a message is tried again that we could not cope with
 
 
@@ -46,6 +48,7 @@ class Runner:
         self._wake = backlog.open_wake()
         self._unfinished_order = b""
         self._looked = 0
+        self._looked_aside = None
         self._is_stopping = False
         self._has_removed = False
 
@@ -114,7 +117,23 @@ class Runner:
         if self._backlog.has_changed():
             for message_id in self._backlog.ids():
                 self._take_in(message_id)
+        self._timetable.correct(self._due_time)
+        self._look_aside()
         self._lanes.staff_all()
+
+    def _look_aside(self):
+        """Remove what was set aside long ago: nobody wants it, and anybody can have much of it there."""
+        if self._looked_aside is not None and time.monotonic() - self._looked_aside < ASIDE_LOOK_SECONDS:
+            return
+        self._looked_aside = time.monotonic()
+        for message_id in self._backlog.ids(aside=True):
+            if schedule.age_of(self._backlog.set_aside_at(message_id), self._now()) > schedule.ASIDE_SECONDS:
+                self._backlog.forget(message_id, aside=True)
+                self._journal.write("cancelled by timeout_frozen_after", message_id)
+                self._journal.write("Completed", message_id)
+
+    def _due_time(self, noted):
+        return schedule.due_time(noted, self._now())
 
     def _take_in(self, message_id):
         if message_id not in self._timetable and message_id not in self._attempts:
@@ -124,7 +143,7 @@ class Runner:
         envelope = self._load(message_id)
         if envelope:
             times = [recipient["next"] for recipient in envelope["recipients"] if recipient["state"] == "waiting"]
-            self._timetable.put(message_id, min(times, default=0))
+            self._timetable.put(message_id, self._due_time(min(times, default=0)))
 
     def _load(self, message_id):
         """A message's envelope, or None; what cannot be read is set aside."""

@@ -68,14 +68,14 @@ class Settler:
 
     def _give_up_late(self, attempt):
         """What is late for too long has failed."""
-        if not schedule.is_over(attempt.envelope["received"], self._now()):
-            return
-        for recipient, fate in attempt.late:
+        received, now = attempt.envelope["received"], self._now()
+        over = [pair for pair in attempt.late if schedule.is_over(received, pair[0]["tries"], now)]
+        for recipient, fate in over:
             text = "retry timeout exceeded"
             self._journal.write(Fate(NEVER, text).line(recipient), attempt.id)
             failed = Fate(NEVER, f"{fate.reason()}: {text}", 0, fate.host, fate.address, fate.reply, "5.4.7")
             attempt.failed.append((recipient, failed))
-        attempt.late.clear()
+        attempt.late = [pair for pair in attempt.late if pair not in over]
 
     def _report_failed(self, attempt):
         try:
@@ -92,7 +92,7 @@ class Settler:
     def _send(self, attempt, report, told):
         """Queue a report about the attempt's message."""
         envelope = attempt.envelope
-        about = Original(envelope, self._backlog.message_path(attempt.id), self._now() - envelope["received"])
+        about = Original(envelope, self._backlog.message_path(attempt.id), schedule.age_of(envelope["received"], self._now()))
         if report is delay and about.wants_no_notice():
             return
         message_id = self._clock.message_id()
@@ -110,10 +110,11 @@ class Settler:
         envelope = attempt.envelope
         now = self._now()
         again = schedule.next_attempt(envelope["received"], now)
+        tries = max((recipient["tries"] for recipient, _ in attempt.late), default=0)
         for recipient, _ in attempt.late:
             recipient["tries"] += 1
             recipient["next"] = again
-        if attempt.late and schedule.notice_is_due(envelope["received"], now) and not envelope["notified"]:
+        if schedule.notice_is_due(envelope["received"], tries, now) and not envelope["notified"]:
             self._notify(attempt)
         self._save(attempt)
         return min(recipient["next"] for recipient in envelope["recipients"] if recipient["state"] == "waiting")

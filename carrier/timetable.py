@@ -30,6 +30,12 @@ class Timetable:
                 del self._when[message_id]
                 yield message_id
 
+    def correct(self, due_time):
+        """Ask due_time() of each time once more: the clock may have been set back."""
+        for message_id, when in list(self._when.items()):
+            if due_time(when) != when:
+                self.put(message_id, due_time(when))
+
     def next_time(self):
         """When something is due next (it may have been dropped since), or None."""
         return self._heap[0][0] if self._heap else None

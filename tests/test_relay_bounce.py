@@ -325,7 +325,7 @@ class DelayTest(unittest.TestCase):
     def notices(self, **message):
         """What lies in the sender's mailbox after a day's delay."""
         with Sink({"rcpt": "450 later"}) as sink, Relay({"sink.example": sink.port}) as relay:
-            message_id = relay.enqueue("x@sink.example", age=86500, **message)
+            message_id = relay.enqueue({"address": "x@sink.example", "tries": 9}, age=86500, **message)
             relay.start()
             support.wait_for(lambda: relay.envelope(message_id)["notified"], "the note that the sender was told")
             self.assertEqual(relay.stop(), 0)

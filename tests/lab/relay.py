@@ -135,13 +135,14 @@ class Relay:
         with open(self.queue / "wake", "w") as fifo:
             fifo.write(order + "\n")
 
-    def advance(self, hours: float) -> None:
+    def advance(self, hours: float, wake: bool = True) -> None:
         """Let the relay's clock be so many hours further ahead, and let it notice."""
         self._ahead += hours * 3600
         new = self.folder / "offset.new"
         new.write_text(repr(self._ahead))
         new.rename(self._offset)
-        self.wake()
+        if wake:
+            self.wake()
 
     def command(self, *words: str, **more) -> subprocess.CompletedProcess:
         """Run relay.py as a person does, with our spool in SMTP_SPOOL."""
