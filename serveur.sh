@@ -11,12 +11,6 @@
 set +o posix
 set -u
 
-HERE=$(dirname "$(readlink -f "$0")")
-readonly HERE
-. "$HERE/launcher/machine.sh"
-. "$HERE/launcher/copy.sh"
-. "$HERE/launcher/pool.sh"
-
 readonly START_SECONDS=5        # that each port gets to be listened on
 stopping=                       # set once a signal, or a failure, asks for the end
 endpoints=()                    # "PORT ADDRESS" of each listener; no address: all of them
@@ -24,7 +18,33 @@ code=0
 
 say() { printf '%s\n' "$*"; }
 warn() { printf 'serveur.sh: %s\n' "$*" >&2; }
-fail() { local code=$1; shift; warn "$*"; exit "$code"; }
+# A program that a signal ended too has not failed.
+fail() { local code=$1; shift; [ -z "$stopping" ] || exit 0; warn "$*"; exit "$code"; }
+
+# Before anything runs in the background, only main has to know.
+request_stop() {
+    [ -z "$stopping" ] || return
+    stopping=1
+    [ -n "${news-}" ] || return
+    say "Arrêt du serveur : les sessions en cours ont $GRACE secondes pour finir."
+    close_life
+}
+
+# Heard from the first line on, and never lost: for that there is no $(...) and no <(...) in this process from here on, since a
+# signal that comes while bash works on one of these may run no trap.  What a program says comes through "program | read".
+shopt -s lastpipe
+trap request_stop INT TERM HUP
+
+# A closed descriptor would be given to the next file, and a netcat's socket would pass for its output.
+[ -e /proc/$$/fd/2 ] || exec 2>/dev/null
+[ -e /proc/$$/fd/1 ] || exec >/dev/null
+
+readlink -f "$0" | read -r HERE
+readonly HERE=${HERE%/*}
+. "$HERE/launcher/machine.sh"
+. "$HERE/launcher/copy.sh"
+. "$HERE/launcher/orphans.sh"
+. "$HERE/launcher/pool.sh"
 
 help() {
     cat <<'END'
@@ -64,35 +84,36 @@ END
 
 # -- options --------------------------------------------------------------------------------------
 
+# Each of these leaves what it makes of its argument in $made.
+
 absolute() {
-    case $1 in
-    /*) printf '%s' "$1" ;;
-    *) printf '%s/%s' "${PWD%/}" "$1" ;;
-    esac
+    made=${PWD%/}/$1
+    [[ $1 != /* ]] || made=$1
 }
 
 # The store's two keywords and -tls auto aren't paths.
 absolute_unless() {
-    local value=$1 word
+    local value=$1
     shift
-    for word in "$@"; do
-        [ "$value" != "$word" ] || { printf '%s' "$value"; return; }
-    done
     absolute "$value"
+    [[ " $* " != *" $value "* ]] || made=$value
 }
 
 absolute_pair() {
-    local certificate=${1%%,*}
-    absolute_unless "$certificate" auto
-    [ "$certificate" = "$1" ] || printf ',%s' "$(absolute "${1#*,}")"
+    local certificate
+    absolute_unless "${1%%,*}" auto
+    certificate=$made
+    [[ $1 = *,* ]] || return 0
+    absolute "${1#*,}"
+    made=$certificate,$made
 }
 
 # "–pass", pasted from a text that a word processor made, is "-pass".
 plain_dash() {
     case $1 in
-    –*) printf '%s' "-${1#–}" ;;
-    --*) printf '%s' "${1#-}" ;;
-    *) printf '%s' "$1" ;;
+    –*) made=-${1#–} ;;
+    --*) made=${1#-} ;;
+    *) made=$1 ;;
     esac
 }
 
@@ -104,24 +125,27 @@ declare -rA variable_of=(
 )
 
 set_option() {
-    local option=$1 value=$2 name=${variable_of[$1]-}
+    local option=$1 value=$2 name=${variable_of[$1]-} made
     [ -n "$name" ] || fail 2 "option inconnue : $option (./serveur.sh -help les montre toutes)"
-    [[ -n $value && $(plain_dash "$value") != -* ]] || fail 2 "il manque la valeur de l'option $option"
+    plain_dash "$value"
+    [[ -n $value && $made != -* ]] || fail 2 "il manque la valeur de l'option $option"
+    made=$value
     case $option in
-    -port | -smtps | -bind | -relay) value=${!name:+${!name} }$value ;;
-    -pass | -noms | -aliases | -spool | -log) value=$(absolute "$value") ;;
-    -store) value=$(absolute_unless "$value" maildir mbox) ;;
-    -tls) value=$(absolute_pair "$value") ;;
+    -port | -smtps | -bind | -relay) made=${!name:+${!name} }$value ;;
+    -pass | -noms | -aliases | -spool | -log) absolute "$value" ;;
+    -store) absolute_unless "$value" maildir mbox ;;
+    -tls) absolute_pair "$value" ;;
     esac
-    export "$name=$value"
+    export "$name=$made"
 }
 
 # What is set beforehand doesn't count: the command line says it all.
 read_options() {
-    local option
+    local option made
     unset "${!SMTP_@}"
     while [ $# -gt 0 ]; do
-        option=$(plain_dash "$1")
+        plain_dash "$1"
+        option=$made
         case $option in
         -help | -h) help; exit 0 ;;
         -v) export SMTP_VERBOSE=1 ;;
@@ -148,19 +172,36 @@ check_listener() {
 
 # Every value resolved, by the one program that knows the defaults.
 resolve_settings() {
-    local lines line flags=-ES
+    local line status flags=-ES
     [ -O "$HERE" ] || flags=-BES        # nobody leaves compiled modules in another's checkout
     [ -x "$PYTHON" ] || fail 1 "il manque $PYTHON ; comme administrateur : apt-get install python3"
-    lines=$("$PYTHON" "$flags" "$HERE/preflight.py") || exit $?
-    while IFS= read -r line; do
+    # Ctrl-C in the terminal is for the launcher alone: Python would answer it with a traceback.
+    (trap '' INT; exec "$PYTHON" "$flags" "$HERE/preflight.py") | while IFS= read -r line; do
         [[ $line != SMTP_*=* ]] || export "${line?}"
-    done <<<"$lines"
+    done
+    status=${PIPESTATUS[0]}
+    ((status == 0)) || [ -n "$stopping" ] || exit "$status"
     export SMTP_TERMINAL=1
+}
+
+# No address twice, and none beside the one that stands for all of its kind.
+simplify_bind() {
+    local address all addresses simple=" "
+    read -ra addresses <<<"$SMTP_BIND"
+    for address in "${addresses[@]}"; do
+        all=0.0.0.0
+        [[ $address != *:* ]] || all=::
+        [[ " $SMTP_BIND " != *" $all "* ]] || address=$all
+        [[ $simple = *" $address "* ]] || simple+="$address "
+    done
+    simple=${simple# }
+    export SMTP_BIND=${simple% }
 }
 
 # Every port on every address.
 list_endpoints() {
     local port address addresses seen=" "
+    simplify_bind
     read -ra addresses <<<"$SMTP_BIND"
     for port in ${SMTP_PORTS?} $SMTP_SMTPS; do
         [[ $seen != *" $port "* ]] || fail 2 "-port, -smtps : le port $port est donné deux fois"
@@ -173,6 +214,7 @@ list_endpoints() {
 
 start() {
     local endpoint
+    [ ${#twins[@]} = 0 ] || background supervise launcher/port.py hold "${twins[@]}"
     background supervise relay.py
     if [ "$SMTP_LISTEN" = prefork ]; then
         background supervise prefork.py
@@ -203,13 +245,6 @@ wait_for_port() {
         count_listeners "$1"
     done
     ((found > 0))
-}
-
-request_stop() {
-    [ -z "$stopping" ] || return
-    stopping=1
-    say "Arrêt du serveur : les sessions en cours ont $GRACE secondes pour finir."
-    close_life
 }
 
 # here [ADDRESS]: leaves in $host where a client on this machine finds us.  Not "localhost", which is ::1
@@ -256,22 +291,45 @@ close_inherited() {
     done
 }
 
+claim_ports() {
+    local endpoint
+    for endpoint in "${endpoints[@]}"; do claim_port "${endpoint% *}" "${endpoint#* }"; done
+}
+
+# finish CODE
+finish() {
+    close_record
+    say "Serveur arrêté."
+    exit "$1"
+}
+
+# When a signal came before anybody listens, only files have to be removed.
+end_if_told() { [ -z "$stopping" ] || finish 0; }
+
+prepare() {
+    check_listener
+    resolve_settings
+    end_if_told
+    list_endpoints
+    open_locks
+    open_life
+    open_record
+    claim_ports
+    claim_state
+    [ "$SMTP_LISTEN" = prefork ] || need_netcat "$SMTP_SPOOL/netcat"
+    end_if_told
+    lay_copy
+    compute_pool_size
+    end_if_told
+}
+
 main() {
+    local endpoint
     close_inherited
     read_options "$@"
     exec </dev/null
-    check_listener
-    resolve_settings
-    list_endpoints
-    [ "$SMTP_LISTEN" = prefork ] || need_netcat "$SMTP_SPOOL/netcat"
-    open_locks
-    for endpoint in "${endpoints[@]}"; do claim_port "${endpoint% *}" "${endpoint#* }"; done
-    lay_copy
-    open_life
-    compute_pool_size
+    prepare
     trap '' PIPE
-    # From here on without $(...) and <(...): a signal that comes while bash 5.2 reads one is lost, its trap a syntax error.
-    trap request_stop INT TERM HUP
     enable_migration
     start
     for endpoint in "${endpoints[@]}"; do
@@ -280,8 +338,7 @@ main() {
     [ -n "$stopping" ] || announce
     await_jobs
     restore_migration
-    say "Serveur arrêté."
-    exit "$code"
+    finish "$code"
 }
 
 main "$@"

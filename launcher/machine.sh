@@ -5,13 +5,17 @@ readonly PYTHON=/usr/bin/python3
 readonly MIGRATE=/proc/sys/net/ipv4/tcp_migrate_req
 export NETCAT=                  # path of nc.traditional
 locks=                          # how the names of all lock files begin
+declare -A locked=()            # [name of a lock that we hold]=its descriptor
+twins=()                        # PORT ADDRESS of what is to be kept from others beside our own addresses
 migration_lock=
 
 # -- netcat ---------------------------------------------------------------------------------------
 
 find_netcat() {
     local path
-    for path in "$(command -v nc.traditional)" "$1"/{usr/,}bin/nc.traditional; do
+    NETCAT=
+    command -v nc.traditional | read -r NETCAT
+    for path in "$NETCAT" "$1"/{usr/,}bin/nc.traditional; do
         [ ! -x "$path" ] || { NETCAT=$path; return 0; }
     done
     return 1
@@ -23,7 +27,7 @@ readonly APT=(apt-get -q -y -o DPkg::Lock::Timeout=60 -o Acquire::Retries=0 -o A
 install_netcat() {
     export DEBIAN_FRONTEND=noninteractive LC_ALL=C
     "${APT[@]}" install netcat-traditional || { "${APT[@]}" update && "${APT[@]}" install netcat-traditional; }
-} 2>&1
+} >"$apt_output" 2>&1
 
 # Without privilege: the package, and apt's lists if the machine has none, go into a folder of our own.
 fetch_netcat() {
@@ -36,38 +40,42 @@ fetch_netcat() {
     fi
     dpkg -x netcat-traditional_*.deb "$folder"
     rm -rf "$folder/apt"
-} 2>&1
+} >"$apt_output" 2>&1
 
-# why_no_netcat OUTPUT: the reason, out of what apt-get and dpkg wrote; their own words if it isn't a usual one
+# why_no_netcat OUTPUT: leaves in $reason why, out of what apt-get and dpkg wrote; their own words if it isn't a usual one
 why_no_netcat() {
     local line last=
     case $1 in
     *"Could not resolve"* | *"failure resolving"* | *"Could not connect"* | \
     *"annot initiate the connection"* | *"nreachable"* | *"timed out"*)
-        echo "le dépôt Debian n'est pas joignable (pas de réseau ?)" ;;
+        reason="le dépôt Debian n'est pas joignable (pas de réseau ?)" ;;
     *"Unable to locate package"* | *"no installation candidate"*)
-        echo "aucun dépôt de cette machine ne l'a (voyez /etc/apt/sources.list)" ;;
-    *"No space left"*) echo "plus de place sur le disque" ;;
-    *"command not found"*) echo "apt-get ou dpkg manque sur cette machine" ;;
+        reason="aucun dépôt de cette machine ne l'a (voyez /etc/apt/sources.list)" ;;
+    *"No space left"*) reason="plus de place sur le disque" ;;
+    *"command not found"*) reason="apt-get ou dpkg manque sur cette machine" ;;
     *)
         while IFS= read -r line; do [[ ! $line =~ ^(E:|dpkg[^:]*: error|mkdir:) ]] || last=$line; done <<<"$1"
-        echo "apt-get a échoué${last:+ : « ${last:0:120} »}"
+        reason="apt-get a échoué${last:+ : « ${last:0:120} »}"
         ;;
     esac
 }
 
 # need_netcat FOLDER: what is fetched without privilege goes there
 need_netcat() {
-    local output
+    local output='' reason apt_output=$locks-netcat-$$
     find_netcat "$1" && return
     if [ "$EUID" = 0 ]; then
         say "netcat n'est pas installé : installation du paquet netcat-traditional (patience)."
-        output=$(install_netcat)
+        stoppable install_netcat
     else
         say "netcat n'est pas installé : téléchargement du paquet netcat-traditional dans $1 (patience)."
-        output=$(fetch_netcat "$1")
+        stoppable fetch_netcat "$1"
     fi
-    find_netcat "$1" || fail 1 "il manque nc.traditional : $(why_no_netcat "$output") ; comme administrateur :" \
+    read -r -d '' output 2>/dev/null <"$apt_output"
+    rm -f "$apt_output"
+    find_netcat "$1" && return
+    why_no_netcat "$output"
+    fail 1 "il manque nc.traditional : $reason ; comme administrateur :" \
         "apt-get install netcat-traditional ; ou sans netcat : ./serveur.sh -listen prefork"
 }
 
@@ -76,84 +84,120 @@ netcat_is_ours() { [[ $NETCAT = "$SMTP_SPOOL"/* ]]; }
 
 # -- ports ----------------------------------------------------------------------------------------
 
-# The locks are one user's own: netcat can't share a port with another user, the kernel sees to that.
-# Their names have the network namespace, since each has ports and settings of its own.
+# The locks are one user's own: netcat can't share a port with another user, the kernel sees to that. They are where
+# no other user can have put anything, whatever -spool says: each of these folders is root's work or the user's
+# (at the worst, where a user has no home either, preflight.py made the last one; what it tells apart then is only two
+# starts at the same moment: otherwise the port itself is seen to be taken).
 open_locks() {
-    local folder=/run/lock namespace
-    [ "$EUID" != 0 ] || folder=/run
-    [ -w "$folder" ] || folder=/tmp
-    folder+=/serveur-smtp-$EUID
-    mkdir -m 700 "$folder" 2>/dev/null
-    if [ -L "$folder" ] || [ ! -O "$folder" ]; then fail 1 "$folder appartient à quelqu'un d'autre : supprimez-le"; fi
-    namespace=$(readlink /proc/self/ns/net)
-    locks=$folder/${namespace//[!0-9]/}
+    local base namespace bases=("/run/user/$EUID" "${XDG_STATE_HOME:-${HOME-}/.local/state}" "$SMTP_SPOOL")
+    [ "$EUID" != 0 ] || bases=(/run)
+    for base in "${bases[@]}"; do
+        make_own "$base/serveur-smtp-$EUID" || continue
+        # Each network namespace has ports and settings of its own.
+        readlink /proc/self/ns/net | read -r namespace
+        locks=$base/serveur-smtp-$EUID/${namespace//[!0-9]/}
+        return
+    done
+    fail 1 "aucun dossier à nous pour les verrous : ${bases[*]}"
+}
+
+# make_own FOLDER: false unless it is ours, and the folder above it (which may be a link of ours)
+make_own() {
+    [ "${1%/*}" = "/run/user/$EUID" ] || mkdir -p "${1%/*}" 2>/dev/null
+    [ -O "${1%/*}" ] && mkdir -p -m 700 "$1" 2>/dev/null && [ ! -L "$1" ] && [ -O "$1" ]
 }
 
 # take_lock NAME FLOCK-OPTION...: until the launcher ends; leaves its descriptor in $lock
 take_lock() {
-    local file=$locks-$1
+    local name=$1
     shift
-    exec {lock}>>"$file" && flock "$@" "$lock" && keep_for_launcher "$lock"
+    lock=${locked[$name]-}
+    [ -z "$lock" ] || return 0
+    exec {lock}>>"$locks-$name" && flock "$@" "$lock" || return
+    keep_for_launcher "$lock"
+    locked[$name]=$lock
+    [ "$name" = migration ] || echo "$$" >"$locks-$name"
 }
 
-# lock_port PORT ADDRESS: a server on all addresses keeps all others off that port; servers on
+# lock_port PORT [ADDRESS]: a server on all addresses keeps all others off that port; servers on
 # different addresses go together.
 lock_port() {
-    case $2 in
-    '' | 0.0.0.0 | ::) take_lock "$1" -n -x ;;
-    *) take_lock "$1" -n -s && take_lock "$1-$2" -n -x ;;
-    esac
+    local mode=-s
+    [[ -n $SMTP_BIND && " $SMTP_BIND " != *" 0.0.0.0 "* && " $SMTP_BIND " != *" :: "* ]] || mode=-x
+    take_lock "$1" -n "$mode" || fail_locked "$1" "$1"
+    [ -z "${2-}" ] || take_lock "$1-${2//\//}" -n -x || fail_locked "$1" "$1-$2"
 }
 
-# can_bind PORT ADDRESS SHARED: the exit code is errno.  SHARED is 1 for what netcat does; 0 to see also
-# those who would share the port.
+# fail_locked PORT NAME: another server of this user has the lock NAME
+fail_locked() {
+    local holder=''
+    read -r holder <"$locks-$2"
+    { [ -n "$holder" ] && kill -0 "$holder"; } 2>/dev/null && holder=" (processus $holder)" || holder=
+    fail 1 "un autre serveur.sh écoute déjà sur le port $1$holder"
+}
+
+# can_bind SHARED PORT ADDRESS...: false if one can't be bound, with errno in $error, and in $holder by whom the port is
+# taken, if that can be seen.  SHARED is 1 for what netcat does; 0 to see also those who would share the port.
 can_bind() {
-    "$PYTHON" -ESc '
-import sys, _socket as s
-port, address, shared = int(sys.argv[1]), sys.argv[2] or "0.0.0.0", int(sys.argv[3])
-family = s.AF_INET6 if ":" in address else s.AF_INET
-try:
-    s.inet_pton(family, address)
-except OSError:
-    sys.exit(22)
-probe = s.socket(family, s.SOCK_STREAM)
-probe.setsockopt(s.SOL_SOCKET, s.SO_REUSEADDR, 1)
-probe.setsockopt(s.SOL_SOCKET, s.SO_REUSEPORT, shared)
-try:
-    probe.bind((address, port))
-except OSError as error:
-    sys.exit(error.errno)' "$@"
+    holder=
+    # Ctrl-C in the terminal is for the launcher alone.
+    (trap '' INT; exec "$PYTHON" -ES "$PROGRAM/launcher/port.py" check "$@") | read -r holder
+    error=${PIPESTATUS[0]}
+    ((error == 0))
 }
 
-# await_orphans PORT: the netcats of a launcher that was just killed end by themselves, in a moment
-await_orphans() {
-    local round
-    for ((round = 0; round < 100; round++)); do
-        cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -q "nc\.traditional -n -l -p $1 " || return
-        sleep 0.1
-    done
-}
-
-# why_not ERRNO PORT ADDRESS
-why_not() {
-    case $1 in
-    13) echo "-port : le port $2 est réservé à root : choisissez-en un à partir de 1024, ou démarrez en root" ;;
-    22) echo "-bind attend une adresse IP comme 127.0.0.1, pas « $3 »" ;;
-    98) echo "le port $2 est déjà pris par un autre programme (que montre, en root : ss -Hltnp sport = $2)" ;;
-    99) echo "-bind : l'adresse $3 n'est pas de cette machine (ip address montre les siennes)" ;;
-    *) echo "impossible d'écouter sur le port $2 (erreur $1)" ;;
+# say_why PORT ADDRESS: leaves in $reason why it can't be bound, for what can_bind has left
+say_why() {
+    case $error in
+    13) reason="-port : le port $1 est réservé à root : choisissez-en un à partir de 1024, ou démarrez en root" ;;
+    22) reason="-bind attend une adresse IP comme 127.0.0.1, pas « $2 »" ;;
+    98) reason="le port $1 est déjà pris ${holder:-par un autre programme (que montre, en root : ss -Hltnp sport = $1)}" ;;
+    99) reason="-bind : l'adresse $2 n'est pas de cette machine (ip address montre les siennes)" ;;
+    *) reason="impossible d'écouter sur le port $1 (erreur $error)" ;;
     esac
 }
 
-# claim_port PORT ADDRESS: ours until we end; or says why not and ends
+# find_twin ADDRESS: leaves in $twin the IPv6 address that a client tries before ADDRESS, one of IPv4 only, if it was
+# told "localhost", or a name of this machine.  If another user could listen there, he would be given passwords.
+find_twin() {
+    local line=
+    twin=
+    read -r line 2>/dev/null </proc/net/if_inet6
+    [ -n "$line" ] || return 0              # the machine is without IPv6
+    case $1 in
+    '' | 0.0.0.0) twin=:: ;;
+    127.0.0.1) twin=::1 ;;
+    esac
+    [[ $SMTP_BIND != *:* ]] || twin=        # we are there ourselves
+}
+
+# claim_port PORT [ADDRESS]: ours until we end, with its twin; or says why not and ends
 claim_port() {
-    local error
-    lock_port "$1" "$2" || fail 1 "un autre serveur.sh écoute déjà sur le port $1"
-    can_bind "$1" "$2" 0 && return
-    await_orphans "$1"
-    can_bind "$1" "$2" 0 && return
-    error=$?
-    fail $((error == 22 ? 2 : 1)) "$(why_not $error "$1" "$2")"
+    local error holder reason twin round
+    find_twin "${2-}"
+    lock_port "$1" "${2-}"
+    [ "$twin" != ::1 ] || lock_port "$1" "$twin"
+    for ((round = 0; round < 50; round++)); do
+        can_bind 0 "$1" "${2:-0.0.0.0}" ${twin:+"$twin"} && break
+        # What a killed start has left is ending.
+        ((error == 98)) && [ -z "$stopping" ] && orphans_left || break
+        nap 0.05
+    done
+    ((error == 0)) || { say_why "$1" "${2-}"; fail $((error == 22 ? 2 : 1)) "$reason"; }
+    # prefork.py listens at :: itself where no address is given.
+    [[ -z $twin || -z ${2-} && $SMTP_LISTEN = prefork ]] || twins+=("$1" "$twin")
+}
+
+# -- the state folder -----------------------------------------------------------------------------
+
+# claim_state: two servers would each have a relay for the one queue, and count their sessions together
+claim_state() {
+    local lock
+    # A folder can be locked itself: so there is no file that somebody might have put there.
+    exec {lock}<"$SMTP_SPOOL" || return
+    flock -n -x -E 75 "$lock"
+    (($? != 75)) || fail 2 "un autre serveur.sh se sert déjà de $SMTP_SPOOL : il faut à celui-ci son propre dossier, -spool DOSSIER"
+    keep_for_launcher "$lock"
 }
 
 # -- tcp_migrate_req ------------------------------------------------------------------------------

@@ -14,18 +14,20 @@ background_jobs=()              # what to start again if it dies: [pid]="functio
 
 keep_for_launcher() { launcher_only+=("$1"); }
 
-# The pipe, and two with both ends in one descriptor: one is never ready, so that reading it with a time
-# limit is a nap without a fork; a line in the other wakes the launcher.
+# The pipe, and one with both ends in one descriptor: a line in it wakes the launcher.
 open_life() {
-    exec {life_end}> >(:)
-    exec {life}<"/proc/self/fd/$life_end" {never}<> <(:) {news}<> <(:)
+    : | exec {life_end}>/proc/self/fd/0 {life}</proc/self/fd/0
+    : | exec {news}<>/proc/self/fd/0
     keep_for_launcher "$life_end"
     keep_for_launcher "$news"
 }
 
 close_life() { exec {life_end}>&-; echo >&"$news"; }
 
-nap() { read -r -t "$1" -u "$never"; }
+# Not "read -t", which costs no fork: bash 5.1 has SIGALRM end that, and looks whether it came before it calls read(2).
+# Where it comes in between, for the processor was another's meanwhile, nothing ends that read any more.  (bash 5.2 waits
+# with select(2).)  With a second or more, as elsewhere in this file, it can't come so early.
+nap() { sleep "$1"; }
 
 # Which children have ended is asked of each (alive); wait -n only says that it is time to ask again:
 # bash may forget to report one that a signal ended while it was busy, but wait PID still knows its status.
@@ -46,7 +48,7 @@ become_background() {
 }
 
 # run COMMAND...: a child that has none of our descriptors
-run() { "$@" 2>&"$terminal" {terminal}>&- {life}<&- {never}<&- & }
+run() { "$@" 2>&"$terminal" {terminal}>&- {life}<&- & }
 
 # keep_listeners PORT COUNT [ADDRESS]
 keep_listeners() {
@@ -79,10 +81,10 @@ note_end() {
 
 # back_off PORT ADDRESS: a pause if netcat can't listen; if it can, only the sessions were bad
 back_off() {
-    local reason="$NETCAT ne démarre pas"
+    local error holder reason="$NETCAT ne démarre pas"
     if ((status == 1)); then
-        can_bind "$1" "$2" 1 && { failures=0; return; }
-        reason=$(why_not $? "$1" "$2")
+        can_bind 1 "$1" "${2:-0.0.0.0}" && { failures=0; return; }
+        say_why "$1" "$2"
     fi
     warn "$reason ; nouvel essai dans $pause s." 2>&"$terminal"
     longer_pause
@@ -94,59 +96,44 @@ longer_pause() {
     (($? > 128)) && pause=$((pause < 30 ? 2 * pause : 30))
 }
 
-# supervise PROGRAM: runs as long as we do; started again when it dies, after a growing pause
+# supervise PROGRAM ARGUMENT...: runs as long as we do; started again when it dies, after a growing pause
 supervise() {
     local pause=1 child started
     become_background
     while :; do
-        run "$PYTHON" -ES "$PROGRAM/$1"
+        run "$PYTHON" -ES "$PROGRAM/$1" "${@:2}"
         child=$! started=$SECONDS
         while alive "$watch" && alive "$child"; do wait -n; done
         alive "$watch" || break
         wait "$child"
-        warn "$1 s'est arrêté (code $?) ; il redémarre dans $pause s." 2>&"$terminal"
+        warn "${1##*/} s'est arrêté (code $?) ; il redémarre dans $pause s." 2>&"$terminal"
         ((SECONDS - started < 60)) || pause=1
         longer_pause || return
     done
     end_children "$child"
 }
 
-# end_orphans PID: those whom a killed keeper leaves behind, its process group; what of it still is bash
-# only watched for the keeper
-end_orphans() {
-    local stat fields orphans=()
-    become_background
-    kill -KILL "$watch"                     # this ends by itself
-    for stat in /proc/[0-9]*/stat; do
-        read -r fields <"$stat" || continue
-        [[ $fields != *"($own_name)"* ]] || continue
-        read -ra fields <<<"${stat//[!0-9]/} ${fields##*) }"
-        [ "${fields[3]}" != "$1" ] || orphans+=("${fields[0]}")
-    done
-    end_children "${orphans[@]}"
-    kill -KILL -- "-$1"
-}
-
 # -- how it ends ----------------------------------------------------------------------------------
 
 # end_children PID...: each is asked to end, again shortly before the grace time is over, killed when it is
 end_children() {
-    local pid round
-    local -A alive=() asked=()
-    for pid in "$@"; do alive[$pid]=1; done
-    for ((round = 0; round < GRACE * 20 && ${#alive[@]} > 0; round++)); do
-        for pid in "${!alive[@]}"; do
-            [ -n "${asked[$pid]-}" ] || ! ask_to_end "$pid" "$round" || asked[$pid]=1
-            alive "$pid" || unset "alive[$pid]"
+    local pid begun=${EPOCHREALTIME//[!0-9]/} milliseconds=0 reminded=
+    local -A left=() asked=()
+    for pid in "$@"; do left[$pid]=1; done
+    while ((milliseconds < GRACE * 1000 && ${#left[@]} > 0)); do
+        for pid in "${!left[@]}"; do
+            [ -n "${asked[$pid]-}" ] || ! ask_to_end "$pid" "$milliseconds" || asked[$pid]=1
+            ! gone "$pid" || unset "left[$pid]"
         done
-        ((round != (GRACE - 2) * 20)) || kill -TERM "${!alive[@]}"
-        nap "0.0$((round < 10 ? 2 : 5))"       # most have ended in a moment
+        [ -n "$reminded" ] || ((milliseconds < (GRACE - 2) * 1000)) || { reminded=1; kill -TERM "${!left[@]}"; }
+        nap "0.0$((milliseconds < 200 ? 2 : 5))"        # most have ended in a moment
+        milliseconds=$(((${EPOCHREALTIME//[!0-9]/} - begun) / 1000))
     done
-    [ ${#alive[@]} = 0 ] || kill -KILL "${!alive[@]}"
+    [ ${#left[@]} = 0 ] || kill -KILL "${!left[@]}"
     wait
 }
 
-# ask_to_end PID ROUND: false if it is too early.  A netcat that still waits for a client is ended, but
+# ask_to_end PID MILLISECONDS: false if it is too early.  A netcat that still waits for a client is ended, but
 # stopped first, so that it can't take one meanwhile; what turned out to have one goes on.  A handler gets
 # TERM once it catches it: before, it would die of it with a client at the other end.
 ask_to_end() {
@@ -159,7 +146,7 @@ ask_to_end() {
     nc.traditional/1) is_waiting "$1" && kill -KILL "$1" && return; kill -CONT "$1"; return 1 ;;
     "$own_name/") return 1 ;;               # forked, but not netcat yet
     */1) kill -CONT "$1"; return 1 ;;       # the handler by the time it was stopped
-    *) { catches_term "$text" || (($2 > 100)); } && kill -TERM "$1" ;;
+    *) { catches_term "$text" || (($2 > 5000)); } && kill -TERM "$1" ;;
     esac
 }
 
@@ -179,6 +166,24 @@ background() {
     "$@" &
     set +m
     background_jobs[$!]=$*
+    note_job $!
+}
+
+# background_once FUNCTION ARGUMENT...: it is not started again
+background_once() {
+    background "$@"
+    unset "background_jobs[$!]"
+}
+
+# stoppable FUNCTION ARGUMENT...: what may take minutes is waited for; should the launcher be told to end, it ends too
+stoppable() {
+    local round
+    background_once "$@"
+    while [ -z "$stopping" ] && alive "$!" 2>/dev/null; do nap 0.1; done
+    [ -n "$stopping" ] || return
+    kill -TERM -- "-$!"
+    for ((round = 0; round < GRACE * 9; round++)); do alive "-$!" 2>/dev/null || return; nap 0.1; done
+    kill -KILL -- "-$!"
 }
 
 # More netcats than sessions, up to twice as many.  Each has room for two clients that it hasn't taken yet,
@@ -211,8 +216,7 @@ replace_job() {
     unset "background_jobs[$1]"
     describe_job "${job[@]}"
     warn "$description (processus $1) est mort ; il est remplacé."
-    background end_orphans "$1"
-    unset "background_jobs[$!]"
+    background_once end_orphans "$1:$session"
     nap 0.2
     background "${job[@]}"
 }
@@ -229,6 +233,6 @@ await_jobs() {
         read -r -t 1 -u "$news"
     done
     await_all
-    for pid in "${!background_jobs[@]}"; do ! alive "-$pid" 2>/dev/null || background end_orphans "$pid"; done
+    for pid in "${!background_jobs[@]}"; do ! alive "-$pid" 2>/dev/null || background end_orphans "$pid:$session"; done
     await_all
 }

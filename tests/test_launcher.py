@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import pwd
 import re
 import shutil
 import socket
@@ -59,6 +60,14 @@ def path_without(case: unittest.TestCase, missing: str) -> pathlib.Path:
                 (folder / program.name).symlink_to(program)
     (folder / missing).unlink()
     return folder
+
+
+def user_name(uid: int) -> str:
+    """As messages name a user."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 class LauncherTestCase(unittest.TestCase):
@@ -148,6 +157,19 @@ class AnnouncementTest(LauncherTestCase):
         self.assertEqual(server.stop(), 0)
         self.assertEqual(server.output().splitlines()[-1], "Serveur arrêté.")
 
+    def test_what_to_type(self):
+        """One address, and one that can be called."""
+        for bind, host in (((), "127.0.0.1"), (("-bind", "127.0.0.1", "-bind", "127.0.0.2"), "127.0.0.1"),
+                           (("-bind", "127.0.0.2"), "127.0.0.2"), (("-bind", "0.0.0.0"), "127.0.0.1")):
+            with self.subTest(bind), self.make_server() as server:
+                at = server.arguments.index("-bind")
+                server.arguments[at:at + 2] = bind
+                server.launch()
+                support.wait_for(lambda: "telnet" in server.output(), "the announcement")
+                self.assertIn("telnet %s %d " % (host, server.port), server.output())
+                server.process.terminate()
+                self.assertEqual(server.process.wait(PATIENCE), 0)
+
     def test_accounts(self):
         server = self.make_server("-pass", "comptes", "-store", "mbox")
         (server.folder / "comptes").write_text("alice:secret\n")
@@ -201,7 +223,20 @@ class PortTest(LauncherTestCase):
                 taken.setsockopt(socket.SOL_SOCKET, option, 1)
                 taken.bind(("127.0.0.1", server.port))
                 taken.listen()
-                self.assertIn("le port %d est déjà pris" % server.port, self.refused(server, 1))
+                self.assertIn("le port %d est déjà pris par %s (processus %d, utilisateur %s)" % (
+                    server.port, pathlib.Path("/proc/self/comm").read_text().strip(), os.getpid(), user_name(os.geteuid())),
+                    self.refused(server, 1))
+
+    @support.needs_root
+    def test_port_of_another_users_server(self):
+        for listener in ("netcat", "prefork"):
+            for owner, other in ((None, support.NOBODY), (support.NOBODY, None)):
+                with self.subTest(listener=listener, owner=owner):
+                    with self.make_server("-listen", listener, run_as=owner).start() as server:
+                        second = self.make_server(run_as=other)
+                        second.arguments[second.arguments.index("-port") + 1] = str(server.port)
+                        self.assertRegex(self.refused(second, 1), r"le port %d est déjà pris par un autre serveur\.sh "
+                                         r"\(processus \d+, utilisateur %s\)$" % (server.port, user_name(owner or 0)))
 
     def test_no_such_address(self):
         line = self.refused(self.make_server("-bind", NOT_OURS), 1)
@@ -237,6 +272,120 @@ class PortTest(LauncherTestCase):
             with support.Client(port) as client:
                 self.assertEqual(client.reply().text, "%d %s 1" % (port, kind))
         self.assertIn("port %d (127.0.0.1), en TLS dès la connexion" % secure, server.output())
+
+
+@unittest.skipUnless(socket.has_dualstack_ipv6(), "pas d'IPv6 ici")
+class TwinTest(LauncherTestCase):
+    """Clients told "localhost" try ::1 first. Beside a server that listens on IPv4 only, nobody else may listen there."""
+
+    def server(self, *options, bind=()) -> support.Server:
+        server = self.make_server(*options)
+        at = server.arguments.index("-bind")
+        server.arguments[at:at + 2] = bind
+        return server
+
+    def attack(self, port: int, address: str, *options) -> None:
+        """Listen there as another user would."""
+        with socket.socket(socket.AF_INET6) as taken:
+            for option in options:
+                taken.setsockopt(socket.SOL_SOCKET, option, 1)
+            taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            taken.bind((address, port))
+            taken.listen()
+
+    def test_nobody_else_gets_it(self):
+        for options, bind in (((), ()), ((), ("-bind", "0.0.0.0")), ((), ("-bind", "127.0.0.1")),
+                              (("-listen", "prefork"), ("-bind", "0.0.0.0"))):
+            with self.subTest(options=options, bind=bind), self.server(*options, bind=bind).start() as server:
+                support.wait_for(lambda: "telnet" in server.output(), "the announcement")
+                support.wait_for(lambda: self.is_held(server.port), "the port's IPv6 twin to be held")
+                for more in ((), (socket.SO_REUSEADDR,), (socket.SO_REUSEPORT,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)):
+                    with self.assertRaises(OSError):
+                        self.attack(server.port, "::1", *more)
+                with self.assertRaises(ConnectionRefusedError), socket.create_connection(("::1", server.port), PATIENCE):
+                    pass
+                self.assertEqual(server.stop(), 0)
+                self.attack(server.port, "::1")
+
+    def is_held(self, port: int) -> bool:
+        with contextlib.suppress(OSError):
+            self.attack(port, "::1")
+            return False
+        return True
+
+    def test_somebody_has_it(self):
+        server = self.server()
+        with socket.socket(socket.AF_INET6) as taken:
+            taken.bind(("::1", server.port))
+            taken.listen()
+            self.assertIn("le port %d est déjà pris par " % server.port, self.refused(server, 1))
+
+    def test_both_kinds_of_address(self):
+        """What is given twice, or stands for others that are given too, is bound once; and the server keeps no one out."""
+        for bind, hosts in ((("0.0.0.0", "::"), ("127.0.0.1", "::1")), (("::1", "0.0.0.0"), ("127.0.0.1", "::1")),
+                            (("127.0.0.1", "127.0.0.1", "::1"), ("127.0.0.1", "::1")), (("127.0.0.1", "0.0.0.0"), ("127.0.0.1",))):
+            with self.subTest(bind):
+                options = [word for address in bind for word in ("-bind", address)]
+                with self.server("-listen", "prefork", bind=options).start() as server:
+                    for host in hosts:
+                        with server.client(host=host) as client:
+                            client.expect("QUIT", 221)
+                    self.assertEqual(server.stop(), 0)
+        with self.server(bind=("-bind", "127.0.0.1", "-bind", "0.0.0.0", "-bind", "127.0.0.1")).start() as server:
+            server.client().close()
+            self.assertEqual(server.stop(), 0)
+
+
+class StateTest(LauncherTestCase):
+    def test_second_server(self):
+        for listener in ("netcat", "prefork"):
+            with self.subTest(listener), self.make_server("-listen", listener).start() as server:
+                other = self.make_server("-spool", server.spool)
+                self.assertIn("il faut à celui-ci son propre dossier, -spool", self.refused(other, 2))
+                self.assertEqual(server.stop(), 0)
+                self.assertEqual(other.start().stop(), 0)
+
+
+class LocksTest(LauncherTestCase):
+    @support.needs_root
+    def test_nobody_else_can_have_made_them(self):
+        """In a folder that all may write, somebody else could forbid a user's server."""
+        for shared in ("/run/lock", "/tmp"):
+            taken = pathlib.Path(shared, "serveur-smtp-%d" % support.NOBODY)
+            if not taken.exists():
+                taken.mkdir()
+                self.addCleanup(taken.rmdir)
+                os.chown(taken, STRANGER, STRANGER)
+        with self.make_server(run_as=support.NOBODY).start() as server:
+            self.assertEqual(server.stop(), 0)
+
+    @support.needs_root
+    def test_found_whatever_the_spool(self):
+        """Two starts at the same moment, where the port itself does not tell yet."""
+        folder = pathlib.Path("/run/user/%d" % STRANGER)
+        folder.mkdir(parents=True)
+        self.addCleanup(shutil.rmtree, folder)
+        os.chown(folder, STRANGER, STRANGER)
+        server, other = [self.make_server(run_as=STRANGER) for _ in range(2)]
+        other.arguments[other.arguments.index("-port") + 1] = str(server.port)
+        with server.start(), other:
+            locks = folder / ("serveur-smtp-%d" % STRANGER)
+            self.assertEqual(locks.stat().st_mode & 0o777, 0o700)
+            self.assertIn("un autre serveur.sh écoute déjà sur le port %d (processus %d)" % (server.port, server.process.pid),
+                          self.refused(other, 1))
+            self.assertEqual(server.stop(), 0)
+
+    @support.needs_root
+    def test_links_are_not_followed(self):
+        home = pathlib.Path(tempfile.mkdtemp(prefix="serveur-smtp-essai-"))
+        self.addCleanup(shutil.rmtree, home)
+        (home / "elsewhere").mkdir()
+        (home / ("serveur-smtp-%d" % STRANGER)).symlink_to(home / "elsewhere")
+        for path in (home, home / "elsewhere"):
+            os.chown(path, STRANGER, STRANGER)
+        with self.make_server(run_as=STRANGER, environment={"XDG_STATE_HOME": str(home)}).start() as server:
+            self.assertEqual(list((home / "elsewhere").iterdir()), [])
+            self.assertEqual(server.stop(), 0)
 
 
 class PlaceTest(LauncherTestCase):
@@ -351,6 +500,17 @@ class NetcatPackageTest(LauncherTestCase):
         support.wait_for(lambda: "telnet" in server.output(), "the announcement")
         self.assertIn(line, server.output())
         self.serves(server)
+
+    @support.needs_root
+    def test_stopped_meanwhile(self):
+        """An installation may take minutes; Ctrl-C or TERM ends it with the launcher."""
+        self.stand_in("apt-get", "touch calls\nsleep 600\nsleep 600\n")
+        server = self.server()
+        server.launch()
+        support.wait_for(self.calls.exists, "the installation")
+        server.process.terminate()
+        self.assertEqual(server.process.wait(PATIENCE), 0, server.output())
+        self.assertEqual(server.processes(), {})
 
     @support.needs_root
     def test_user_fetches_it(self):

@@ -280,6 +280,43 @@ class KillTest(PoolTestCase):
         support.wait_for(lambda: not server.processes(), "the end of all processes")
         self.assertEqual(support.listeners(server.port), 0)
 
+    def test_launcher_and_keepers(self):
+        """Nobody is left who would end the rest: the next start does, takes the port, and has the only relay."""
+        for listener in ("netcat", "prefork"):
+            with self.subTest(listener), self.started("-listen", listener) as server, server.client() as client:
+                for pid, command in server.processes().items():
+                    if "/serveur.sh" in command:
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGKILL)
+                server.process.wait()
+                self.assertGreater(support.listeners(server.port), 0)
+                begun = set(server.processes())
+                server.launch()
+                support.wait_for(lambda: server.output().count("telnet") == 2 or server.process.poll() is not None,
+                                 "the second server")
+                with server.client() as other:
+                    other.expect("QUIT", 221)
+                ask_until_dismissed(client)
+                support.wait_for(lambda: not begun & set(server.processes()), "the end of all that was before")
+                relays = [command for command in server.processes().values() if "/relay.py" in command]
+                self.assertTrue(relays)
+                self.assertNotIn("un relais s'occupe", server.output())
+                self.assertEqual(server.stop(), 0)
+
+    def test_another_server_is_left_alone(self):
+        """A start ends what a killed one left, and nobody else's."""
+        killed, running = self.started(), self.started()
+        for pid, command in killed.processes().items():
+            if "/serveur.sh" in command:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        with running.client() as client:
+            third = self.started()
+            support.wait_for(lambda: not killed.processes(), "the end of what the killed one left")
+            client.expect("NOOP", 250)
+            self.assertGreater(support.listeners(running.port), 1)
+        self.assertEqual((running.stop(), third.stop()), (0, 0))
+
     def test_keeper(self):
         server = self.started()
         for _ in range(2):

@@ -2,8 +2,11 @@
 reply, and everything is gone in time."""
 
 import contextlib
+import os
 import pathlib
+import random
 import signal
+import subprocess
 import tempfile
 import time
 import unittest
@@ -14,7 +17,14 @@ from tests.test_launcher import copy_tree, set_constant
 
 GRACE = 10                      # seconds that the README promises
 ROUNDS = 20 if support.LONG else 3
+STARTS = 100 if support.LONG else 10            # behind each listener
+STOPS, TOGETHER = 150 if support.LONG else 15, 5
 MIGRATE = pathlib.Path("/proc/sys/net/ipv4/tcp_migrate_req")
+
+
+def ends_by_signal():
+    """The signals that end it; INT is none where whoever runs the tests in the background had it ignored."""
+    return [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
 
 
 class StoppingTestCase(unittest.TestCase):
@@ -85,16 +95,48 @@ class LoadedStopTest(StoppingTestCase):
         self.assertEqual(len(server.messages("alice")), 1)
 
     def test_while_it_starts(self):
-        """At any moment: it ends, and nothing stays. Until its first child is there, TERM ends it as any program."""
-        moments = ROUNDS * 2
-        for number in range(moments):
-            with self.subTest(number=number), self.made() as server:
+        """At any moment it ends, silently, and nothing stays. Before its first line bash ends as any program."""
+        for number in range(STARTS):
+            what, moment = random.choice(ends_by_signal()), random.uniform(0, 0.3)
+            with self.subTest(number=number, what=what, moment=moment), self.made() as server:
                 server.launch()
-                time.sleep(number * 0.2 / moments)          # a start takes about that long
-                server.process.terminate()
-                self.assertIn(server.process.wait(GRACE), (0, -signal.SIGTERM), server.output())
-                self.assertNotIn("syntax error", server.output())
+                time.sleep(moment)
+                # Ctrl-C is for all that the terminal sees, TERM for the launcher.
+                (os.killpg if what == signal.SIGINT else os.kill)(server.process.pid, what)
+                self.assertIn(server.process.wait(GRACE), (0, -what), server.output())
+                for trouble in ("Traceback", "syntax error", "serveur.sh:"):
+                    self.assertNotIn(trouble, server.output())
                 support.wait_for(lambda: not server.processes(), "the end of all it started")
+
+    def test_many_at_once(self):
+        """bash 5.1 could sleep for ever where the processor was another's meanwhile: each is the others' load."""
+        for number in range(STOPS // TOGETHER):
+            with self.subTest(number=number), contextlib.ExitStack() as stack:
+                servers = [stack.enter_context(self.made("-max", "32")) for _ in range(TOGETHER)]
+                for server in servers:
+                    server.launch()
+                for server in servers:
+                    support.wait_for(lambda: "telnet" in server.output(), "the announcement", 3 * support.PATIENCE)
+                for server in servers:
+                    server.process.terminate()
+                for server in servers:
+                    self.assertEqual(server.stop(GRACE + support.PATIENCE), 0)
+
+    def test_without_an_output(self):
+        """A closed descriptor 1 went to the listening socket, and no netcat was known for one that waits."""
+        server = self.made()
+        server.script = copy_tree(self) / "serveur.sh"
+        set_constant(server.script, "launcher/pool.sh", "readonly GRACE=", "600")
+        for closed in (">&-", "2>&-", ">&- 2>&- <&-"):
+            with self.subTest(closed):
+                server.process = subprocess.Popen(
+                    ["sh", "-c", 'exec "$0" "$@" ' + closed, str(server.script), *server.arguments], cwd=server.folder,
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    start_new_session=True, env=support.marked_environment(server.mark))
+                support.wait_for(lambda: support.listeners(server.port), "a listener")
+                with server.client() as client:
+                    client.expect("QUIT", 221)
+                self.assertEqual(server.stop(), 0)
 
     def test_waiting_for_an_answer(self):
         """AUTH's challenge is no transaction: the client hears 421 at once."""
