@@ -40,6 +40,7 @@ trap request_stop INT TERM HUP
 [ -e /proc/$$/fd/1 ] || exec >/dev/null
 
 readlink -f "$0" | read -r HERE
+[ -z "$stopping" ] || exit 0
 readonly HERE=${HERE%/*}
 . "$HERE/launcher/machine.sh"
 . "$HERE/launcher/copy.sh"

@@ -36,6 +36,16 @@ def ask_until_dismissed(client: Client) -> None:
         pass
 
 
+def kill_with_keepers(server: support.Server) -> None:
+    """SIGKILL for the launcher and all else that is bash, before any of it can notice another's end."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid, command in server.processes().items():
+            if "/serveur.sh" in command:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+    server.process.wait()
+
+
 class PoolTestCase(LauncherTestCase):
     def wait_output(self, server: support.Server, text: str) -> str:
         return support.wait_for(lambda: text in server.output() and server.output(), "%r, said by the launcher" % text)
@@ -284,11 +294,7 @@ class KillTest(PoolTestCase):
         """Nobody is left who would end the rest: the next start does, takes the port, and has the only relay."""
         for listener in ("netcat", "prefork"):
             with self.subTest(listener), self.started("-listen", listener) as server, server.client() as client:
-                for pid, command in server.processes().items():
-                    if "/serveur.sh" in command:
-                        with contextlib.suppress(ProcessLookupError):
-                            os.kill(pid, signal.SIGKILL)
-                server.process.wait()
+                kill_with_keepers(server)
                 self.assertGreater(support.listeners(server.port), 0)
                 begun = set(server.processes())
                 server.launch()
@@ -306,10 +312,7 @@ class KillTest(PoolTestCase):
     def test_another_server_is_left_alone(self):
         """A start ends what a killed one left, and nobody else's."""
         killed, running = self.started(), self.started()
-        for pid, command in killed.processes().items():
-            if "/serveur.sh" in command:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        kill_with_keepers(killed)
         with running.client() as client:
             third = self.started()
             support.wait_for(lambda: not killed.processes(), "the end of what the killed one left")
