@@ -190,14 +190,18 @@ class WhoseCopyTest(CopyTestCase):
         folder = served_from(killed)
         with killed.client() as client:
             client.expect("EHLO client.example.org", 250)
+            client.expect("MAIL FROM:<>", 250)
             ours = killed.process_of(client)
             for pid in killed.processes():
                 if pid != ours:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
-            self.stop(self.make_server().start())
-            self.assertEqual(client.letter("", "alice@" + killed.domain, LETTER).code, 250)
-            client.expect("QUIT", 221)
+            another = self.make_server().start()        # tells the session to end after its transaction
+            client.expect("RCPT TO:<alice@%s>" % killed.domain, 250)
+            client.expect("DATA", 354)
+            client.write(LETTER)
+            self.assertEqual([client.reply().code, client.reply().code], [250, 421])
+            self.stop(another)
         support.wait_for(lambda: not killed.processes(), "the session's end")
         self.stop(self.make_server().start())
         self.assertFalse(folder.exists())
@@ -208,7 +212,7 @@ class WhoseCopyTest(CopyTestCase):
         before = {path for home in HOMES for path in home.glob("serveur-smtp.*")}
         server.script = copy_tree(self) / "serveur.sh"
         pool = server.script.parent / "launcher" / "pool.sh"
-        pool.write_text(pool.read_text() + "\nopen_life() { fail 3 'no pipe'; }\n")
+        pool.write_text(pool.read_text() + "\ncompute_pool_size() { fail 3 'no pool'; }\n")
         self.assertEqual(server.launch().wait(support.PATIENCE), 3, server.output())
         after = {path for home in HOMES for path in home.glob("serveur-smtp.*")}
         self.assertEqual([path for path in after - before if path.name.endswith("-%d" % server.process.pid)], [])
