@@ -146,7 +146,8 @@ ask_to_end() {
     nc.traditional/1) is_waiting "$1" && kill -KILL "$1" && return; kill -CONT "$1"; return 1 ;;
     "$own_name/") return 1 ;;               # forked, but not netcat yet
     */1) kill -CONT "$1"; return 1 ;;       # the handler by the time it was stopped
-    *) { catches_term "$text" || (($2 > 5000)); } && kill -TERM "$1" ;;
+    # A process that waits for the processor may have a stop before it that does not show yet: CONT takes that back.
+    *) { catches_term "$text" || (($2 > 5000)); } && kill -TERM "$1" && kill -CONT "$1" ;;
     esac
 }
 
