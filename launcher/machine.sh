@@ -125,7 +125,7 @@ lock_port() {
     local mode=-s
     [[ -n $SMTP_BIND && " $SMTP_BIND " != *" 0.0.0.0 "* && " $SMTP_BIND " != *" :: "* ]] || mode=-x
     take_lock "$1" -n "$mode" || fail_locked "$1" "$1"
-    [ -z "${2-}" ] || take_lock "$1-${2//\//}" -n -x || fail_locked "$1" "$1-$2"
+    [ -z "${2-}" ] || take_lock "$1-${2//\//}" -n -x || fail_locked "$1" "$1-${2//\//}"
 }
 
 # fail_locked PORT NAME: another server of this user has the lock NAME
@@ -160,13 +160,12 @@ say_why() {
 # find_twin ADDRESS: leaves in $twin the IPv6 address that a client tries before ADDRESS, one of IPv4 only, if it was
 # told "localhost", or a name of this machine.  If another user could listen there, he would be given passwords.
 find_twin() {
-    local line=
+    local ours=
     twin=
-    read -r line 2>/dev/null </proc/net/if_inet6
-    [ -n "$line" ] || return 0              # the machine is without IPv6
-    case $1 in
-    '' | 0.0.0.0) twin=:: ;;
-    127.0.0.1) twin=::1 ;;
+    read -r -d '' ours 2>/dev/null </proc/net/if_inet6      # this machine's addresses; none without IPv6
+    case $1/$ours in
+    /?* | 0.0.0.0/?*) twin=:: ;;
+    127.0.0.1/*00000000000000000000000000000001*) twin=::1 ;;
     esac
     [[ $SMTP_BIND != *:* ]] || twin=        # we are there ourselves
 }
