@@ -37,9 +37,10 @@ def ask_until_dismissed(client: Client) -> None:
 
 
 def kill_with_keepers(server: support.Server) -> None:
-    """SIGKILL for the launcher and all else that is bash, before any of it can notice another's end."""
+    """SIGKILL for the launcher and all else that is bash, before any of it can notice another's end: the launcher, which leads
+    the session, is the last, for the kernel wakes stopped processes whose leader has ended."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid, command in server.processes().items():
+        for pid, command in sorted(server.processes().items(), key=lambda entry: entry[0] == server.process.pid):
             if "/serveur.sh" in command:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
