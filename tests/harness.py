@@ -78,7 +78,7 @@ class Handlers(support.Server):
         environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder), name: value, **self.variables}
         with connection, open(self.output_path, "ab") as output:
             self.handlers.append(subprocess.Popen(
-                ["/usr/bin/python3", "-ES", "-c", RUN % (str(support.ROOT), self.prologue)],
+                ["/usr/bin/python3", "-ES", "-c", RUN % (str(support.open_root()), self.prologue)],
                 stdin=connection, stdout=connection, stderr=connection if self.errors_to_client else output,
                 cwd=self.folder, env=environment))
 

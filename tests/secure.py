@@ -6,6 +6,7 @@ import pathlib
 import ssl
 import subprocess
 import tempfile
+import time
 import typing
 import warnings
 
@@ -36,8 +37,30 @@ def cram(challenge: str, login: str, password: str) -> str:
     return encoded("%s %s" % (login, digest))
 
 
+# `openssl ca` alone takes a day that is past in every version: `x509 -days -1` is refused since 3.4.
+AUTHORITY = """
+[ca]
+default_ca = own
+[own]
+dir = {folder}
+database = $dir/issued
+new_certs_dir = $dir
+rand_serial = yes
+default_md = sha256
+policy = named
+x509_extensions = names
+[named]
+commonName = supplied
+[names]
+subjectAltName = DNS:localhost,IP:127.0.0.1
+"""
+
+
 class Certificate:
-    """A key and a certificate for localhost, made by openssl in a folder that goes away with `destroy`."""
+    """A key and a certificate for localhost, made by openssl in a folder that goes away with `destroy`.
+
+    days   until it expires; it has done so already when they are negative
+    """
 
     def __init__(self, days: int = 2):
         self._folder = tempfile.TemporaryDirectory(prefix="certificat-essai-")
@@ -46,11 +69,16 @@ class Certificate:
         self.certificate, self.key, self.both = folder / "c.pem", folder / "c.key", folder / "both.pem"
         run_openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                     "-subj", "/CN=localhost", "-keyout", str(self.key), "-out", str(folder / "c.req"))
-        (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        run_openssl("x509", "-req", "-in", str(folder / "c.req"), "-key", str(self.key), "-days", str(days),
-                    "-extfile", str(folder / "names"), "-out", str(self.certificate))
+        self._sign(folder, days)
         self.both.write_text(self.key.read_text() + self.certificate.read_text())
         self.both.chmod(0o600)
+
+    def _sign(self, folder: pathlib.Path, days: int) -> None:
+        (folder / "ca.cnf").write_text(AUTHORITY.format(folder=folder))
+        (folder / "issued").touch()
+        run_openssl("ca", "-batch", "-selfsign", "-notext", "-config", str(folder / "ca.cnf"), "-keyfile", str(self.key),
+                    "-in", str(folder / "c.req"), "-startdate", certificate_date(min(days, 0) - 1),
+                    "-enddate", certificate_date(days), "-out", str(self.certificate))
 
     @property
     def option(self) -> str:
@@ -63,6 +91,11 @@ class Certificate:
 
     def destroy(self) -> None:
         self._folder.cleanup()
+
+
+def certificate_date(days: int) -> str:
+    """The moment `days` from now, as openssl reads it."""
+    return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + days * 86400))
 
 
 def run_openssl(*arguments: str) -> str:

@@ -18,6 +18,7 @@ what the server wrote meanwhile is shown.
 
 import atexit
 import contextlib
+import functools
 import itertools
 import os
 import pathlib
@@ -40,6 +41,18 @@ IS_ROOT = os.geteuid() == 0
 NOBODY = 65534                  # who owns the folders of `-store DIR` when the server runs as root
 
 LONG = bool(os.environ.get("TESTS_LONG"))       # tests/run -long
+
+
+@functools.lru_cache(maxsize=None)
+def open_root() -> pathlib.Path:
+    """The checkout, for whatever another user runs: a copy of it where only its owner gets there (/root, a home of Debian 13)."""
+    if all(folder.stat().st_mode & 0o005 == 0o005 for folder in (ROOT, *ROOT.parents)):
+        return ROOT
+    place = pathlib.Path(tempfile.mkdtemp(prefix="serveur-smtp-essai-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    place.chmod(0o755)
+    return pathlib.Path(shutil.copytree(ROOT, place / "serveur", ignore=shutil.ignore_patterns(".git", "tests")))
+
 
 needs_root = unittest.skipUnless(IS_ROOT, "il faut être root")
 long_test = unittest.skipUnless(LONG, "essai long : tests/run -long")
@@ -171,12 +184,12 @@ class Server:
     run_as    user id to start it as (root only)
     """
 
-    script = ROOT / "serveur.sh"
     interpreter: typing.Sequence[str] = ()          # what is typed before the script's name
 
     def __init__(self, options=(), accounts=("alice", "bob"), aliases: str = "", domain: str = DOMAIN,
                  run_as: typing.Optional[int] = None, environment=()):
         self.domain, self.port, self.run_as = domain, free_port(), run_as
+        self.script = (ROOT if run_as is None else open_root()) / "serveur.sh"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="serveur-smtp-essai-"))
         atexit.register(self.destroy)               # should the tests be interrupted
         self.folder.chmod(0o755)

@@ -15,6 +15,7 @@ from tests.secure import BOB, WRONG, AccountsTestCase, Certificate, TlsPorts, co
 BODY = "Déjà vu :\n.\n..\n.point\nFrom ici\n\nfin\n"
 MESSAGE = "Subject: =?utf-8?q?=C3=A9t=C3=A9?=\nFrom: bob@x.example\nTo: alice@x.example\n\n" + BODY
 SENDER = "bob@client.example.org"
+SMTPLIB_ANSWERS_TWICE = hasattr(smtplib, "_MAXCHALLENGE")       # its name came with the mending, after 3.9.2
 
 
 class Mode(typing.NamedTuple):
@@ -25,8 +26,8 @@ class Mode(typing.NamedTuple):
 
     @property
     def protocol(self) -> str:
-        """What the log must say."""
-        return "esmtp" + ("s" if self.tls else "") + ("a" if self.mechanism else "")
+        """What the log must say, as a pattern; msmtp asks for SMTPUTF8 since 1.8.28, whatever it sends."""
+        return "(esmtp|utf8smtp)" + ("s" if self.tls else "") + ("a" if self.mechanism else "")
 
 
 class Job(typing.NamedTuple):
@@ -151,7 +152,7 @@ class ClientsCase:
         stored = self.server.messages("alice")[-1].content.decode()
         self.assertEqual(stored.partition("\n\n")[2], BODY)
         arrival = next(line for line in log.splitlines() if " <= " in line)
-        self.assertIn(" P=%s " % mode.protocol, arrival)
+        self.assertRegex(arrival, " P=%s " % mode.protocol)
         self.assertEqual(" X=TLS1." in arrival, bool(mode.tls))
         self.assertIn(" A=%s:bob " % mode.mechanism.lower() if mode.mechanism else "(client.example.org)", arrival)
 
@@ -195,9 +196,12 @@ class ClearTest(ClientsCase, AccountsTestCase):
 
     def test_smtplib_without_initial_response(self):
         for mode in self.modes:
-            before = len(self.server.log())
-            send_by_smtplib(self.job(mode), initial_response=False)
-            self.assert_arrived(self.server.log()[before:], mode)
+            with self.subTest(mode=mode):
+                if mode.mechanism == "LOGIN" and not SMTPLIB_ANSWERS_TWICE:
+                    self.skipTest("ce smtplib répond à « Username: » par le mot de passe, puis plus rien (bpo-27820)")
+                before = len(self.server.log())
+                send_by_smtplib(self.job(mode), initial_response=False)
+                self.assert_arrived(self.server.log()[before:], mode)
 
     @support.needs_program("curl")
     def test_curl_with_initial_response(self):

@@ -415,15 +415,16 @@ class PlaceTest(LauncherTestCase):
         """As containers have them: the server, its relay and the relay's command do without a name."""
         server = self.make_server(run_as=STRANGER)
         self.serves(server)
-        command = [support.ROOT / "relay.py", "-spool", str(server.spool), "list"]
+        command = [support.open_root() / "relay.py", "-spool", str(server.spool), "list"]
         done = subprocess.run(command, user=STRANGER, group=STRANGER, env={}, capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertIn("relay stopped", server.log())
 
     @support.needs_root
     def test_user_id_without_a_login_and_without_a_home(self):
-        done = subprocess.run([SCRIPT, "-bind", "127.0.0.1", "-domain", "x.example"], user=STRANGER, group=STRANGER, env={},
-                              cwd="/", capture_output=True, text=True, timeout=support.PATIENCE)
+        command = [support.open_root() / "serveur.sh", "-bind", "127.0.0.1", "-domain", "x.example"]
+        done = subprocess.run(command, user=STRANGER, group=STRANGER, env={}, cwd="/", capture_output=True, text=True,
+                              timeout=support.PATIENCE)
         self.assertEqual(done.returncode, 2)
         self.assertRegex(done.stderr, r"\Aserveur.sh: -spool /.local/state/serveur-smtp : /.local : permission refusée ; [^\n]*\n\Z")
 

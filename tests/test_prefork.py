@@ -176,7 +176,7 @@ class QuietTest(unittest.TestCase):
             server.mark, SMTP_DOMAIN=server.domain, SMTP_STORE=str(server.mail), SMTP_SPOOL=str(server.spool), SMTP_MAX="12",
             SMTP_PORTS=str(server.port), SMTP_BIND="127.0.0.1", **variables)
         code = "import os, runpy, sys\nsys.path.insert(0, %r)\n%s\nrunpy.run_path(%r, run_name='__main__')" % (
-            str(support.ROOT), prologue, str(support.ROOT / "prefork.py"))
+            str(support.open_root()), prologue, str(support.open_root() / "prefork.py"))
         with open(server.output_path, "ab") as output:
             server.process = subprocess.Popen(["/usr/bin/python3", "-ES", "-c", code], stdin=subprocess.DEVNULL, stdout=output,
                                               stderr=output, cwd=server.folder, env=environment, pass_fds=pass_fds)

@@ -216,7 +216,7 @@ class RefusalTest(CommandCase):
         with Relay() as relay:
             relay.enqueue("x@s.example")
             relay.spool.chmod(0o700)
-            result = subprocess.run([str(support.ROOT / "relay.py"), "list"], capture_output=True, text=True,
+            result = subprocess.run([str(support.open_root() / "relay.py"), "list"], capture_output=True, text=True,
                                     env=relay.environment, user=support.NOBODY, group=support.NOBODY, extra_groups=[])
             self.assert_refused(result, 1, "%s : permission refusée\n" % relay.queue)
 

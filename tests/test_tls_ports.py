@@ -78,8 +78,9 @@ class PipesTest(unittest.TestCase):
         environment = {"SMTP_DOMAIN": "d.example", "SMTP_STORE": str(folder / "mail"), "SMTP_SPOOL": str(folder / "spool"),
                        "SMTP_TLS": certificate.option, "SMTP_ALIASES": "", "PATH": os.environ["PATH"],
                        "HOME": str(folder), **variables}
-        ncat = subprocess.Popen(["ncat", "-l", "127.0.0.1", str(port), "-k", "-e", str(support.ROOT / "smtp_handler.py")],
-                                env=environment, start_new_session=True)
+        handler = str(support.open_root() / "smtp_handler.py")
+        ncat = subprocess.Popen(["ncat", "-l", "127.0.0.1", str(port), "-k", "-e", handler], env=environment,
+                                start_new_session=True)
         try:
             support.wait_for(lambda: support.listeners(port), "ncat")
             client = implicit(port) if variables else start_tls(support.greeted_client(port))
