@@ -75,13 +75,25 @@ class SegmentsTest(support.ServerTestCase):
             send_apart(client, pieces)
             return without_ids(client.rest())
 
+    def replies_to_one_of_many(self, pieces) -> bytes:
+        """The same for clients that come together: netcat loses some unless root has set tcp_migrate_req, and they come again."""
+        for _ in range(10):
+            with Client(self.server.port) as client:
+                try:
+                    greeting = client.reply().raw
+                except (EOFError, OSError):
+                    continue
+                send_apart(client, pieces)
+                return without_ids(greeting + client.rest())
+        raise AssertionError("never greeted")
+
     def test_every_cut(self):
         whole = self.replies([self.wire])
         self.assertIn(b"\r\n250 2.0.0 OK id=*\r\n501 5.5.4", whole)
         self.assertTrue(whole.endswith(b"closing connection\r\n"))
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             cuts = [(self.wire[:place], self.wire[place:]) for place in self.sample(range(1, len(self.wire)), 3)]
-            for cut, replies in zip(cuts, pool.map(self.replies, cuts)):
+            for cut, replies in zip(cuts, pool.map(self.replies_to_one_of_many, cuts)):
                 self.assertEqual(replies, whole, cut)
         stored = [message.content for message in self.server.messages("alice")]
         self.assertEqual(len(stored), 1 + len(cuts))
