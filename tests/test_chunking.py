@@ -6,7 +6,7 @@ import unittest
 
 from tests import support, test_corpus
 from tests.lab.corpus import DEFAULT_ENVELOPE
-from tests.lab.exim import Exim, needs_exim
+from tests.lab.exim import Exim, needs_model_exim
 
 sys.path.insert(0, str(support.ROOT))
 from smtp.data import ChunkReader           # noqa: E402 (the path comes first)
@@ -217,7 +217,7 @@ class SizeTest(support.ServerTestCase):
         client.expect("QUIT", 221)
 
 
-@needs_exim
+@needs_model_exim
 class AgainstEximTest(test_corpus.StoreCase):
     """What Exim stores of chunks, we store."""
 

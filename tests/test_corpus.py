@@ -19,7 +19,7 @@ import unittest
 from tests import support
 from tests.accounts import system_users
 from tests.lab import compare, corpus
-from tests.lab.exim import ALIASES, Exim, needs_exim
+from tests.lab.exim import ALIASES, Exim, needs_model_exim
 
 USERS = ("eximalice", "eximbob")
 TAKE = {"maildir": compare.take_maildir, "mbox": compare.take_mbox}
@@ -123,12 +123,12 @@ class AgainstExim:
             copy, content=copy.content[:added] + stored + (b"\n" if self.store == "mbox" else b""))
 
 
-@needs_exim
+@needs_model_exim
 class MaildirTest(AgainstExim, StoreCase):
     store = "maildir"
 
 
-@needs_exim
+@needs_model_exim
 class MboxTest(AgainstExim, StoreCase):
     store = "mbox"
     listener = "prefork"

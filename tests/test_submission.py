@@ -11,7 +11,7 @@ import unittest
 from tests import support, test_corpus, test_submission_corpus
 from tests.lab import compare
 from tests.lab.corpus import DEFAULT_ENVELOPE, Message
-from tests.lab.exim import Exim, needs_exim
+from tests.lab.exim import Exim, needs_model_exim
 from tests.secure import ACCOUNTS, ALICE, AccountsTestCase, Certificate, context, encoded, plain, start_tls
 
 sys.path.insert(0, str(support.ROOT))
@@ -47,7 +47,7 @@ def message(name, header, commands=DEFAULT_ENVELOPE):
     return Message(name, list(commands), b"Subject: x\r\n" + header + b"\r\nx\r\n.\r\n")
 
 
-@needs_exim
+@needs_model_exim
 class AddedHeadersTest(test_submission_corpus.SubmissionTest):
     """Every set of headers that matters, with and without a reverse-path."""
 
@@ -60,7 +60,7 @@ class AddedHeadersTest(test_submission_corpus.SubmissionTest):
                     self.check(message(name + sender, header, commands))
 
 
-@needs_exim
+@needs_model_exim
 class TraceUnderTlsTest(test_corpus.StoreCase):
     """The same conversation under TLS: Received and the log tell of it as Exim does."""
 

@@ -5,7 +5,7 @@ import dataclasses
 import tempfile
 
 from tests.lab import compare, corpus
-from tests.lab.exim import needs_exim
+from tests.lab.exim import needs_model_exim
 from tests.test_corpus import AgainstExim, StoreCase
 
 LOGIN, PASSWORD = "eximalice", "secret"           # tests/lab/exim.py knows this account
@@ -18,7 +18,7 @@ def authenticated(message: corpus.Message) -> corpus.Message:
     return message._replace(commands=[greeting.replace("HELO", "EHLO"), AUTH, *others])
 
 
-@needs_exim
+@needs_model_exim
 class SubmissionTest(AgainstExim, StoreCase):
     store = "maildir"
     listener = "prefork"

@@ -10,11 +10,13 @@ It does three things, together or not:
   - `collect`: domains whose mail it takes for any local part, and keeps in the Maildir `exim.collected`;
   - `routes`: {domain: port}, domains ("*" for all others) it sends on to that port of 127.0.0.1.
 
-Root only (`@needs_exim`).  There is but one place where Debian's binary takes a configuration from and may still change
-users, so it runs in a mount namespace of its own where that place shows ours; nothing on the machine changes.
+Root only (`@needs_exim`, or `@needs_model_exim` where we are compared with it).  There is but one place where Debian's
+binary takes a configuration from and may still change users, so it runs in a mount namespace of its own where that place
+shows ours; nothing on the machine changes.
 """
 
 import atexit
+import functools
 import pathlib
 import shutil
 import subprocess
@@ -140,15 +142,30 @@ plain:
 """
 
 
+@functools.lru_cache(maxsize=None)
+def version() -> typing.Tuple[int, ...]:
+    """That of the machine's Exim, e.g. (4, 96); () if there is none."""
+    program = support.find_program("exim4")
+    if not program:
+        return ()
+    words = subprocess.run([program, "--version"], capture_output=True, text=True).stdout.split()
+    return tuple(int(number) for number in words[2].split(".")[:2])
+
+
 def long_lines() -> str:
-    """The option of Exim's smtp transport that lets lines of any length pass; "" for 4.94, which has no such limit."""
-    version = subprocess.run([support.find_program("exim4"), "--version"], capture_output=True, text=True).stdout.split()[2]
-    return "message_linelength_limit = 1000000" if tuple(map(int, version.split(".")[:2])) >= (4, 95) else ""
+    """The option of Exim's smtp transport that lets lines of any length pass; "" for one that has no such limit."""
+    return "message_linelength_limit = 1000000" if version() >= (4, 95) else ""
 
 
 def needs_exim(test):
     """Decorator: skip the test or the class when no Exim can be run here."""
     return namespace.needed(support.needs_program("exim4")(test))
+
+
+def needs_model_exim(test):
+    """Decorator for what is compared with Exim, octet for octet and line by line: 4.96 was the model, and those before it
+    name files and read line ends in another way."""
+    return needs_exim(support.unittest.skipIf(version() < (4, 96), "l'Exim d'ici est plus vieux que le modèle, 4.96")(test))
 
 
 class Exim:
