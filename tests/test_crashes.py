@@ -48,7 +48,7 @@ class KilledSessionsTest(KillTestCase):
         recipients = [self.address("alice"), self.address("bob"), "x@tpmail.info.unicaen.fr"]
         with Load(self.server.port, recipients, self.MESSAGES) as load:
             hit = self.kill_at_random(load, self.KILLS)
-        self.assertGreater(hit, 5)
+        self.assertGreater(hit, 0)
         self.assertGreater(len(load.acknowledged), self.MESSAGES // 10)
         for account in ("alice", "bob"):
             load.check(message.content for message in self.server.messages(account))
@@ -73,7 +73,7 @@ class KilledMboxTest(KillTestCase):
             recipient = "essaimbox@" + self.server.domain
             with Load(self.server.port, [recipient], self.MESSAGES, clients=3) as load:
                 hit = self.kill_at_random(load, self.KILLS)
-            self.assertGreater(hit, 2)
+            self.assertGreater(hit, 0)
             self.assert_goes_on(recipient)
             *messages, last = split_mbox(pathlib.Path("/var/mail/essaimbox").read_bytes())
             self.assertIn(b"Subject: number 999999\n", last)
