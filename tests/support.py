@@ -40,6 +40,8 @@ DOMAIN = "binome.tp.info.unicaen.fr"
 IS_ROOT = os.geteuid() == 0
 NOBODY = 65534                  # who owns the folders of `-store DIR` when the server runs as root
 
+NO_NETCAT = "il manque nc.traditional"          # says the launcher
+
 LONG = bool(os.environ.get("TESTS_LONG"))       # tests/run -long
 
 
@@ -184,6 +186,7 @@ class Server:
     run_as    user id to start it as (root only)
     """
 
+    lacks_netcat = False
     interpreter: typing.Sequence[str] = ()          # what is typed before the script's name
 
     def __init__(self, options=(), accounts=("alice", "bob"), aliases: str = "", domain: str = DOMAIN,
@@ -232,10 +235,18 @@ class Server:
     # -- start and stop --
 
     def start(self) -> "Server":
-        """Start, and come back when it listens; AssertionError with what it wrote if it ends instead."""
+        """Start, and come back when it listens; AssertionError with what it wrote if it ends instead.
+
+        SkipTest where netcat is neither installed nor to be had.
+        """
+        if Server.lacks_netcat and "prefork" not in self.arguments:
+            raise unittest.SkipTest(NO_NETCAT)
         self.launch()
         wait_for(lambda: listeners(self.port) or self.process.poll() is not None, "a listener")
         if self.process.poll() is not None:
+            if NO_NETCAT in self.output() and not find_program("nc.traditional"):
+                Server.lacks_netcat = True          # to be told so once is enough: the launcher tries to fetch it
+                raise unittest.SkipTest(NO_NETCAT)
             raise AssertionError("serveur.sh ended with %d:\n%s" % (self.process.returncode, self.output()))
         return self
 
