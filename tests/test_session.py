@@ -53,7 +53,7 @@ class PipesTest(unittest.TestCase):
         ends = {"TCPREMOTEIP": "192.0.2.1", "TCPLOCALIP": "192.0.2.7"}
         with harness.Handlers(ends) as server:
             dialogue = "EHLO x\nMAIL FROM:<a@b.example>\nRCPT TO:<alice@[192.0.2.7]>\nRCPT TO:<alice@[192.0.2.8]>\nQUIT\n"
-            replies = subprocess.run([support.ROOT / "smtp_handler.py"], input=dialogue, env=server.variables,
+            replies = subprocess.run([support.open_root() / "smtp_handler.py"], input=dialogue, env=server.variables,
                                      stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
         self.assertIn("x [192.0.2.1]", replies[1])
         self.assertEqual([reply[:3] for reply in replies if reply[3] == " "], ["220", "250", "250", "250", "550", "221"])
