@@ -35,7 +35,9 @@ request_stop() {
 shopt -s lastpipe
 trap request_stop INT TERM HUP
 
-# A closed descriptor would be given to the next file, and a netcat's socket would pass for its output.
+# A closed descriptor would be given to the next file: a netcat's socket would pass for its output, and bash 5.1 closes the
+# pipe to `read` that it got as 0.
+[ -e /proc/$$/fd/0 ] || exec </dev/null
 [ -e /proc/$$/fd/2 ] || exec 2>/dev/null
 [ -e /proc/$$/fd/1 ] || exec >/dev/null
 
