@@ -115,7 +115,7 @@ def check_room(copies, octets):
     for room, total in needed.values():
         if room < total:
             raise NoRoom("No room to store the message",
-                         f"defer (28): {len(copies)} copies need {total} octets, {room} are free")
+                         f"defer (28): No space left on device: all copies need {total} octets, {room} are free")
 
 
 class Delivery:

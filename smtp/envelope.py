@@ -16,8 +16,9 @@ class Transaction:
 
     sender: a syntax.Address; utf8: whether SMTPUTF8 was asked for; recipients: pairs of (the address as
     the client wrote it, its Place); located: {an address, however it is spelled: (its Place, the Reply to it)};
-    targets: how many mailboxes and addresses elsewhere these lead to; refused: how many RCPT were turned away; draft: the text to come; chunks: the data.ChunkReader once BDAT has
-    begun, or None.
+    targets: how many mailboxes and addresses elsewhere these lead to; refused: how many RCPT were turned away;
+    draft: the text to come; chunks: the data.ChunkReader once BDAT has begun, or None; text_began: when that was
+    (monotonic seconds).
     """
 
     def __init__(self, sender, utf8, draft):
@@ -29,6 +30,7 @@ class Transaction:
         self.targets = 0
         self.refused = 0
         self.chunks = None
+        self.text_began = 0
 
     def close(self):
         self.draft.close()
