@@ -129,6 +129,19 @@ class Channel:
             data, self._output = self._output, b""
             self._transmit(self._layer.encrypt(data) if self._layer else data)
 
+    def pause(self, seconds):
+        """Send what is queued, and do nothing for so long. Raises Disconnected, also when the client goes meanwhile."""
+        self.flush()
+        gone = poll()
+        gone.register(self.sink, 0)
+        self._waiting = True
+        if self._unwanted:
+            self.interrupt()
+        has_gone = gone.poll(seconds * 1000)
+        self._waiting = False
+        if has_gone:
+            raise Disconnected
+
     def finish(self):
         """Send what is queued, and end TLS. Raises Disconnected."""
         self.flush()

@@ -199,6 +199,7 @@ class Session:
         """`reply`, or the 421 that takes its place when there have been too many bad ones."""
         if reply.refusal:
             self._refusals += 1
+            self.slow_down(limits.delay(self._refusals, limits.FREE_REFUSALS))
         elif reply.code >= 500:
             self._errors += 1
         else:
@@ -212,6 +213,11 @@ class Session:
             self.journal.write(f"SMTP call from {self.log_host()} dropped: too many nonmail commands")
             return replies.too_many_idle_commands(self.domain)
         return reply
+
+    def slow_down(self, seconds):
+        """Let the client wait, if at all: it guesses."""
+        if seconds:
+            self.channel.pause(seconds)
 
     def _only_keeps_busy(self):
         """Whether this client does not come for mail: NOOP for ever is as good as silence."""

@@ -73,7 +73,7 @@ ELSEWHERE = {
     "HANDSHAKE_SECONDS": "test_tls", "WRITE_SECONDS": "test_session_limits", "OUTPUT_OCTETS": "test_hostile",
     "LINE_OCTETS": "test_authentication", "MOST_ERRORS": "errors-twenty.txt", "MOST_IDLE_COMMANDS": "idle-commands.txt",
     "PRESSED_IDLE_COMMANDS": "test_hostile", "MOST_FAILURES": "test_authentication", "FREE_REFUSALS": "test_guessing",
-    "LONGEST_DELAY": "test_guessing", "LEAST_OCTETS_A_SECOND": "with GRACE_SECONDS", "TEXT_LINGER_SECONDS": "test_chunking",
+    "LONGEST_DELAY": "test_guessing", "FIRST_DELAY": "test_guessing", "FREE_FAILURES": "test_guessing", "CHECK_SECONDS": "test_guessing", "LEAST_OCTETS_A_SECOND": "with GRACE_SECONDS", "TEXT_LINGER_SECONDS": "test_chunking",
 }
 
 
