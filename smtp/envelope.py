@@ -167,7 +167,7 @@ def _located(session, address):
     transaction = session.transaction
     located = transaction.located
     is_ours = _is_ours(session, address)
-    key = address.local.lower() if is_ours else f"{address.local}@{address.domain.lower()}"
+    key = (address.local.lower(),) if is_ours else (address.local, address.domain.lower())
     if key not in located:
         place, reply = locate(session, address)
         transaction.targets += place.size()

@@ -117,6 +117,16 @@ class EndlessTest(support.ServerTestCase):
             self.assertLess(support.peak_memory(pid), MOST_MEMORY)
             client.expect("NOOP", 250)
 
+    @support.long_test
+    def test_chunks_of_one_octet(self):
+        """Each leaves one octet in memory, and not a hundred more."""
+        with self.client() as client:
+            self.begin(client)
+            for _ in range(200):
+                client.write(b"BDAT 1\r\nx" * 1000)
+                self.assertEqual({client.reply().code for _ in range(1000)}, {250})
+            self.assertLess(support.peak_memory(self.server.process_of(client)), MOST_MEMORY)
+
     def test_replies_that_nobody_reads(self):
         """Of a command that is short and its reply that is long, as many as there may be."""
         with self.client() as client:
