@@ -305,9 +305,9 @@ def _with_account(text, login, secret):
     if body and not body.endswith(b"\n"):
         body += line_end
     lines = [line + b"\n" for line in body.split(b"\n")[:-1]]
-    own = [i for i, line in enumerate(lines) if (_split(line[:-1]) or [None])[0] == login]
-    kept = [line for i, line in enumerate(lines) if i not in own]
-    kept.insert(own[0] if own else len(kept), login + b":" + secret + line_end)
+    are_own = [(_split(line[:-1]) or [None])[0] == login for line in lines]
+    kept = [line for line, is_own in zip(lines, are_own) if not is_own]
+    kept.insert(are_own.index(True) if any(are_own) else len(kept), login + b":" + secret + line_end)
     return bom + b"".join(kept)
 
 

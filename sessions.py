@@ -21,7 +21,7 @@ class TooMany(Exception):
         self.from_address = from_address
 
 
-def _network(address):
+def network(address):
     """What counts as one client: an IPv4 address, or the /64 that anyone with IPv6 has for himself."""
     if ":" not in address:
         return address
@@ -49,7 +49,7 @@ class Register:
 
     def enter(self, address):
         """Take a slot for a client at `address` (str). Raises TooMany."""
-        entry = _network(address).encode()[:SLOT].ljust(SLOT, b"\0")
+        entry = network(address).encode()[:SLOT].ljust(SLOT, b"\0")
         register = self._read()
         if self._is_pressed(register):
             register = self._without_dead(register)
@@ -81,7 +81,7 @@ class Sessions(Register):
 
     def __init__(self, path, limit):
         super().__init__(limit)
-        self._file = posix.open(path, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o640)
+        self._file = posix.open(path, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
         self._slot = -1
 
     def leave(self):
@@ -97,10 +97,17 @@ class Sessions(Register):
     def _take(self, register, entry):
         for slot in self._candidates(register):
             if self._lock(slot):
-                posix.pwrite(self._file, entry, slot * SLOT)
-                self._slot = slot
+                self._fill(slot, entry)
                 return
-        raise TooMany(from_address=False)
+        # Slots that look free and are all locked are locked by a stranger, who must not send everybody away.
+        slot = next(_empty_slots(self._read()), None)
+        if slot is None:
+            raise TooMany(from_address=False)
+        self._fill(slot, entry)
+
+    def _fill(self, slot, entry):
+        posix.pwrite(self._file, entry, slot * SLOT)
+        self._slot = slot
 
     def _candidates(self, register):
         yield from _empty_slots(register)

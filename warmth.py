@@ -4,7 +4,7 @@ import _socket
 
 ALWAYS = ("mailstore.mbox", "mailstore.queue", "smtp.directory", "smtp.reception", "smtp.service", "smtp.session")
 WITH_TLS = ("smtp.tls",)
-WITH_ACCOUNTS = ("smtp.authentication", "hashlib", "hmac")
+WITH_ACCOUNTS = ("guesses", "smtp.authentication", "hashlib", "hmac")
 REHEARSALS = 20
 
 

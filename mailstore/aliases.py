@@ -28,16 +28,17 @@ def parse(text):
 
 
 def _logical_lines(text):
-    lines = []
+    """The entries of `text`, each as one line. Joined once: a list may have a line for each of its members."""
+    entries = []
     # splitlines() would end lines at more than the format does; CR and CRLF have become LF where the file was read.
     for line in text.split("\n"):
         if not line.strip() or line.startswith("#"):
             continue
-        if line[0] in " \t" and lines:
-            lines[-1] += line
+        if line[0] in " \t" and entries:
+            entries[-1].append(line)
         else:
-            lines.append(line)
-    return lines
+            entries.append([line])
+    return map("".join, entries)
 
 
 def _split_name(line):

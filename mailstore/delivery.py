@@ -4,11 +4,14 @@ If preparing fails anywhere, nothing is kept. Should a commit fail after another
 goes to the queue, whose runner delivers it: no recipient loses the message, none gets it twice.
 Whoever hears of a message id may forget the message.
 """
+import posix
 from time import time
 
 from mailstore import maildir, trace
-from mailstore.outcome import Later
+from mailstore.outcome import Later, NoRoom
 from settings import canonical
+
+IDENTITY_CHARACTERS = 998   # RFC 5322 §2.1.1: a line that any program may rely on is no longer
 
 
 class Message:
@@ -27,13 +30,20 @@ class Message:
 
 class Copy:
     """What goes into one mailbox. recipients: the addresses that led here, as given, the first of them
-    the one that the log names."""
+    the one that the log names. They may be a thousand, for each of a thousand copies, hence shared."""
 
     def __init__(self, mailbox, recipients):
         self.mailbox = mailbox
-        self.given = recipients[0]
-        self.envelope_to = recipients[::-1]
+        self._recipients = recipients
         self.prepared = None
+
+    @property
+    def given(self):
+        return self._recipients[0]
+
+    @property
+    def envelope_to(self):
+        return self._recipients[::-1]
 
     def commit(self):
         with self.mailbox.owner():
@@ -48,42 +58,64 @@ class Copy:
 
 
 def gather(recipients):
-    """The Copies for `recipients`, pairs of (address as given, Place), in the order of delivery.
+    """The Copies for `recipients`, pairs of (address as given, Place), in the order of delivery: one for each
+    mailbox, whose Envelope-to names all that led there, the last of them first.
 
-    As Exim: what aliases led to comes first, the deepest before all; addresses that end in the same
-    spelling of the same local part share one copy, whose Envelope-to names the last of them first.
+    As Exim: what aliases led to comes first, the deepest before all.
     """
-    arrivals = [(depth, mailbox, address if place.is_alias else given, number)
-                for number, (given, place) in enumerate(recipients)
-                for mailbox, address, depth in place.mailboxes]
-    arrivals.sort(key=lambda arrival: -arrival[0])
+    arrivals = [(-depth, number, mailbox, given)
+                for number, (place, given) in enumerate(by_place(recipients))
+                for mailbox, depth in place.mailboxes.values()]
+    arrivals.sort(key=lambda arrival: arrival[:2])
     groups = {}
-    for _, mailbox, address, number in arrivals:
-        key = (mailbox.path, address.rpartition("@")[0])
-        groups.setdefault(key, (mailbox, {}))[1][number] = recipients[number][0]
-    return [Copy(mailbox, list(given.values())) for mailbox, given in groups.values()]
+    for _, _, mailbox, given in arrivals:
+        groups.setdefault(mailbox.path, (mailbox, []))[1].append(given)
+    return [Copy(mailbox, given[0] if len(given) == 1 else [one for part in given for one in part])
+            for mailbox, given in groups.values()]
 
 
-def prepare_copy(copy, letter, sender, received, clock, seconds, beside=None):
+def by_place(recipients):
+    """[(Place, [addresses as given])]: the same Place stands behind an address however often it is given."""
+    places = {}
+    for given, place in recipients:
+        places.setdefault(id(place), (place, []))[1].append(given)
+    return list(places.values())
+
+
+def prepare_copy(copy, letter, sender, received, clock, seconds):
     """Make `copy` ready to be committed. Raises Later, NoRoom.
 
-    received: the Received field (str); clock: a trace.Clock; seconds: the time of delivery since 1970;
-    beside: what is already prepared for the same mailbox, to be committed too.
+    received: the Received field (str); clock: a trace.Clock; seconds: the time of delivery since 1970.
     """
     front = trace.delivery_header(sender, copy.envelope_to, seconds) + received
     if not copy.mailbox.is_mbox:
         prepare = maildir.prepare
-        options = {}
     else:
         from mailstore import mbox
         prepare = mbox.prepare
-        options = {"beside": beside}
         front = mbox.from_line(sender, seconds) + front
     try:
         with copy.mailbox.owner():
-            copy.prepared = prepare(copy.mailbox, letter, front.encode("utf-8", "surrogateescape"), clock, **options)
+            copy.prepared = prepare(copy.mailbox, letter, front.encode("utf-8", "surrogateescape"), clock)
     except OSError as error:
         raise Later("Mailbox cannot be used now", f"{error.strerror}: {copy.mailbox.path}") from error
+
+
+def check_room(copies, octets):
+    """Raise NoRoom if the disks cannot hold so many octets for each of `copies`: found out before the first of a
+    thousand is written, and while nobody else is kept from writing."""
+    needed = {}
+    for copy in copies:
+        try:
+            disk = posix.statvfs(copy.mailbox.home)
+        except OSError:
+            continue                # whoever writes there will hear why
+        room, total = needed.get(disk.f_fsid, (disk.f_bavail * disk.f_frsize, 0))
+        needed[disk.f_fsid] = (room, total + octets)
+    for room, total in needed.values():
+        if room < total:
+            raise NoRoom("No room to store the message",
+                         f"defer (28): No space left on device: all copies need {total} octets, {room} are free")
 
 
 class Delivery:
@@ -101,6 +133,8 @@ class Delivery:
         seconds = time()
         received = self._received(message, message_id, [given for given, _ in message.recipients], seconds)
         copies = gather(message.recipients)
+        if len(copies) > 1:
+            check_room(copies, message.letter.octets)
         ready = self._prepare(message, message_id, received, copies, seconds)
         self.journal.write(arrival(message, len(received)), message_id)
         late = self._commit(ready)
@@ -125,16 +159,13 @@ class Delivery:
     def _prepare(self, message, message_id, received, copies, seconds):
         """All that is to be committed, prepared: the queue's entry first, for it is the surest to work."""
         ready = []
-        first = {}
         try:
             distant = distant_recipients(message.recipients)
             if distant:
                 carried = self._received_by_hosts(message, message_id, received, seconds)
                 ready.append(self.queue.prepare(message_id, message, carried, distant))
             for copy in copies:
-                path = copy.mailbox.path
-                prepare_copy(copy, message.letter, message.sender, received, self.clock, seconds, first.get(path))
-                first.setdefault(path, copy.prepared)
+                prepare_copy(copy, message.letter, message.sender, received, self.clock, seconds)
                 ready.append(copy)
         except Later as error:
             if not distant or ready:
@@ -183,9 +214,9 @@ def distant_recipients(recipients):
     """Pairs of (address to send to, [the addresses as given that led to it]) for all that is not in a mailbox
     here: who is on two lists gets one copy."""
     found = {}
-    for given, place in recipients:
+    for place, given in by_place(recipients):
         for address in [*place.elsewhere, *place.unknown]:
-            found.setdefault(_case_folded(address), (address, {}))[1][given] = None
+            found.setdefault(_case_folded(address), (address, {}))[1][given[0]] = None
     return [(address, list(given)) for address, given in found.values()]
 
 
@@ -213,12 +244,21 @@ def arrival(message, received_octets):
 
 
 def message_identity(letter):
-    """The message's own Message-ID without its brackets, as the log shows it; "" if it is none."""
+    """The message's own Message-ID without its brackets, as the log shows it; "" if it is none. Of a long one the
+    beginning: the log is no place for a megabyte."""
     ids = letter.values(b"resent-message-id") or letter.values(b"message-id") or [b""]
-    text = ids[0].decode("utf-8", "surrogateescape")
-    while text.startswith("("):
-        text = text.partition(")")[2].lstrip()
+    text = _without_comments(ids[0].decode("utf-8", "surrogateescape"))
     if text.startswith("<") and text.endswith(">"):
         text = text[1:-1]
     is_one = not set("<>").intersection(text) and (" " not in text or '"' in text)
-    return text if is_one else ""
+    return text[:IDENTITY_CHARACTERS] if is_one else ""
+
+
+def _without_comments(text):
+    """`text` behind the comments that it begins with."""
+    start = 0
+    while text.startswith("(", start):
+        start = text.find(")", start) + 1 or len(text)
+        while text[start:start + 1] == " ":     # values() leaves no other blank, nor two of them
+            start += 1
+    return text[start:]

@@ -7,6 +7,7 @@ import posix
 from mailstore.files import COPY_OCTETS, failed, remove, write_all
 
 MEMORY_OCTETS = 1 << 20
+SMALL_OCTETS = 1024         # a piece below that is joined with the next: each alone takes a hundred octets more
 
 
 class Draft:
@@ -21,10 +22,16 @@ class Draft:
     def write(self, text):
         """Add `text` (bytes). Raises NoRoom or Later when the file cannot take it."""
         if self.octets + len(text) <= MEMORY_OCTETS:
-            self._pieces.append(text)
+            self._keep(text)
         else:
             self._spill(text)
         self.octets += len(text)
+
+    def _keep(self, text):
+        if self._pieces and len(self._pieces[-1]) < SMALL_OCTETS:
+            self._pieces[-1] += text
+        else:
+            self._pieces.append(text)
 
     def _spill(self, text):
         try:

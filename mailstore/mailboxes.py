@@ -11,6 +11,7 @@ from settings import canonical
 SPOOL = "/var/mail"
 FIRST_USER = 1000
 POSTMASTER = "postmaster"
+MOST_TARGETS = 10000        # that one address may lead to, lists in lists counted: what a session can hold and check
 
 
 class Mailbox:
@@ -45,15 +46,25 @@ class Mailbox:
 
 
 class Place:
-    """Where mail for one address goes. mailboxes: [(Mailbox, the address that named it, how many aliases deep)];
-    elsewhere: addresses (str) in other domains; unknown: addresses of ours, named by an alias, that nobody
-    has; is_alias: whether an alias led here."""
+    """Where mail for one address goes. mailboxes: {path: (Mailbox, how many aliases deep)}; elsewhere: addresses
+    (str) in other domains; unknown: addresses of ours, named by an alias, that nobody has; is_alias: whether an
+    alias led here."""
 
     def __init__(self):
-        self.mailboxes = []
+        self.mailboxes = {}
         self.elsewhere = []
         self.unknown = []
         self.is_alias = False
+
+    def add(self, mailbox, depth=0):
+        """Let a copy go into `mailbox`, which may be named several times; the deepest counts."""
+        known = self.mailboxes.get(mailbox.path)
+        if not known or known[1] < depth:
+            self.mailboxes[mailbox.path] = (mailbox, depth)
+
+    def size(self):
+        """How many there are to deliver to."""
+        return len(self.mailboxes) + len(self.elsewhere) + len(self.unknown)
 
 
 class Mailboxes:
@@ -89,46 +100,61 @@ class Mailboxes:
         return bool(literal) and (literal.startswith("127.") or literal in ("::1", ask_own_address()))
 
     def resolve(self, local):
-        """The Place for a local part. Raises Never (nobody here, or `:fail:`) and Later (`:defer:`)."""
+        """The Place for a local part. Raises Never (nobody here, or `:fail:`) and Later (`:defer:`, or an alias
+        that leads to more than MOST_TARGETS)."""
         place = Place()
-        self._expand(local, f"{local}@{self.domain}", place, ())
+        self._expand(local, place)
         if not place.mailboxes and local.lower() == POSTMASTER:
-            place.mailboxes.append((self._postmaster(), f"{local}@{self.domain}", 0))
+            place.add(self._postmaster())
         if not place.mailboxes and not place.elsewhere:
             raise Never("No such user here", "Unrouteable address")
         return place
 
-    def _expand(self, local, address, place, seen):
-        name = local.lower()
-        entry = None if name in seen else self.aliases.get(name)
-        if entry is None:
-            self._add_account(name, address, place, seen)
-        else:
-            place.is_alias = True
-            for target in alias_file.split_targets(entry):
-                self._follow(target, place, (*seen, name))
+    def _expand(self, local, place):
+        """Fill `place`. Each alias is followed once, depth first; one that leads back to itself names the account
+        of that name."""
+        pending = [(local, f"{local}@{self.domain}")]
+        opened = {}                     # the aliases that lead to what is at hand, the outermost first
+        followed = set()
+        while pending:
+            if not (target := pending.pop()):
+                opened.popitem()
+                continue
+            name, address = target[0].lower(), target[1]
+            entry = None if name in opened else self.aliases.get(name)
+            if entry is None:
+                self._add_account(name, address, place, len(opened))
+            elif name not in followed:
+                place.is_alias = True
+                opened[name] = True
+                followed.add(name)
+                pending += [None, *reversed(self._targets(entry, place))]
+                if place.size() + len(pending) > MOST_TARGETS:
+                    raise Later("Alias leads to too many recipients", f"{address}: more than {MOST_TARGETS} targets")
 
-    def _add_account(self, name, address, place, seen):
+    def _add_account(self, name, address, place, depth):
         mailbox = self.account(name)
         if mailbox:
-            place.mailboxes.append((mailbox, address, len(seen)))
+            place.add(mailbox, depth)
         else:
             place.unknown.append(address)
 
-    def _follow(self, target, place, seen):
-        if target.startswith(":fail:"):
-            raise Never(target[6:].strip() or "Address refused")
-        if target.startswith(":defer:"):
-            raise Later(target[7:].strip() or "Address deferred")
-        if alias_file.is_unsafe(target):
-            return
-        local, at, domain = target.rpartition("@")
-        if not at:
-            self._expand(alias_file.unquoted(target), f"{target}@{self.domain}", place, seen)
-        elif self.is_local(domain):
-            self._expand(alias_file.unquoted(local), target, place, seen)
-        else:
-            place.elsewhere.append(target)
+    def _targets(self, entry, place):
+        """Pairs of (local part, address) for an alias's targets that are ours; others go to `place`."""
+        ours = []
+        for target in alias_file.split_targets(entry):
+            if target.startswith(":fail:"):
+                raise Never(target[6:].strip() or "Address refused")
+            if target.startswith(":defer:"):
+                raise Later(target[7:].strip() or "Address deferred")
+            if alias_file.is_unsafe(target):
+                continue
+            local, at, domain = target.rpartition("@")
+            if at and not self.is_local(domain):
+                place.elsewhere.append(target)
+            else:
+                ours.append((alias_file.unquoted(local if at else target), target if at else f"{target}@{self.domain}"))
+        return ours
 
     def members(self, name):
         """The targets (list of str) of the list called `name`, or None if there is no such list."""

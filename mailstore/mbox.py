@@ -23,33 +23,18 @@ FROM_LINE = b"\nFrom "
 MODE = 0o660
 
 
-class Locked:
-    """An open mbox with both its locks, until every message that is to go in has let go of it."""
+class Prepared:
+    """An open mbox with both its locks, for one message. `commit` appends it; `discard` only lets go of the locks."""
 
-    def __init__(self, path, file):
+    def __init__(self, path, file, letter, front):
         self.path = path
         self.file = file
-        self.messages = 0
-
-    def release(self):
-        self.messages -= 1
-        if not self.messages:
-            posix.close(self.file)
-            dotlock.unlock(self.path)
-
-
-class Prepared:
-    """A locked mbox that takes one message. `commit` appends it; `discard` only lets go of the lock."""
-
-    def __init__(self, locked, letter, front):
-        self.locked = locked
-        locked.messages += 1
         self._letter = letter
         self._front = front
 
     def commit(self):
         """Append the message, synced. Raises Later, NoRoom, and then the file is as it was."""
-        file = self.locked.file
+        file = self.file
         length = posix.fstat(file).st_size
         try:
             for piece in escaped(self._letter.pieces(self._front)):
@@ -58,22 +43,22 @@ class Prepared:
             posix.fsync(file)
         except OSError as error:
             posix.ftruncate(file, length)
-            raise failed(error, f"error while writing to {self.locked.path}") from error
+            raise failed(error, f"error while writing to {self.path}") from error
         finally:
             self.discard()
 
     def discard(self):
-        """Let go of the lock."""
-        self.locked.release()
+        """Let go of the locks."""
+        posix.close(self.file)
+        dotlock.unlock(self.path)
 
 
-def prepare(mailbox, letter, front, clock, beside=None):
+def prepare(mailbox, letter, front, clock):
     """Lock the mbox for `letter`, behind `front` (bytes: the From line stands first). Returns a Prepared.
 
-    beside: the Prepared of another message into this mbox, whose lock then serves both.
     Raises Later when it cannot be locked or may not be written.
     """
-    return Prepared(beside.locked if beside else _lock(mailbox, clock), letter, front)
+    return Prepared(mailbox.path, _lock(mailbox, clock), letter, front)
 
 
 def from_line(sender, seconds):
@@ -93,9 +78,10 @@ def escaped(pieces):
 
 
 def _lock(mailbox, clock):
+    """The mbox's descriptor, under both locks."""
     dotlock.lock(mailbox.path, clock, LOCK_TRIES, LOCK_PAUSE)
     try:
-        return Locked(mailbox.path, _open_locked(mailbox))
+        return _open_locked(mailbox)
     except OSError as error:
         dotlock.unlock(mailbox.path)
         raise failed(error, f"while opening mailbox {mailbox.path}") from error

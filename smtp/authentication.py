@@ -4,14 +4,16 @@ Imported when AUTH is to be offered, which is under `-pass` only.
 """
 import posix
 from binascii import Error, a2b_base64, b2a_base64
-from fcntl import LOCK_EX, lockf
+from fcntl import LOCK_EX, LOCK_NB, lockf
+from time import monotonic
 
 import auth
 from identity import as_administrator
-from smtp import replies
+from smtp import limits, replies
 
-MOST_FAILURES = 3
-AT_ONCE = 4                 # checks of passwords on this machine: hashed ones take up to 64 MiB each
+PLACES = (2, 3, 0, 1)       # checks of passwords at once on this machine: hashed ones take up to 64 MiB each
+GUESSERS_PLACES = (0, 1)    # so that nobody else ever waits behind all of them
+LOOK_SECONDS = 0.02         # for a place that has become free
 
 
 def mechanisms(session):
@@ -43,6 +45,7 @@ def authenticate(session, argument):
         why = error.error.strerror if error.error else "not a regular file"
         session.journal.write(f"accounts cannot be read: {error.path}: {why}")
         return replies.AUTHENTICATION_LATER
+    session.slow_down(limits.delay(session.service.guesses.failures(session.address) + 1, limits.FREE_FAILURES))
     try:
         verdict = _exchange(session, exchange, initial.strip())
     except _Ended as end:
@@ -75,14 +78,42 @@ def _exchange(session, exchange, initial):
 
 
 def _step(session, exchange, response):
-    """exchange.step, while at most AT_ONCE sessions do it; the others wait their turn."""
-    path = f"{session.settings.spool}/authenticating"
-    file = posix.open(path, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o640)
+    """exchange.step, while only so many sessions do it as there are places; the others wait for one. Raises OSError."""
+    file = _take_place(session)
     try:
-        lockf(file, LOCK_EX, 1, posix.getpid() % AT_ONCE)
         return exchange.step(response)
     finally:
         posix.close(file)
+
+
+def _take_place(session):
+    """A descriptor with a lock on a place, which closing gives back. Raises OSError if none becomes free in time."""
+    path = f"{session.settings.spool}/authenticating"
+    file = posix.open(path, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
+    deadline = monotonic() + limits.CHECK_SECONDS
+    try:
+        while not any(_has_locked(file, place) for place in _places(session)):
+            if monotonic() >= deadline:
+                raise BlockingIOError(11, "no place becomes free", path)
+            session.channel.pause(LOOK_SECONDS)
+        return file
+    except BaseException:
+        posix.close(file)
+        raise
+
+
+def _places(session):
+    """Those that a client may take: one whose address has failed often has not all of them."""
+    has_guessed = session.service.guesses.failures(session.address) >= limits.FREE_FAILURES
+    return GUESSERS_PLACES if has_guessed else PLACES
+
+
+def _has_locked(file, place):
+    try:
+        lockf(file, LOCK_EX | LOCK_NB, 1, place)
+    except OSError:
+        return False
+    return True
 
 
 def _decode_initial(text):
@@ -109,8 +140,9 @@ def _conclude(session, exchange, verdict):
     if isinstance(verdict, auth.Malformed):
         return replies.NO_INITIAL_RESPONSE
     session.failures += 1
+    session.service.guesses.note(session.address)
     _log_failure(session, exchange, 535, "Incorrect authentication data", verdict.login)
-    if session.failures >= MOST_FAILURES:
+    if session.failures >= limits.MOST_FAILURES:
         return replies.too_many_failures(session.domain)
     return replies.AUTHENTICATION_FAILED
 

@@ -7,11 +7,10 @@ import posix
 from select import POLLIN, POLLOUT, poll
 from time import monotonic
 
+from smtp import limits
+
 READ_OCTETS = 65536
-LINE_OCTETS = 12290         # the longest command there is: an AUTH response, RFC 4954 §4, and its CRLF
 WAIT_SECONDS = 1            # at a time: a signal that comes just before a wait is heard after it
-WRITE_SECONDS = 60          # for a client that reads nothing although more is due than its system takes
-OUTPUT_OCTETS = 65536       # of replies that are gathered; a client that pipelines and never reads gets no more
 
 
 class Disconnected(Exception):
@@ -35,7 +34,12 @@ class Interrupted(Exception):
 
 
 class LineTooLong(Exception):
-    """A line passed the longest that any command may have. It has been read to its end and dropped."""
+    """A line passed the longest that any command may have. It has been read and dropped, to its end unless it is
+    `endless`."""
+
+    def __init__(self, endless=False):
+        super().__init__()
+        self.endless = endless
 
 
 class Channel:
@@ -49,6 +53,7 @@ class Channel:
     _waiting = _unwanted = False
     _layer = None
     _input = _output = b""
+    _dropped = 0            # octets of a line that is too long, and not over yet
 
     def __init__(self, source=0, sink=1, transcript=None):
         self.source = source
@@ -75,20 +80,23 @@ class Channel:
         searched = 0
         while (end := self._input.find(b"\n", searched)) < 0:
             searched = len(self._input)
-            if searched > LINE_OCTETS:
-                self._drop_line(deadline)
+            if self._dropped or searched > limits.LINE_OCTETS:
+                self._drop(searched)
+                searched = 0
             self._input += self._receive(deadline)
         line, _, self._input = self._input.partition(b"\n")
-        if end >= LINE_OCTETS:
+        if self._dropped or end >= limits.LINE_OCTETS:
+            self._dropped = 0
             raise LineTooLong
         return line
 
-    def _drop_line(self, deadline):
-        data = self._input
-        while (end := data.find(b"\n")) < 0:
-            data = self._receive(deadline)
-        self._input = data[end + 1:]
-        raise LineTooLong
+    def _drop(self, octets):
+        """Forget these octets, of a line that is too long. Also while its client makes a pause, what comes next is
+        no line of its own."""
+        self._dropped += octets
+        self._input = b""
+        if self._dropped > limits.DROPPED_OCTETS:
+            raise LineTooLong(endless=True)
 
     def read_some(self, deadline):
         """Whatever octets come next, at least one. Raises TimedOut, Disconnected."""
@@ -109,7 +117,7 @@ class Channel:
         """Queue a Reply; it leaves with the next flush. Raises Disconnected when so much waits that it must
         leave at once."""
         self._output += reply.encode()
-        if len(self._output) > OUTPUT_OCTETS:
+        if len(self._output) > limits.OUTPUT_OCTETS:
             self.flush()
         if self.transcript:
             for line in reply.lines():
@@ -120,6 +128,19 @@ class Channel:
         if self._output:
             data, self._output = self._output, b""
             self._transmit(self._layer.encrypt(data) if self._layer else data)
+
+    def pause(self, seconds):
+        """Send what is queued, and do nothing for so long. Raises Disconnected, also when the client goes meanwhile."""
+        self.flush()
+        gone = poll()
+        gone.register(self.sink, 0)
+        self._waiting = True
+        if self._unwanted:
+            self.interrupt()
+        has_gone = gone.poll(seconds * 1000)
+        self._waiting = False
+        if has_gone:
+            raise Disconnected
 
     def finish(self):
         """Send what is queued, and end TLS. Raises Disconnected."""
@@ -151,6 +172,7 @@ class Channel:
         """
         from smtp.tls import Broken
         self.flush()
+        self._send_at_once()
         self._input = b""
         try:
             while not layer.handshake(self._receive_raw(deadline)):
@@ -160,6 +182,16 @@ class Channel:
             raise HandshakeFailed(error.reason) from error
         self._transmit(layer.due())
         self._layer = layer
+
+    def _send_at_once(self):
+        """No write waits until the client has acknowledged the one before: TLS 1.3's tickets go out with nothing behind
+        them, and a client that has nothing to say acknowledges them 40 ms later."""
+        import _socket
+        try:
+            connection = _socket.socket(fileno=posix.dup(self.sink))
+            connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        except OSError:
+            pass                # a pipe, or no TCP
 
     def _receive(self, deadline):
         self.flush()
@@ -216,7 +248,7 @@ class Channel:
             raise Interrupted
 
     def _transmit(self, data):
-        deadline = monotonic() + WRITE_SECONDS
+        deadline = monotonic() + limits.WRITE_SECONDS
         while data:
             try:
                 data = data[posix.write(self.sink, data):]

@@ -42,13 +42,14 @@ def _with_domain(session, argument):
 
 def _verify_address(session, address):
     place, reply = locate(session, address)
-    for mailbox, *_ in place.mailboxes:
+    mailboxes = [mailbox for mailbox, _ in place.mailboxes.values()]
+    for mailbox in mailboxes:
         check_usable(mailbox)
-    if not place.mailboxes:
+    if not mailboxes:
         return reply if reply.code == 251 else replies.CANNOT_VERIFY
     if place.is_alias:
         return replies.members([f"<{address.text}>"])
-    return replies.members([_entry(session, place.mailboxes[0][0])])
+    return replies.members([_entry(session, mailboxes[0])])
 
 
 def _verify_name(session, argument):

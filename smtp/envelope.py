@@ -2,7 +2,7 @@
 from posix import statvfs
 
 from mailstore.draft import Draft
-from mailstore.mailboxes import Place, check_usable
+from mailstore.mailboxes import MOST_TARGETS, Place, check_usable
 from mailstore.outcome import Later, Never
 from settings import canonical
 from smtp import replies
@@ -15,8 +15,10 @@ class Transaction:
     """From MAIL to the end of its data; RSET throws it away whole.
 
     sender: a syntax.Address; utf8: whether SMTPUTF8 was asked for; recipients: pairs of (the address as
-    the client wrote it, its Place); refused: how many RCPT were turned away; draft: the text to come;
-    chunks: the data.ChunkReader once BDAT has begun, or None.
+    the client wrote it, its Place); located: {an address, however it is spelled: (its Place, the Reply to it)};
+    targets: how many mailboxes and addresses elsewhere these lead to; refused: how many RCPT were turned away;
+    draft: the text to come; chunks: the data.ChunkReader once BDAT has begun, or None; text_began: when that was
+    (monotonic seconds).
     """
 
     def __init__(self, sender, utf8, draft):
@@ -24,8 +26,11 @@ class Transaction:
         self.utf8 = utf8
         self.draft = draft
         self.recipients = []
+        self.located = {}
+        self.targets = 0
         self.refused = 0
         self.chunks = None
+        self.text_began = 0
 
     def close(self):
         self.draft.close()
@@ -141,25 +146,52 @@ def rcpt(session, argument):
 def _add_recipient(session, address):
     transaction = session.transaction
     if len(transaction.recipients) >= session.settings.max_recipients:
-        session.journal.write(f"too many recipients: excess temporarily rejected: "
-                              f"sender=<{transaction.sender.text}> H={session.log_host()}")
-        return replies.TOO_MANY_RECIPIENTS
+        return _too_many_recipients(session)
     try:
-        place, reply = locate(session, address)
-        for mailbox, *_ in place.mailboxes:
-            check_usable(mailbox)
+        place, reply = _located(session, address)
     except (Later, Never) as error:
         transaction.refused += 1
         return _refuse(session, address, error)
+    if not place:
+        return reply
     given = address.text if address.domain else f"{address.text}@{session.domain}"
     transaction.recipients.append((given, place))
     session.idle_commands -= 1
     return reply
 
 
+def _located(session, address):
+    """(Place, Reply) for a recipient who can receive now. What the transaction knows already is not looked up, checked
+    and kept once more: a list may be given as often as it has members. Place is None if this makes too many.
+    Raises Never and Later as locate()."""
+    transaction = session.transaction
+    located = transaction.located
+    is_ours = _is_ours(session, address)
+    key = (address.local.lower(),) if is_ours else (address.local, address.domain.lower())
+    if key not in located:
+        place, reply = locate(session, address)
+        transaction.targets += place.size()
+        if transaction.targets > max(MOST_TARGETS, session.settings.max_recipients):
+            return None, _too_many_recipients(session)
+        for mailbox, _ in place.mailboxes.values():
+            check_usable(mailbox)
+        located[key] = place, reply
+    return located[key]
+
+
+def _too_many_recipients(session):
+    session.journal.write(f"too many recipients: excess temporarily rejected: "
+                          f"sender=<{session.transaction.sender.text}> H={session.log_host()}")
+    return replies.TOO_MANY_RECIPIENTS
+
+
+def _is_ours(session, address):
+    return not address.domain or session.service.mailboxes.is_local(address.domain, session.ask_own_address)
+
+
 def locate(session, address):
     """(Place, Reply) for a forward-path. Raises Never and Later, whose `reply` answers RCPT or VRFY."""
-    if address.domain and not session.service.mailboxes.is_local(address.domain, session.ask_own_address):
+    if not _is_ours(session, address):
         return _locate_elsewhere(session, address.text, address.domain)
     place = session.service.mailboxes.resolve(address.local)
     if place.is_alias and not place.mailboxes and len(place.elsewhere) == 1:

@@ -5,16 +5,12 @@ from time import monotonic
 from mailstore.delivery import Message
 from mailstore.letter import HeaderTooBig, Letter
 from mailstore.outcome import Later, NoRoom
-from smtp import replies
+from smtp import limits, replies
 from smtp.channel import Disconnected, TimedOut
 from smtp.data import ChunkReader, DataReader
 from smtp.syntax import Malformed, parse_size
 from smtp.verbs import authorised
 
-IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.5 asks for 3 minutes
-GRACE_SECONDS = 300
-PRESSED_SECONDS = 30
-LEAST_OCTETS_A_SECOND = 1024
 MOST_RECEIVED = 100         # RFC 5321 §6.3
 
 
@@ -52,17 +48,19 @@ def _abandon(session, what, reply):
 def _read_text(session):
     """Read up to the end of data. Returns the Reply that refuses the text, or None.
 
-    What comes after the text was found too long, or the disk full, is read and dropped.
+    What comes after the text was found too long, or the disk full, is read and dropped, but not for ever.
     """
     channel = session.channel
     reader = DataReader(channel.crlf_seen)
     draft = session.transaction.draft
-    started = monotonic()
+    began = monotonic()
     problem = None
     while not reader.ended:
-        text = reader.feed(_read_some(session, started, reader.octets))
+        text = reader.feed(_read_some(session, began, reader.octets))
         if not problem:
             problem = _keep(session, draft, text, reader.octets)
+        elif reader.octets > session.settings.max_size + limits.DROPPED_OCTETS:
+            return problem.as_last()
     channel.crlf_seen = reader.crlf_seen
     channel.unread(reader.rest)
     if channel.transcript:
@@ -72,7 +70,7 @@ def _read_text(session):
 
 def _keep(session, draft, text, octets):
     if octets > session.settings.max_size:
-        _log_rejected(session, f"message too big: read={octets} max={session.settings.max_size}")
+        _log_too_big(session, octets)
         return replies.MESSAGE_TOO_BIG
     if session.channel.transcript:
         session.channel.transcript.text(text)
@@ -84,27 +82,20 @@ def _keep(session, draft, text, octets):
     return None
 
 
-def _read_some(session, started, octets):
-    """The next octets. Raises TimedOut after silence, TooSlow when too few come."""
+def _read_some(session, began, octets):
+    """The next octets of a text that began then, behind so many. Raises TimedOut after silence, TooSlow when the text
+    takes too long."""
     waited_from = monotonic()
-    while True:
+    piece = None
+    while piece is None:
         try:
-            piece = session.channel.read_some(monotonic() + PRESSED_SECONDS)
-            break
+            piece = session.channel.read_some(monotonic() + limits.PRESSED_SECONDS)
         except TimedOut:
-            _check_rate(session, started, octets)
-            if monotonic() - waited_from >= IDLE_SECONDS:
+            if monotonic() - waited_from >= limits.IDLE_SECONDS:
                 raise
-    _check_rate(session, started, octets)
+        if session.is_late(monotonic() - began, octets):
+            raise TooSlow
     return piece
-
-
-def _check_rate(session, started, octets):
-    seconds = monotonic() - started
-    if seconds < PRESSED_SECONDS or octets >= seconds * LEAST_OCTETS_A_SECOND:
-        return
-    if seconds >= GRACE_SECONDS or session.service.is_pressed():
-        raise TooSlow
 
 
 def bdat(session, argument):
@@ -113,10 +104,9 @@ def bdat(session, argument):
         octets, is_last = _parse_chunk(argument)
     except Malformed:
         return replies.BAD_CHUNK
-    refusal = _may_send_chunk(session)
+    refusal = _may_send_chunk(session) or _check_declared(session, octets)
     if refusal:
-        # The octets are on their way whatever the reply is, and must not be taken for commands.
-        return _receiving(session, lambda _: _drop_chunk(session, octets)) or refusal
+        return _refuse_chunk(session, octets, refusal)
     problem = _receiving(session, lambda _: _read_chunk(session, octets))
     if not problem and not is_last:
         session.idle_commands -= octets > 0
@@ -125,6 +115,28 @@ def bdat(session, argument):
         return problem or _finish_chunks(session)
     finally:
         session.drop_transaction()
+
+
+def _check_declared(session, octets):
+    """The Reply that refuses a chunk of so many octets, if they are too many, or None."""
+    chunks = session.transaction.chunks
+    total = octets + (chunks.octets if chunks else 0)
+    if total <= session.settings.max_size:
+        return None
+    _log_too_big(session, total)
+    return replies.MESSAGE_TOO_BIG
+
+
+def _refuse_chunk(session, octets, refusal):
+    """`refusal`, when the chunk has been dropped: its octets are on their way whatever the reply is, and must not be
+    taken for commands. Of a chunk that would take for ever not even the end is awaited."""
+    try:
+        if octets > limits.DROPPED_OCTETS:
+            return refusal.as_last()
+        return _receiving(session, lambda _: _drop_chunk(session, octets)) or refusal
+    finally:
+        if refusal is replies.MESSAGE_TOO_BIG:
+            session.drop_transaction()
 
 
 def _parse_chunk(argument):
@@ -150,25 +162,27 @@ def _may_send_chunk(session):
 def _read_chunk(session, octets):
     """Read a chunk into the draft. Returns the Reply that refuses the text, or None."""
     transaction = session.transaction
-    reader = transaction.chunks = transaction.chunks or ChunkReader()
+    if not transaction.chunks:
+        transaction.chunks = ChunkReader()
+        transaction.text_began = monotonic()
+    reader = transaction.chunks
     problem = None
-    for piece in _pieces(session, octets):
+    for piece in _pieces(session, octets, transaction.text_began, reader.octets):
         text = reader.feed(piece)
         problem = problem or _keep(session, transaction.draft, text, reader.octets)
     return problem
 
 
 def _drop_chunk(session, octets):
-    for _ in _pieces(session, octets):
+    for _ in _pieces(session, octets, monotonic(), 0):
         pass
 
 
-def _pieces(session, octets):
-    """Yield the next `octets` octets as they come."""
-    started = monotonic()
+def _pieces(session, octets, began, before):
+    """Yield the next `octets` octets as they come, of a text that began then and of which `before` have come."""
     left = octets
     while left:
-        piece = _read_some(session, started, octets - left)
+        piece = _read_some(session, began, before + octets - left)
         session.channel.unread(piece[left:])
         piece = piece[:left]
         left -= len(piece)
@@ -205,11 +219,16 @@ def _accept(session):
         _log_rejected(session, error.detail, message_id)
         return _later_reply(error)
     session.idle_commands = 0
+    session.last_message = monotonic()
     return replies.accepted(message_id)
 
 
 def _later_reply(error):
     return replies.NO_ROOM if isinstance(error, NoRoom) else replies.not_stored(error.text)
+
+
+def _log_too_big(session, octets):
+    _log_rejected(session, f"message too big: read={octets} max={session.settings.max_size}")
 
 
 def _log_rejected(session, why, message_id=""):

@@ -29,6 +29,10 @@ class Reply:
         """This Reply, or the one in its place (RFC 6531 §3.7.4)."""
         return self if takes_utf8 or all(map(str.isascii, self.texts)) else self.otherwise
 
+    def as_last(self):
+        """This Reply, and the connection ends after it."""
+        return Reply(self.code, self.enhanced, *self.texts, closes=True)
+
     def encode(self):
         """The reply as bytes, in lines of at most 512 octets, the CRLF of each included."""
         if not self._octets:
@@ -106,6 +110,10 @@ def too_many_from_address(domain):
 
 def too_many_errors(domain):
     return Reply(421, "4.7.0", f"{domain} too many errors, closing connection", closes=True)
+
+
+def no_web_server(domain):
+    return Reply(421, "4.7.0", f"{domain} does not speak HTTP, closing connection", closes=True)
 
 
 def too_many_idle_commands(domain):

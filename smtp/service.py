@@ -47,6 +47,11 @@ class Service:
         queue = Queue(f"{self.settings.spool}/queue")
         return Delivery(self.journal, self.clock, self.settings.domain, queue)
 
+    @on_first_use
+    def guesses(self):
+        from guesses import Guesses
+        return Guesses(f"{self.settings.spool}/failures")
+
     def is_pressed(self):
         """Whether sessions are so scarce that idle ones must go."""
         return bool(self._sessions) and self._sessions.pressed()

@@ -5,18 +5,14 @@ the loop here sends. A session leaves nothing behind in its process.
 """
 from time import monotonic
 
-from smtp import replies
+from smtp import limits, replies
 from smtp.channel import Disconnected, HandshakeFailed, Interrupted, LineTooLong, TimedOut
 from smtp.verbs import VERBS, LINE_OCTETS
 
-IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.7
-PRESSED_SECONDS = 30        # waited for at a time; ten times are IDLE_SECONDS
-HANDSHAKE_SECONDS = 30      # for TLS, which no person types
-MOST_ERRORS = 20
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")     # that may be named in the log, where a password may not
-MOST_IDLE_COMMANDS = 1000   # that bring no message nearer, since the last message
-PRESSED_IDLE_COMMANDS = 30
-LINGER_SECONDS = 1
+HTTP_METHODS = frozenset("CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT TRACE".split())
+SHOWN_CHARACTERS = 200      # of such a line, in the log
+HTTP_FIELDS = ("host:", "user-agent:", "content-type:", "content-length:", "origin:", "referer:", "cookie:")
 FACTS = ("This is a small mail server that netcat drives; mail for {domain} is stored here,",
          "mail for {relays} is carried further; a message may have {size} octets")
 
@@ -28,6 +24,7 @@ class Session:
     name: what the client called itself, "" before HELO. extended: whether it said EHLO.
     login, mechanism: who authenticated, and how, or ""; failures: attempts that failed.
     cipher: of the TLS it speaks, or "". transaction: the open one, or None.
+    last_message: when one was accepted (monotonic seconds), or when the session began.
     idle_commands: how many since the last message brought none nearer; who does bring it nearer takes one off.
     """
 
@@ -46,6 +43,7 @@ class Session:
         self.domain = service.settings.domain
         self.address = address
         self.ask_own_address = ask_own_address
+        self.last_message = self._began = monotonic()
 
     def run(self):
         """Serve the client until it goes or is sent away.
@@ -61,8 +59,8 @@ class Session:
                 # A client that comes back at once must not find its old session still counted.
                 self.service.leave()
             self.channel.finish()
-            if last.code == 421:
-                self.channel.linger(LINGER_SECONDS)
+            if last.code != 221:
+                self.channel.linger(limits.LINGER_SECONDS if last.code == 421 else limits.TEXT_LINGER_SECONDS)
         except HandshakeFailed as error:
             self.journal.write(f"TLS error on connection from {self.log_host()} (SSL_accept): {error.reason}")
         except Disconnected as error:
@@ -86,8 +84,8 @@ class Session:
         """One command and its reply, if it is not sent yet. Returns the Reply if it ends the session."""
         try:
             reply = self._answer(self._next_line())
-        except LineTooLong:
-            reply = replies.LINE_TOO_LONG
+        except LineTooLong as error:
+            reply = self._end_line_without_end() if error.endless else replies.LINE_TOO_LONG
         except TimedOut:
             self.journal.write(f"SMTP command timeout on connection from {self.log_host()}")
             reply = replies.timed_out(self.domain)
@@ -99,23 +97,45 @@ class Session:
         self.channel.send(reply)
         return reply if reply.closes else None
 
+    def _end_line_without_end(self):
+        self.journal.write(f"SMTP call from {self.log_host()} dropped: a line without end")
+        return replies.LINE_TOO_LONG.as_last()
+
     # Reading
 
     def _next_line(self):
         if self.stopping and not self.transaction:
             raise Interrupted
+        if self._has_had_its_time():
+            raise TimedOut
         return self._line_in_time()
+
+    def _has_had_its_time(self):
+        """Whether the client has been here too long, although it is not silent."""
+        now = monotonic()
+        if self.transaction and self.transaction.chunks:
+            return self.is_late(now - self.transaction.text_began, self.transaction.chunks.octets)
+        fruitless = now - self.last_message
+        age = 0 if self.transaction else now - self._began
+        if fruitless < limits.PRESSED_FRUITLESS_SECONDS and age < limits.PRESSED_SESSION_SECONDS:
+            return False
+        return (fruitless >= limits.FRUITLESS_SECONDS or age >= limits.SESSION_SECONDS or self.service.is_pressed())
+
+    def is_late(self, seconds, octets):
+        """Whether a text takes too long of which so many octets have come in so many seconds."""
+        return seconds > limits.text_seconds(octets, False) or (
+            seconds > limits.text_seconds(octets, True) and self.service.is_pressed())
 
     def _line_in_time(self):
         started = monotonic()
-        deadline = started + PRESSED_SECONDS
+        deadline = started + limits.PRESSED_SECONDS
         while True:
             try:
                 return self.channel.read_line(deadline)
             except TimedOut:
-                if deadline >= started + IDLE_SECONDS or self.service.is_pressed():
+                if deadline >= started + limits.IDLE_SECONDS or self.service.is_pressed():
                     raise
-                deadline += PRESSED_SECONDS
+                deadline += limits.PRESSED_SECONDS
 
     def next_secret_line(self):
         """One line that must not be shown: a response of an authentication. Raises as read_line."""
@@ -140,6 +160,8 @@ class Session:
         self._show(shown)
         if "\0" in line:
             return self._protocol_error("syntax", shown, replies.NUL_IN_COMMAND)
+        if not verb and not self.name and _is_http(line):
+            return self._dismiss_browser(shown)
         if len(line.encode("utf-8", "surrogateescape")) + 2 > (verb.line_octets if verb else LINE_OCTETS):
             return replies.LINE_TOO_LONG
         if not verb:
@@ -148,6 +170,11 @@ class Session:
         if reply and 500 <= reply.code < 505:
             self._protocol_error("syntax" if reply.code < 503 else "protocol", shown, reply)
         return reply
+
+    def _dismiss_browser(self, request):
+        """The last Reply, for a web page has made its reader's browser come: it must not be able to send mail."""
+        self.journal.write(f'SMTP call from {self.log_host()} dropped: HTTP request "{request[:SHOWN_CHARACTERS]}"')
+        return replies.no_web_server(self.domain)
 
     def _without_secret(self, line, verb):
         """`line` as the log, and whoever watches, may have it."""
@@ -172,13 +199,14 @@ class Session:
         """`reply`, or the 421 that takes its place when there have been too many bad ones."""
         if reply.refusal:
             self._refusals += 1
+            self.slow_down(limits.delay(self._refusals, limits.FREE_REFUSALS))
         elif reply.code >= 500:
             self._errors += 1
         else:
             self.idle_commands += 1
         if reply.closes:
             return reply
-        if self._errors >= MOST_ERRORS or self._refusals >= self.settings.max_recipients:
+        if self._errors >= limits.MOST_ERRORS or self._refusals >= self.settings.max_recipients:
             self.journal.write(f"SMTP call from {self.log_host()} dropped: too many syntax or protocol errors")
             return replies.too_many_errors(self.domain)
         if self._only_keeps_busy():
@@ -186,10 +214,15 @@ class Session:
             return replies.too_many_idle_commands(self.domain)
         return reply
 
+    def slow_down(self, seconds):
+        """Let the client wait, if at all: it guesses."""
+        if seconds:
+            self.channel.pause(seconds)
+
     def _only_keeps_busy(self):
         """Whether this client does not come for mail: NOOP for ever is as good as silence."""
-        return self.idle_commands > PRESSED_IDLE_COMMANDS and (
-            self.idle_commands > MOST_IDLE_COMMANDS or self.service.is_pressed())
+        return self.idle_commands > limits.PRESSED_IDLE_COMMANDS and (
+            self.idle_commands > limits.MOST_IDLE_COMMANDS or self.service.is_pressed())
 
     # What handlers use
 
@@ -233,7 +266,7 @@ class Session:
 
     def _go_on_under(self, layer):
         try:
-            self.channel.start_tls(layer, monotonic() + HANDSHAKE_SECONDS)
+            self.channel.start_tls(layer, monotonic() + limits.HANDSHAKE_SECONDS)
         except TimedOut:
             raise HandshakeFailed("timed out") from None
         self.cipher = layer.cipher()
@@ -252,3 +285,10 @@ class Session:
         values = {"domain": self.domain, "relays": ", ".join(self.settings.relays) or "nobody",
                   "size": self.settings.max_size}
         return [fact.format(**values) for fact in FACTS]
+
+
+def _is_http(line):
+    """Whether a client that has not said HELO yet speaks HTTP: by a request's first line, or by a field."""
+    words = line.split()
+    return bool(words) and (words[0] in HTTP_METHODS or words[-1].startswith("HTTP/")
+                            or line.lower().startswith(HTTP_FIELDS))

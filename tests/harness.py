@@ -2,7 +2,7 @@
 
 For what a real server takes minutes to do (time-outs, locks) or never does (a fault inside it):
 
-    with harness.Handlers(prologue="import smtp.session\nsmtp.session.IDLE_SECONDS = 0.2") as server:
+    with harness.Handlers(prologue="from smtp import limits\nlimits.IDLE_SECONDS = 0.2") as server:
         client = server.client()
 
 It is a `support.Server` in all but its start: folders, log and mailboxes are looked at in the same way.

@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import itertools
 import pathlib
 import ssl
 import subprocess
@@ -153,6 +154,8 @@ class AccountsTestCase(support.ServerTestCase):
 
     text = ACCOUNTS
     more: typing.Sequence = ()
+    from_many_addresses = False         # for tests that often fail: an address whose passwords were wrong has to wait
+    numbers = itertools.count(1)
     file: pathlib.Path
 
     @classmethod
@@ -172,6 +175,10 @@ class AccountsTestCase(support.ServerTestCase):
         cls.file.chmod(0o600)
         if cls.run_as is not None:
             support.os.chown(cls.file, cls.run_as, cls.run_as)
+
+    def client(self, **arguments) -> Client:
+        own = {"source": "127.1.%d.%d" % divmod(next(self.numbers), 256)} if self.from_many_addresses else {}
+        return super().client(**{**own, **arguments})
 
     def greeted(self, greeting: str = "EHLO client.example.org") -> Client:
         """A client that has introduced itself, closed when the test ends."""

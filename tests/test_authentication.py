@@ -92,6 +92,8 @@ class ClosedDoorTest(AccountsTestCase):
 class ExchangeTest(AccountsTestCase):
     """The mechanisms over SMTP, and all that can go wrong in them."""
 
+    from_many_addresses = True
+
     def assert_logged_in(self, client, reply):
         self.assertEqual((reply.code, reply.text), (235, "2.7.0 Authentication succeeded"))
         client.expect("MAIL FROM:<a@x.example>", 250)
@@ -225,8 +227,8 @@ class ExchangeTest(AccountsTestCase):
         """fail2ban's exim filter looks for these lines."""
         client = self.greeted()
         client.expect("AUTH PLAIN " + plain("mallory", WRONG), 535)
-        self.server.wait_log("plain authenticator failed for (client.example.org) [127.0.0.1]: "
-                             "535 Incorrect authentication data (set_id=mallory)")
+        self.server.wait_log("plain authenticator failed for (client.example.org) [%s]: "
+                             "535 Incorrect authentication data (set_id=mallory)" % client.socket.getsockname()[0])
 
     def test_a_stranger_cannot_write_into_the_log(self):
         client = self.greeted()
@@ -268,6 +270,8 @@ def hashed(password):
 
 class MixedFileTest(AccountsTestCase):
     """One hashed password is enough to rule CRAM-MD5 out; a file is read anew each time."""
+
+    from_many_addresses = True
 
     text = "alice:%s\nbob:%s\n" % (hashed(ALICE), BOB)
 

@@ -19,6 +19,8 @@ class FullDiskTest(FailureCase):
     def test_mailbox(self):
         with full_disk(self.server.mail / "alice", "128k") as home:
             self.assertEqual(self.send(["bob", "alice"], LARGE), self.NO_ROOM)
+            self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: all copies need ")
+            self.assertEqual(self.send(["alice"], LARGE), self.NO_ROOM)
             self.server.wait_log("== alice@%s R=local_user T=maildir_home defer (28): No space left on device: "
                                  "error while writing to tmp/NAME" % self.server.domain)
             self.assertEqual(files_below(home, self.server.mail / "bob"), [])

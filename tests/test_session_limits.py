@@ -11,6 +11,8 @@ from tests import harness, support
 from tests.client import Client
 from tests.harness import unread_octets
 
+LIMITS = "from smtp import limits\n"
+
 
 class TimeOutTest(unittest.TestCase):
     """What takes minutes, with the minutes made short; each ends when its 421 comes."""
@@ -35,14 +37,14 @@ class TimeOutTest(unittest.TestCase):
         client.expect("DATA", 354)
 
     def test_idle(self):
-        server = self.serve("import smtp.session\nsmtp.session.IDLE_SECONDS, smtp.session.PRESSED_SECONDS = 0.2, 0.1")
+        server = self.serve(LIMITS + "limits.IDLE_SECONDS, limits.PRESSED_SECONDS = 0.2, 0.1")
         with server.client() as client:
             client.write(b"NOO")
             self.assert_sent_away(client, "4.4.2 %s timeout" % server.domain, server,
                                   "SMTP command timeout on connection from [127.0.0.1]")
 
     def test_idle_in_data(self):
-        server = self.serve("import smtp.reception\nsmtp.reception.IDLE_SECONDS = smtp.reception.PRESSED_SECONDS = 0.2")
+        server = self.serve(LIMITS + "limits.IDLE_SECONDS = limits.PRESSED_SECONDS = 0.2")
         with server.client() as client:
             self.begin_data(client, server)
             client.write(b"Subject: x\r\n")
@@ -51,7 +53,7 @@ class TimeOutTest(unittest.TestCase):
         self.assertEqual(server.messages("alice"), [])
 
     def test_trickle(self):
-        server = self.serve("import smtp.reception\nsmtp.reception.GRACE_SECONDS = smtp.reception.PRESSED_SECONDS = 0.2")
+        server = self.serve(LIMITS + "limits.GRACE_SECONDS = limits.PRESSED_SECONDS = 0.2")
         with server.client() as client:
             self.begin_data(client, server)
             while not select.select([client.socket], [], [], 0.02)[0]:
@@ -60,8 +62,7 @@ class TimeOutTest(unittest.TestCase):
         self.assertEqual(server.messages("alice"), [])
 
     def test_client_that_takes_no_replies(self):
-        server = self.serve("import smtp.channel, smtp.session\n"
-                            "smtp.channel.WRITE_SECONDS = 0.2\nsmtp.session.MOST_IDLE_COMMANDS = 1e9")
+        server = self.serve(LIMITS + "limits.WRITE_SECONDS = 0.2\nlimits.MOST_IDLE_COMMANDS = 1e9")
         with server.client() as client:
             client.socket.setblocking(False)
             with contextlib.suppress(BlockingIOError, ConnectionError):
@@ -72,7 +73,7 @@ class TimeOutTest(unittest.TestCase):
 
     def test_idle_under_pressure(self):
         """When no session is free, one that idles goes, and another client can come."""
-        server = self.serve("import smtp.session\nsmtp.session.PRESSED_SECONDS = 0.1", MAX="8")
+        server = self.serve(LIMITS + "limits.PRESSED_SECONDS = 0.1", MAX="8")
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(server.client()) for _ in range(8)]
             ready, _, _ = select.select([client.socket for client in clients], [], [], support.PATIENCE)
@@ -83,7 +84,7 @@ class TimeOutTest(unittest.TestCase):
             stack.enter_context(server.client()).expect("NOOP", 250)
 
     def test_slow_data_under_pressure(self):
-        server = self.serve("import smtp.reception\nsmtp.reception.PRESSED_SECONDS = 0.1", MAX="8")
+        server = self.serve(LIMITS + "limits.PRESSED_SECONDS = 0.1", MAX="8")
         with contextlib.ExitStack() as stack:
             first, *_ = [stack.enter_context(server.client()) for _ in range(8)]
             self.begin_data(first, server)
@@ -172,7 +173,7 @@ class StopTest(unittest.TestCase):
 class NonsenseTest(unittest.TestCase):
     """Whatever a line holds, it gets one reply, in ASCII, and never one that speaks of the server's own trouble."""
 
-    UNLIMITED = ("import smtp.session, sys\nsmtp.session.MOST_ERRORS = smtp.session.MOST_IDLE_COMMANDS = sys.maxsize\n")
+    UNLIMITED = LIMITS + "import sys\nlimits.MOST_ERRORS = limits.MOST_IDLE_COMMANDS = sys.maxsize\n"
     VERBS = [b"HELO", b"EHLO", b"MAIL", b"RCPT", b"DATA x", b"BDAT", b"RSET", b"NOOP", b"HELP", b"VRFY", b"EXPN", b"AUTH",
              b"STARTTLS", b"SEND", b"SOML", b"SAML", b"TURN", b"MAIL FROM:", b"RCPT TO:", b"mail from:<>",
              b"rcpt to:<postmaster>", b"QUIT x", b""]

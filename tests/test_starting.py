@@ -11,7 +11,7 @@ from tests import harness, support
 
 # Before the greeting: everything here delays it.
 BEFORE_GREETING = {
-    "_socket", "entry", "identity", "journal", "select", "sessions", "settings", "smtp", "smtp.channel", "smtp.replies",
+    "_socket", "entry", "identity", "journal", "select", "sessions", "settings", "smtp", "smtp.channel", "smtp.limits", "smtp.replies",
 } | ({"pwd"} if support.IS_ROOT else set())     # to become the service's user
 
 # While the client reads it.

@@ -9,6 +9,7 @@ import threading
 from tests import support
 from tests.client import PATIENCE, Client
 from tests.secure import ALICE, BOB, MESSAGE, RUBBISH, TlsTestCase, context, encoded, log_in, plain, wrap
+from tests.tracing import Tracing
 
 
 class StartTlsTest(TlsTestCase):
@@ -127,6 +128,20 @@ class StartTlsTest(TlsTestCase):
                 client = self.greeted()
                 client.expect("STARTTLS", 220)
                 self.assertIn(answer, talk_at_once(client, context(), command, end=True))
+
+    @support.needs_root
+    @support.needs_program("strace")
+    def test_tickets_leave_no_reply_waiting(self):
+        """TLS 1.3's tickets are a write of their own: without TCP_NODELAY the reply behind them waits until a client that
+        has nothing to say acknowledges them, 40 ms later."""
+        client = self.client()
+        self.addCleanup(client.close)
+        client.expect("EHLO client.example.org", 250)
+        with Tracing(self.server.process_of(client), calls="trace=setsockopt") as tracing:
+            client.expect("STARTTLS", 220)
+            wrap(client)
+            client.expect("EHLO client.example.org", 250)
+        self.assertIn("TCP_NODELAY, [1]", " ".join(call.arguments for call in tracing.calls))
 
     def test_server_says_goodbye(self):
         """The end of TLS is announced (close_notify): nothing was cut off."""

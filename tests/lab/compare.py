@@ -17,6 +17,8 @@ TRACE = re.compile((
     r"(?<=\nDelivery-date: )" + DATE + r"(\nReceived: [^\n]+\n\tby [^\n]+(?: |\n\t))\((?:Exim [\d.]+|serveur)\)"
     r"(\n(?:\t\(envelope-from [^\n]+\n)?\tid )" + ID + r"(;|\n\tfor [^\n]+;)\n\t" + DATE + r"\n").encode())
 SEPARATOR = re.compile(rb"(?m)^(From (?:[^\s\"]+|\"[^\n]+)) \w{3} \w{3} \d\d \d\d:\d\d:\d\d \d{4}(?=\nReturn-path: )")
+SECOND = re.compile(rb"\n(?=From [^\n]+ DATE\nReturn-path: )")
+ENVELOPE_TO = re.compile(rb"\nEnvelope-to: [^\n]+\n( [^\n]+\n)*")
 ADDED_ID = re.compile(("(?m)^((?:Resent-)?Message-Id: <)E" + ID + "@").encode())
 ADDED_DATE = re.compile(("(?m)^((?:Resent-)?Date: )" + DATE + "$").encode())
 NAME = re.compile(r"^\d{10}\.M\d{1,6}P\d+\.")
@@ -101,3 +103,11 @@ def first_difference(ours: bytes, theirs: bytes) -> str:
     common = next((index for index, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
     around = slice(max(0, common - 60), common + 60)
     return "from octet %d on\n  ours:   %r\n  theirs: %r" % (common, ours[around], theirs[around])
+
+
+def as_one(copies: typing.List[Copy], envelope_to: bytes) -> typing.List[Copy]:
+    """Exim's copies for two spellings of one recipient, as the only one that we store, with our Envelope-to (a field's value)."""
+    first = copies[0].content
+    behind = SECOND.search(first)
+    content = first[:behind.start()] + b"\n" if behind else first
+    return [dataclasses.replace(copies[0], content=ENVELOPE_TO.sub(b"\nEnvelope-to: " + envelope_to, content, 1))]

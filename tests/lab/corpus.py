@@ -9,8 +9,10 @@ r"""The messages of tests/corpus/, one a file, written so that a person can read
     .
     --- stored
     Subject: x                                  only where we differ from Exim on purpose: what we store below Received
+    --- one copy
+    b@x.example,                                only where Exim stores several copies: the Envelope-to of our only one
 
-In the two parts after `---` each line stands for itself and its line end: CRLF as sent, LF as stored.  In them
+In the parts after `---` each line stands for itself and its line end: CRLF as sent, LF as stored.  In them
 \r \n \t \0 \\ \xHH are bytes, \(1000 x) is x a thousand times, and a \ at a line's end takes the line end away.
 """
 
@@ -26,11 +28,13 @@ LETTERS = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 
 
 class Message(typing.NamedTuple):
-    """One message: its commands up to RCPT, the bytes after the 354, and what we store where that isn't Exim's."""
+    """One message: its commands up to RCPT, the bytes after the 354, and what we store where that isn't Exim's: the text, or
+    the Envelope-to of what for us is one copy."""
     name: str
     commands: typing.List[str]
     wire: bytes
     stored: typing.Optional[bytes] = None
+    one_copy: typing.Optional[bytes] = None
 
 
 def all_messages() -> typing.List[Message]:
@@ -42,10 +46,11 @@ def read(path: pathlib.Path) -> Message:
     envelope, mark, rest = path.read_bytes().partition(b"--- sent\n")
     if not mark:
         raise ValueError("%s: no '--- sent' line" % path)
+    rest, differs, one_copy = rest.partition(b"--- one copy\n")
     sent, mark, stored = rest.partition(b"--- stored\n")
     commands = [line for line in envelope.decode("ascii").splitlines() if line and not line.startswith("#")]
     return Message(path.stem, commands or DEFAULT_ENVELOPE, unescape(sent, b"\r\n"),
-                   unescape(stored, b"\n") if mark else None)
+                   unescape(stored, b"\n") if mark else None, unescape(one_copy, b"\n") if differs else None)
 
 
 def unescape(text: bytes, line_end: bytes) -> bytes:
