@@ -7,19 +7,19 @@ import posix
 import sys
 import time
 
-import preflight
-from carrier.backlog import Backlog
-from carrier.bounds import Limits
-from carrier.command import Command, Refused
-from carrier.dns import Resolver
-from carrier.postman import Ended, Postman
-from carrier.routes import Router
-from carrier.runner import Runner
-from french import reason
-from identity import become_service, leave_root
-from journal import Journal
+from common.french import reason
+from common.mainlog import Journal
+from common.privileges import become_service, leave_root
+from launcher import preflight
 from mailstore.mailboxes import Mailboxes
 from mailstore.trace import Clock
+from queue_manager.local_agent import Ended, Postman
+from queue_manager.mailq import Command, Refused
+from queue_manager.manager import Runner
+from queue_manager.queue_store import Backlog
+from smtp_client.bounds import Limits
+from smtp_client.dns import Resolver
+from smtp_client.routing import Router
 
 USAGE = """\
 relay.py : fait suivre le courrier de la file d'attente.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # serveur.sh: keeps netcat listening and hands each connection to smtp_handler.py.  ./serveur.sh -help
 #
-# The options become SMTP_* variables; preflight.py checks them and answers with every value resolved.
+# The options become SMTP_* variables; launcher/preflight.py checks them and answers with every value resolved.
 # launcher/machine.sh gets what the machine must give (netcat, the ports), launcher/copy.sh what root
 # serves from, launcher/pool.sh runs the netcats and the relay.  This file knows netcat and nothing of SMTP.
 
@@ -220,7 +220,7 @@ start() {
     [ ${#twins[@]} = 0 ] || background supervise launcher/port.py hold "${twins[@]}"
     background supervise relay.py
     if [ "$SMTP_LISTEN" = prefork ]; then
-        background supervise prefork.py
+        background supervise listener/prefork.py
     else
         for endpoint in "${endpoints[@]}"; do start_keepers "${endpoint% *}" "${endpoint#* }"; done
     fi

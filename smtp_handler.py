@@ -4,6 +4,6 @@
 It stays this short because a script's own text is compiled anew at every start, and an imported
 module's is not.
 """
-import entry
+from smtp import handler
 
-entry.main()
+handler.main()

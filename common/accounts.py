@@ -36,7 +36,7 @@ class Unreadable(Trouble):
     """
 
     def __init__(self, path, error=None):
-        from french import reason
+        from common.french import reason
         why = reason(error) if error else "ce n'est pas un fichier ordinaire"
         super().__init__(f"{path} : {why}")
         self.path = path
@@ -359,5 +359,5 @@ def write_account(path, login, password, clear=False):
     try:
         _rewrite(path, login.encode(), secret)
     except OSError as error:
-        from french import reason
+        from common.french import reason
         raise Trouble(f"{path} : {reason(error)} ; rien n'est changé") from error

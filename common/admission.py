@@ -3,7 +3,7 @@
 A register is a row of slots, 16 octets a session: the client's network, padded with NULs. Processes that netcat
 starts keep one file of them in the state folder. While a session runs it holds a lock on its slot's octet in the
 range 0..max, and the kernel drops the lock however the process ends; a slot whose lock is free is free, whatever
-stands in it. (Those of prefork.py: board.py.)
+stands in it. (Those of listener/prefork.py: listener/scoreboard.py.)
 """
 import _socket
 import posix

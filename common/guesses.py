@@ -8,7 +8,7 @@ taken, whoever is forgiven first makes room. There is no lock: of two failures a
 import posix
 from time import time
 
-from sessions import SLOT, network
+from common.admission import SLOT, network
 
 ROWS = 512
 ROW = SLOT + 8

@@ -77,7 +77,7 @@ def canonical(domain):
     """`domain` (str) as domains are compared: without case, and U-labels are their A-labels."""
     if domain.isascii():
         return domain.lower()
-    from domains import a_labels
+    from common.domains import a_labels
     return a_labels(domain)
 
 
@@ -97,7 +97,7 @@ def _existing_aliases():
 def _domain(get, noms):
     if get("SMTP_DOMAIN"):
         return canonical(get("SMTP_DOMAIN"))
-    import noms as names
+    from common import local_domain as names
     return names.local_domain(noms, LOCAL_SUFFIX)
 
 

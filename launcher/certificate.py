@@ -1,11 +1,11 @@
 """The certificate of `-tls`: made when none is given, and checked before the server starts.
 
-Used by preflight.py only, which has it before it stops being root; the library's own can be imported by anyone, when needed.
+Used by launcher/preflight.py only, which has it before it stops being root; the library's own can be imported by anyone, when needed.
 Messages are French: the person who starts the server reads them.
 """
 import os
 
-from french import reason
+from common.french import reason
 
 DAYS = "3650"
 NAME_SECONDS = 2            # that this host's full name may take to be found; a silent name server must not stop the start

@@ -86,7 +86,7 @@ netcat_is_ours() { [[ $NETCAT = "$SMTP_SPOOL"/* ]]; }
 
 # The locks are one user's own: netcat can't share a port with another user, the kernel sees to that. They are where
 # no other user can have put anything, whatever -spool says: each of these folders is root's work or the user's
-# (at the worst, where a user has no home either, preflight.py made the last one; what it tells apart then is only two
+# (at the worst, where a user has no home either, launcher/preflight.py made the last one; what it tells apart then is only two
 # starts at the same moment: otherwise the port itself is seen to be taken).
 open_locks() {
     local base namespace bases=("/run/user/$EUID" "${XDG_STATE_HOME:-${HOME-}/.local/state}" "$SMTP_SPOOL")
@@ -183,7 +183,7 @@ claim_port() {
         nap 0.05
     done
     ((error == 0)) || { say_why "$1" "${2-}"; fail $((error == 22 ? 2 : 1)) "$reason"; }
-    # prefork.py listens at :: itself where no address is given.
+    # listener/prefork.py listens at :: itself where no address is given.
     [[ -z $twin || -z ${2-} && $SMTP_LISTEN = prefork ]] || twins+=("$1" "$twin")
 }
 

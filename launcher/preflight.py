@@ -9,14 +9,14 @@ import pwd
 import shutil
 import sys
 
-import certificate
-import settings as configuration
-from french import reason
-from identity import SERVICE_USER, as_administrator, become_service
+from common import settings as configuration
+from common.french import reason
+from common.local_domain import BadNames
+from common.privileges import SERVICE_USER, as_administrator, become_service
+from launcher import certificate
 from mailstore.aliases import is_unsafe, read_aliases, split_targets
 from mailstore.files import try_entering
 from mailstore.mailboxes import SPOOL
-from noms import BadNames
 from smtp.syntax import Malformed, check_domain
 
 NAMES_REASONS = {

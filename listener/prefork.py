@@ -2,10 +2,10 @@
 """The warm listener: the sessions of smtp_handler.py without an interpreter's start for each.
 
 `serveur.sh -listen prefork` starts it in netcat's place. One master binds the ports, imports all that a
-session needs and forks workers (worker.py), each of which serves many sessions, makes way for a fresh one,
+session needs and forks workers (listener/worker.py), each of which serves many sessions, makes way for a fresh one,
 and is replaced if it dies.
 
-A board in shared memory (board.py) tells who is busy. A worker that gets busy and finds too few idle ones left
+A board in shared memory (listener/scoreboard.py) tells who is busy. A worker that gets busy and finds too few idle ones left
 wakes the master through a pipe; so do signals. The master forks so that SPARE are idle beside one for each client
 that waits, up to -max and some in all, and workers that have been idle for long end by themselves. It does not fork
 while clients are taken so fast that nobody waits for long: one process more would only drive the others out of the
@@ -20,14 +20,14 @@ import posix
 import select
 import time
 
-import settings as configuration
-from board import Board
-from entry import Door
-from identity import become_service
-from journal import Journal
-from listeners import LOOK_SECONDS, count_waiting, is_wait_long, open_sockets
-from warmth import rehearse, warm_up
-from worker import NEWS, SIGNALS, SPARE, Worker
+from common import settings as configuration
+from common.mainlog import Journal
+from common.privileges import become_service
+from listener.preload import rehearse, warm_up
+from listener.scoreboard import Board
+from listener.sockets import LOOK_SECONDS, count_waiting, is_wait_long, open_sockets
+from listener.worker import NEWS, SIGNALS, SPARE, Worker
+from smtp.handler import Door
 
 GRACE_SECONDS = 8           # for running sessions at the end; then they hear 421 in their transaction too,
 LAST_SECONDS = 1            # or are killed, a second before serveur.sh does it

@@ -2,7 +2,7 @@
 code once run."""
 import _socket
 
-ALWAYS = ("mailstore.mbox", "mailstore.queue", "smtp.directory", "smtp.reception", "smtp.service", "smtp.session")
+ALWAYS = ("mailstore.mbox", "mailstore.queue", "smtp.vrfy_expn", "smtp.data", "smtp.backend", "smtp.session")
 WITH_TLS = ("smtp.tls",)
 WITH_ACCOUNTS = ("guesses", "smtp.authentication", "hashlib", "hmac")
 REHEARSALS = 20

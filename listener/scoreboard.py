@@ -1,11 +1,11 @@
-"""What prefork.py's master and workers know of each other, in memory that they share: of each worker whether it is
+"""What listener/prefork.py's master and workers know of each other, in memory that they share: of each worker whether it is
 idle, and the client that it serves.
 
 A worker has a place of its own, so here no lock says whose a slot is, as in the register that netcat's sessions keep.
 """
 import mmap
 
-from sessions import EMPTY, SLOT, Register, TooMany
+from common.admission import EMPTY, SLOT, Register, TooMany
 
 FREE, IDLE, BUSY = 0, 1, 2
 

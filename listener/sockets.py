@@ -1,4 +1,4 @@
-"""The listening sockets of prefork.py, and how long one waits there."""
+"""The listening sockets of listener/prefork.py, and how long one waits there."""
 import _socket as socket
 import posix
 import sys

@@ -1,4 +1,4 @@
-"""A worker of prefork.py: one process that serves one session after another, as smtp_handler.py serves one.
+"""A worker of listener/prefork.py: one process that serves one session after another, as smtp_handler.py serves one.
 
 It takes a connection as descriptors 0 and 1, and nothing of the session is left when it takes the next.
 TERM: no more connections, the session at hand ends when its transaction does; a second TERM ends that too.
@@ -13,8 +13,8 @@ import posix
 import select
 import sys
 
-import entry
-from board import BUSY, IDLE
+from listener.scoreboard import BUSY, IDLE
+from smtp import handler
 
 SPARE = 4                   # idle workers to have at hand
 SESSIONS = 200              # that one worker serves
@@ -128,7 +128,7 @@ class Worker:
             wake(self.wake)
         self._take_as_ends(connection)
         posix.close(connection)
-        entry.serve(door, entry.host_of(peer), self._begin)
+        handler.serve(door, handler.host_of(peer), self._begin)
         self.session = None
         self._take_as_ends(self.nothing)
 

@@ -4,7 +4,7 @@ A target is a user, an address, `:fail: text` or `:defer: text`. Targets that Ex
 run or open (`|command`, `/file`, `:include:/file`, `:blackhole:`) are never followed.
 """
 
-from identity import as_administrator
+from common.privileges import as_administrator
 
 QUOTE = '"'
 

@@ -7,9 +7,9 @@ Whoever hears of a message id may forget the message.
 import posix
 from time import time
 
+from common.settings import canonical
 from mailstore import maildir, trace
 from mailstore.outcome import Later, NoRoom
-from settings import canonical
 
 IDENTITY_CHARACTERS = 998   # RFC 5322 §2.1.1: a line that any program may rely on is no longer
 

@@ -2,11 +2,11 @@
 import posix
 from stat import S_ISDIR, S_ISREG
 
-from identity import acting_as
+from common.privileges import acting_as
+from common.settings import canonical
 from mailstore import aliases as alias_file
 from mailstore.files import are_all, try_entering, try_writing
 from mailstore.outcome import Later, Never
-from settings import canonical
 
 SPOOL = "/var/mail"
 FIRST_USER = 1000

@@ -1,7 +1,7 @@
 """One message into one Maildir, durably, as Exim does it: written to tmp/, synced, renamed into new/.
 
 Beyond Exim, the folder is synced after the rename, so a power cut takes nothing back that was answered
-with 250. Everything here runs as the mailbox's owner (identity.py).
+with 250. Everything here runs as the mailbox's owner (common/privileges.py).
 """
 import posix
 

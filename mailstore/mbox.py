@@ -10,12 +10,12 @@ from errno import EACCES, EAGAIN
 from fcntl import LOCK_EX, LOCK_NB, lockf
 from time import sleep
 
+from common.octets import begun
 from mailstore import dotlock
 from mailstore.files import failed, parent, sync_folder, write_all
 from mailstore.mailboxes import check_mbox_state
 from mailstore.outcome import Later
 from mailstore.trace import mbox_date
-from octets import begun
 
 LOCK_TRIES = 10
 LOCK_PAUSE = 3              # seconds

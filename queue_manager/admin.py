@@ -1,5 +1,5 @@
 """What a person may ask of the queue. Only who holds its lock may call these: the runner, else the command."""
-from carrier.backlog import Unreadable
+from queue_manager.queue_store import Unreadable
 
 
 def remove(backlog, journal, message_id, user):

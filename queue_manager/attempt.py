@@ -1,6 +1,6 @@
 """One message's turn: what was tried, and what came of it so far."""
-from carrier.fate import LATER, NEVER
-from carrier.schedule import due_time
+from queue_manager.retry import due_time
+from smtp_client.result import LATER, NEVER
 
 
 class Attempt:

@@ -2,10 +2,10 @@
 import random
 from time import time
 
-from carrier.fate import original
-from journal import printable
+from common.mainlog import printable
 from mailstore.files import write_all
 from mailstore.trace import mail_date
+from smtp_client.result import original
 
 WHOLE_OCTETS = 100 * 1024   # a longer message comes back as its header alone
 REPLY_OCTETS = 2000

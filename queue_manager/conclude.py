@@ -5,12 +5,12 @@ and what is done is noted at once. A relay killed in between sends one of them t
 """
 import os
 
-from carrier import schedule
-from carrier.fate import DONE, NEVER, Fate
-from carrier.report import Original, delay, failure
-from identity import user_name
+from common.privileges import user_name
 from mailstore.outcome import Later
 from mailstore.trace import mail_date
+from queue_manager import retry as schedule
+from queue_manager.bounce import Original, delay, failure
+from smtp_client.result import DONE, NEVER, Fate
 
 
 class Settler:

@@ -1,8 +1,8 @@
 """Each recipient on its way: into a mailbox, through the aliases, or to another host; and back with its fate."""
 from functools import partial
 
-from carrier.fate import NEVER, UNKNOWN, Fate
-from carrier.lanes import Job
+from smtp_client.destination import Job
+from smtp_client.result import NEVER, UNKNOWN, Fate
 
 
 class Dispatcher:

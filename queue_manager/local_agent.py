@@ -13,13 +13,13 @@ import socket
 import time
 from traceback import format_exc
 
-from carrier.wire import PIECE
 from mailstore import mbox
 from mailstore.delivery import Copy, gather, prepare_copy
 from mailstore.files import write_all
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never
 from mailstore.trace import Clock
+from smtp_client.encoding import PIECE
 
 DETAIL = re.compile(r"(?:defer )?\((-?\d+)\):? (.*)", re.DOTALL)
 

@@ -3,9 +3,9 @@ import os
 import sys
 import time
 
-from carrier.backlog import ID, Gone, Unreadable
-from carrier.orders import remove, thaw
-from identity import user_name
+from common.privileges import user_name
+from queue_manager.admin import remove, thaw
+from queue_manager.queue_store import ID, Gone, Unreadable
 
 ANSWER_SECONDS = 10         # how long an order may take that the runner is to obey
 STATES = {"waiting": "en attente", "done": "remis", "failed": "échec"}

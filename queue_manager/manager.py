@@ -9,16 +9,16 @@ import signal
 import time
 from traceback import format_exc
 
-from carrier import schedule
-from carrier.attempt import Attempt
-from carrier.backlog import ID, Gone, Unreadable
-from carrier.dispatch import Dispatcher
-from carrier.finder import RouteFinder
-from carrier.lanes import Lanes
-from carrier.orders import remove, thaw
-from carrier.settle import Settler
-from carrier.threads import Events
-from carrier.timetable import Timetable
+from queue_manager import retry as schedule
+from queue_manager.admin import remove, thaw
+from queue_manager.attempt import Attempt
+from queue_manager.conclude import Settler
+from queue_manager.dispatch import Dispatcher
+from queue_manager.queue_store import ID, Gone, Unreadable
+from queue_manager.timers import Timetable
+from smtp_client.concurrency import Events
+from smtp_client.destination import Lanes
+from smtp_client.route_cache import RouteFinder
 
 LOOK_SECONDS = 60           # how long the queue's folder stays unread if nobody wakes us
 STOP_SECONDS = 5            # how long the stop waits for answers that are on their way
@@ -167,7 +167,7 @@ class Runner:
             self._obey(*line.decode("ascii", "replace").split())
 
     def _obey(self, word="", *arguments):
-        """Do what a line in the FIFO asks for: see carrier/backlog.py."""
+        """Do what a line in the FIFO asks for: see queue_manager/queue_store.py."""
         if word == "new":
             for message_id in filter(ID.fullmatch, arguments):
                 self._take_in(message_id)

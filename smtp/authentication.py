@@ -8,7 +8,7 @@ from fcntl import LOCK_EX, LOCK_NB, lockf
 from time import monotonic
 
 import auth
-from identity import as_administrator
+from common.privileges import as_administrator
 from smtp import limits, replies
 
 PLACES = (2, 3, 0, 1)       # checks of passwords at once on this machine: hashed ones take up to 64 MiB each

@@ -1,5 +1,5 @@
 """What a session needs of the server that it is a session of."""
-from settings import canonical
+from common.settings import canonical
 from smtp.session import Session
 
 
@@ -49,7 +49,7 @@ class Service:
 
     @on_first_use
     def guesses(self):
-        from guesses import Guesses
+        from common.guesses import Guesses
         return Guesses(f"{self.settings.spool}/failures")
 
     def is_pressed(self):

@@ -45,7 +45,7 @@ class LineTooLong(Exception):
 class Channel:
     """source, sink: descriptors to read from and to write to; one and the same for a socket.
 
-    crlf_seen: whether the client has ever ended a line with CRLF (see smtp/data.py).
+    crlf_seen: whether the client has ever ended a line with CRLF (see smtp/data_reader.py).
     transcript: an object whose heard(line) and said(text) show the dialogue, or None.
     """
 

@@ -2,7 +2,7 @@
 
 A guard returns the Reply that refuses, or None. A handler gets the session and the argument's text, has
 its effect, and returns a Reply; it never sends. What not every session needs is imported by the handler
-that needs it (settings.py says why).
+that needs it (common/settings.py says why).
 """
 from smtp import replies
 
@@ -141,12 +141,12 @@ def rcpt(session, argument):
 
 
 def data(session, argument):
-    from smtp.reception import data as receive
+    from smtp.data import data as receive
     return receive(session, argument)
 
 
 def bdat(session, argument):
-    from smtp.reception import bdat as receive_chunk
+    from smtp.data import bdat as receive_chunk
     return receive_chunk(session, argument)
 
 
@@ -171,12 +171,12 @@ def help_(session, argument):
 
 
 def vrfy(session, argument):
-    from smtp.directory import verify
+    from smtp.vrfy_expn import verify
     return verify(session, argument)
 
 
 def expn(session, argument):
-    from smtp.directory import expand
+    from smtp.vrfy_expn import expand
     return expand(session, argument)
 
 

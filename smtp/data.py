@@ -2,14 +2,14 @@
 §6.1; RFC 3030)."""
 from time import monotonic
 
+from mailstore.content import HeaderTooBig, Letter
 from mailstore.delivery import Message
-from mailstore.letter import HeaderTooBig, Letter
 from mailstore.outcome import Later, NoRoom
 from smtp import limits, replies
 from smtp.channel import Disconnected, TimedOut
-from smtp.data import ChunkReader, DataReader
+from smtp.commands import authorised
+from smtp.data_reader import ChunkReader, DataReader
 from smtp.syntax import Malformed, parse_size
-from smtp.verbs import authorised
 
 MOST_RECEIVED = 100         # RFC 5321 §6.3
 

@@ -5,12 +5,12 @@ exactly. Only while the client has never sent a CRLF, in a command or in the dat
 a client is a person at netcat, and no relay that could be made to smuggle.
 
 A bare CR or a bare LF is no line end of the protocol: it goes out as CR, and whoever stores the text
-decides what becomes of it (mailstore/letter.py). But in a text whose first line ends in LF, out of a
+decides what becomes of it (mailstore/content.py). But in a text whose first line ends in LF, out of a
 Unix file sent as it is, LF ends every line, as Exim has it. A dot is taken off only where a line
 begins as the protocol counts lines, so a dot behind a bare CR or LF stays, and nothing that is stored
 can be taken for an end of data when it is sent on (CVE-2023-51764).
 """
-from octets import begun
+from common.octets import begun
 
 CRLF = b"\r\n"
 LF = b"\n"

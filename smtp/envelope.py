@@ -1,10 +1,10 @@
 """MAIL and RCPT: the envelope of one transaction (RFC 5321 §3.3, §4.1.1.2, §4.1.1.3)."""
 from posix import statvfs
 
-from mailstore.draft import Draft
+from common.settings import canonical
+from mailstore.incoming import Draft
 from mailstore.mailboxes import MOST_TARGETS, Place, check_usable
 from mailstore.outcome import Later, Never
-from settings import canonical
 from smtp import replies
 from smtp.syntax import Malformed, MalformedParameter, parse_parameters, parse_path, parse_size
 

@@ -7,10 +7,10 @@ import _signal
 import _socket
 import posix
 
-import settings as configuration
-from identity import become_service
-from journal import Journal
-from sessions import Sessions, TooMany
+from common import settings as configuration
+from common.admission import Sessions, TooMany
+from common.mainlog import Journal
+from common.privileges import become_service
 from smtp import replies
 from smtp.channel import Channel, Disconnected
 
@@ -57,7 +57,7 @@ class Door:
     @property
     def service(self):
         if not self._service:
-            from smtp.service import Service
+            from smtp.backend import Service
             self._service = Service(self.settings, self.journal, self.sessions)
         return self._service
 

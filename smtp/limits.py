@@ -14,7 +14,7 @@ a refused recipient    -rcpts of them                   LONGEST_DELAY, once FREE
 the whole session                                       SESSION, PRESSED_SESSION under pressure; its last message may end
 after the last reply   read and dropped                 LINGER, or TEXT_LINGER where a text was refused halfway
 
-Under pressure: while fewer than an eighth of the sessions are free (sessions.py).
+Under pressure: while fewer than an eighth of the sessions are free (common/admission.py).
 """
 
 # Octets

@@ -1,13 +1,13 @@
 """One SMTP session: its states, and the loop that reads a command, looks it up, runs it and answers.
 
-Guard, effect, reply: the table of commands is in smtp/verbs.py; handlers there return a Reply, and only
+Guard, effect, reply: the table of commands is in smtp/commands.py; handlers there return a Reply, and only
 the loop here sends. A session leaves nothing behind in its process.
 """
 from time import monotonic
 
 from smtp import limits, replies
 from smtp.channel import Disconnected, HandshakeFailed, Interrupted, LineTooLong, TimedOut
-from smtp.verbs import VERBS, LINE_OCTETS
+from smtp.commands import VERBS, LINE_OCTETS
 
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")     # that may be named in the log, where a password may not
 HTTP_METHODS = frozenset("CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT TRACE".split())
@@ -18,7 +18,7 @@ FACTS = ("This is a small mail server that netcat drives; mail for {domain} is s
 
 
 class Session:
-    """channel: a Channel; service: what the session needs of the server (a smtp.service.Service);
+    """channel: a Channel; service: what the session needs of the server (a smtp.backend.Service);
     address: the client's; ask_own_address: a function that returns ours, as the client reached it, or "".
 
     name: what the client called itself, "" before HELO. extended: whether it said EHLO.

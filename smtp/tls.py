@@ -4,7 +4,7 @@ Imported when a client asks for it, or when a port begins with it.
 """
 import ssl
 
-from identity import as_administrator
+from common.privileges import as_administrator
 
 
 class Broken(Exception):

@@ -1,7 +1,7 @@
 """The dialogue as it happens, for whoever watches the launcher's terminal (`serveur.sh -v`)."""
 import posix
 
-from journal import printable
+from common.mainlog import printable
 
 CLIENT_COLOUR = "\033[36m"
 SERVER_COLOUR = "\033[32m"

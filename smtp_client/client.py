@@ -5,13 +5,13 @@ from errno import ETIMEDOUT
 from time import monotonic
 from traceback import format_exc
 
-from carrier.bounds import ADDRESSES, TURN
-from carrier.connection import Budget, connect
-from carrier.fate import LATER, NEVER, RECIPIENT_DEFERRED, UNKNOWN, Fate, Undeliverable
-from carrier.idna import NoName, to_ascii
-from carrier.threads import Stopping
-from carrier.transaction import Transaction
-from carrier.wire import Message
+from smtp_client.bounds import ADDRESSES, TURN
+from smtp_client.concurrency import Stopping
+from smtp_client.connection import Budget, connect
+from smtp_client.encoding import Message
+from smtp_client.idna import NoName, to_ascii
+from smtp_client.result import LATER, NEVER, RECIPIENT_DEFERRED, UNKNOWN, Fate, Undeliverable
+from smtp_client.transaction import Transaction
 
 FRUITLESS = 3               # so many connections in a row that break before anything is settled are enough
 RECIPIENTS = 100            # in one transaction, which every host takes (RFC 5321 §4.5.3.1.8)

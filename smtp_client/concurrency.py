@@ -6,7 +6,7 @@ from copy import copy
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-from carrier.bounds import REMEMBERED
+from smtp_client.bounds import REMEMBERED
 
 
 class Events:

@@ -8,8 +8,8 @@ from errno import ETIMEDOUT
 from itertools import accumulate
 from time import monotonic
 
-from carrier.bounds import REPLY_LENGTH, REPLY_LINES, REPLY_OCTETS
-from carrier.fate import CLOSED, LATER, MALFORMED, NEVER, UNKNOWN, Fate, Undeliverable
+from smtp_client.bounds import REPLY_LENGTH, REPLY_LINES, REPLY_OCTETS
+from smtp_client.result import CLOSED, LATER, MALFORMED, NEVER, UNKNOWN, Fate, Undeliverable
 
 SUBMISSIONS_PORT = 465      # TLS from the first octet (RFC 8314 §7.3)
 REPLY_LINE = re.compile(rb"[2-5][0-9][0-9](?:[ -]|\s*$)")

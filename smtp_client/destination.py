@@ -7,9 +7,9 @@ to wait, for a worker of its share or for a slot at its host, is an entry in a q
 import threading
 from collections import deque
 
-from carrier.bounds import SHARES
-from carrier.threads import Gate, Silence, Slots
-from carrier.worker import Worker
+from smtp_client.bounds import SHARES
+from smtp_client.client import Worker
+from smtp_client.concurrency import Gate, Silence, Slots
 
 JOBS_FOR_A_WORKER = 10      # so many must wait before a further connection is worth opening
 

@@ -1,5 +1,5 @@
 """A queued message as it goes over the line: LF to CRLF, first dots doubled, the final dot (RFC 5321 §4.5.2)."""
-from carrier import seven_bit
+from smtp_client import seven_bit
 
 PIECE = 1 << 18
 END = b".\r\n"

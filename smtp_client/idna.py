@@ -9,7 +9,7 @@ import subprocess
 from encodings.idna import nameprep
 from unicodedata import normalize
 
-from domains import a_labels
+from common.domains import a_labels
 
 SECONDS = 5
 NAME = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*")

@@ -2,9 +2,9 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from carrier.bounds import PATIENT_LOOKUP, QUICK_LOOKUP, SHARES
-from carrier.dns import NoAnswer, Patience
-from carrier.fate import LATER, UNKNOWN, Fate, Undeliverable
+from smtp_client.bounds import PATIENT_LOOKUP, QUICK_LOOKUP, SHARES
+from smtp_client.dns import NoAnswer, Patience
+from smtp_client.result import LATER, UNKNOWN, Fate, Undeliverable
 
 ROUTE_SECONDS = 60          # how long a route that the DNS gave is good for
 MOST_KNOWN = 1000

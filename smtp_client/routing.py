@@ -2,11 +2,11 @@
 import random
 import socket
 
-from carrier.bounds import ADDRESSES
-from carrier.dns import NoAnswer, NoSuchDomain, is_harmless
-from carrier.fate import LATER, NEVER, UNKNOWN, Fate, Undeliverable
-from carrier.idna import NoName, to_ascii
-from settings import canonical
+from common.settings import canonical
+from smtp_client.bounds import ADDRESSES
+from smtp_client.dns import NoAnswer, NoSuchDomain, is_harmless
+from smtp_client.idna import NoName, to_ascii
+from smtp_client.result import LATER, NEVER, UNKNOWN, Fate, Undeliverable
 
 SMTP_PORT = 25
 MOST_HOSTS = 10             # of a domain's MX records; RFC 5321 §5.1 asks for two

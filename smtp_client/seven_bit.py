@@ -7,7 +7,7 @@ import binascii
 import codecs
 import re
 
-from carrier.mime import (
+from smtp_client.mime import (
     BODY, CONTENT_TYPE, ENCODING, END_OF_HEAD, HEAD, OUTSIDE, UNENCODED, VERSION, Structure, TooComplex)
 
 KEEP, QUOTED, BASE64, MEND, MASK, RELABEL = range(6)

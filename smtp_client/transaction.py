@@ -1,6 +1,6 @@
 """One message over one connection: MAIL, RCPT, DATA, and what that makes of each recipient (RFC 5321 §3.3)."""
-from carrier.fate import DATA_DEFERRED, DONE, MAIL_DEFERRED, NEVER, RECIPIENT_DEFERRED, Undeliverable
-from carrier.wire import END
+from smtp_client.encoding import END
+from smtp_client.result import DATA_DEFERRED, DONE, MAIL_DEFERRED, NEVER, RECIPIENT_DEFERRED, Undeliverable
 
 GO_AHEAD = 354
 GOING = 421

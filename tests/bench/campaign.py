@@ -7,10 +7,10 @@ import sys
 import tempfile
 import typing
 
-from tests.accounts import system_users
 from tests.bench import measures
 from tests.bench.contestants import ALL, Contestant
 from tests.bench.figures import Values, medians
+from tests.helpers.accounts import system_users
 
 SERVERS = tuple(ALL)
 ROUNDS = 5

@@ -12,8 +12,8 @@ import subprocess
 import tempfile
 import typing
 
-from tests import support
 from tests.bench.postfix import Postfix
+from tests.helpers import support
 from tests.lab import namespace
 from tests.lab.exim import Exim
 

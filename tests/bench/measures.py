@@ -6,9 +6,9 @@ import tempfile
 import time
 import typing
 
-from tests import support
 from tests.bench import load, watch
 from tests.bench.contestants import Contestant
+from tests.helpers import support
 
 FAILURE_CLIENTS, FAILURE_SESSIONS = 100, 2000
 MEMORY_SESSIONS = 100

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import typing
 
-from tests import support
+from tests.helpers import support
 from tests.lab import namespace
 
 MAIL_USER, DROP_GROUP = 64101, 64102        # ids that no account of Debian's has

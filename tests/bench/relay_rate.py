@@ -11,7 +11,7 @@ import sys
 import time
 import typing
 
-from tests import support
+from tests.helpers import support
 from tests.lab.relay import TEXT, Relay
 from tests.lab.sink import Sink
 

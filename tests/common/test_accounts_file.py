@@ -4,8 +4,8 @@ import pathlib
 import tempfile
 import unittest
 
-from tests import support
-from tests.secure import ACCOUNTS, MESSAGE, WRONG, AccountsTestCase, log_in, plain
+from tests.helpers import support
+from tests.helpers.secure import ACCOUNTS, MESSAGE, WRONG, AccountsTestCase, log_in, plain
 
 
 class StartCase(unittest.TestCase):

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import unittest
 
-from tests import support
+from tests.helpers import support
 
 sys.path.insert(0, str(support.ROOT))
 import auth                     # noqa: E402 (the path comes first)

@@ -1,4 +1,4 @@
-"""passwords.py: the file of accounts, hashed passwords, and equal work for whoever asks."""
+"""common/accounts.py: the file of accounts, hashed passwords, and equal work for whoever asks."""
 
 import hashlib
 import hmac
@@ -11,10 +11,10 @@ import tempfile
 import unittest
 from unittest import mock
 
-from tests import support
+from tests.helpers import support
 
 sys.path.insert(0, str(support.ROOT))
-import passwords                # noqa: E402 (the path comes first)
+from common import accounts as passwords                # noqa: E402 (the path comes first)
 
 FILE = "comptes.txt"
 

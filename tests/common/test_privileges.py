@@ -8,10 +8,10 @@ import re
 import shutil
 import unittest
 
-from tests import support
-from tests.accounts import system_users
-from tests.client import Client
-from tests.tracing import Tracing
+from tests.helpers import support
+from tests.helpers.accounts import system_users
+from tests.helpers.client import Client
+from tests.helpers.tracing import Tracing
 
 IDENTITY = "trace=setresuid,setreuid,setuid,setgroups,read,recvfrom,write"
 SMALL = b"Subject: private\r\n\r\ntext\r\n.\r\n"

@@ -1,7 +1,7 @@
 """Whole sessions made at random from a seed: commands and texts, well-formed, nearly so and not at all, cut anywhere.
 
 The same seed makes the same session.  A session is a list of pieces; each is sent as it is, and what the server owes to it
-is not predicted: tests/test_fuzzing.py holds what must be true whatever was said.
+is not predicted: tests/whole/test_fuzzing.py holds what must be true whatever was said.
 """
 
 import random

@@ -16,8 +16,8 @@ import socket
 import subprocess
 import typing
 
-from tests import support
-from tests.client import PATIENCE, Client
+from tests.helpers import support
+from tests.helpers.client import PATIENCE, Client
 
 RUN = "import sys\nsys.path.insert(0, %r)\n%s\nimport entry\nentry.main()\n"
 

@@ -12,7 +12,7 @@ import re
 import threading
 import typing
 
-from tests.client import Client
+from tests.helpers.client import Client
 
 NUMBER = re.compile(rb"^Subject: number (\d+)$", re.M)
 LINES = 60                      # of a message; it ends in a line that says so

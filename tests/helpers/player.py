@@ -34,9 +34,9 @@ import shutil
 import socket
 import typing
 
-from tests import support
-from tests.accounts import system_users
-from tests.client import Client
+from tests.helpers import support
+from tests.helpers.accounts import system_users
+from tests.helpers.client import Client
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "dialogues"
 TIMES = re.compile(r"\{([^{}*]+)\*(\d+)\}")

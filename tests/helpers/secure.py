@@ -11,8 +11,8 @@ import time
 import typing
 import warnings
 
-from tests import support
-from tests.client import Client, Reply
+from tests.helpers import support
+from tests.helpers.client import Client, Reply
 
 ALICE = "sésame, ouvre-toi"             # with blanks, a comma and an accent, as people choose them
 BOB = "xk9:Qp=7"

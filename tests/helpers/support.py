@@ -2,7 +2,7 @@
 
 The usual test file:
 
-    from tests import support
+    from tests.helpers import support
 
     class GreetingTest(support.ServerTestCase):
         options = ("-size", "1000")                 # more options of serveur.sh, if any
@@ -33,7 +33,7 @@ import time
 import typing
 import unittest
 
-from tests.client import PATIENCE, Client, Reply, greeted_client
+from tests.helpers.client import PATIENCE, Client, Reply, greeted_client
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOMAIN = "binome.tp.info.unicaen.fr"
@@ -340,7 +340,7 @@ class Server:
         return found
 
     def prefork_master(self) -> int:
-        """The pid of prefork.py's master; 0 if there is none."""
+        """The pid of listener/prefork.py's master; 0 if there is none."""
         pids = [pid for pid, command in self.processes().items() if "/prefork.py" in command]
         return next((pid for pid in pids if parent_of(pid) not in pids), 0)
 
@@ -348,7 +348,7 @@ class Server:
 class ServerTestCase(unittest.TestCase):
     """One server a class.  Subclasses set what `Server` takes; `self.address("alice")` is a mailbox here.
 
-    With `@support.both_listeners` before it, a class's tests are run behind netcat and behind prefork.py.
+    With `@support.both_listeners` before it, a class's tests are run behind netcat and behind listener/prefork.py.
     """
 
     options: typing.Sequence = ()
@@ -398,7 +398,7 @@ class ServerTestCase(unittest.TestCase):
 
 
 def both_listeners(case: typing.Type[ServerTestCase]) -> typing.Type[ServerTestCase]:
-    """Class decorator: the tests of `case` are run once more, as `...Prefork`, with prefork.py in netcat's place."""
+    """Class decorator: the tests of `case` are run once more, as `...Prefork`, with listener/prefork.py in netcat's place."""
     variant = type(case.__name__ + "Prefork", (case,), {"listener": "prefork", "__module__": case.__module__})
     setattr(sys.modules[case.__module__], variant.__name__, variant)
     return case

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import typing
 
-from tests.client import PATIENCE
+from tests.helpers.client import PATIENCE
 
 CALLS = "trace=openat,write,fsync,fdatasync,rename,link,unlink,ftruncate,read,setresuid,sendto,writev"
 LINE = re.compile(r"(?:\d+ +)?(\w+)\((.*)\) += (-?\d+|\?)(.*)")

@@ -8,7 +8,7 @@ import re
 import stat
 import typing
 
-from tests import support
+from tests.helpers import support
 
 # Both forms of an id: Exim's up to 4.96, which is ours, and the longer one of later versions.
 ID = r"[0-9A-Za-z]{6}-[0-9A-Za-z]{6}(?:[0-9A-Za-z]{5})?-[0-9A-Za-z]{2}(?:[0-9A-Za-z]{2})?"

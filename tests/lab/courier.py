@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import typing
 
-from tests import support
+from tests.helpers import support
 from tests.lab import namespace
 
 PASSWORD = "secret"

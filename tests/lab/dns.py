@@ -13,7 +13,7 @@ import tempfile
 import threading
 import typing
 
-from tests import support
+from tests.helpers import support
 
 
 class NameServer:

@@ -17,7 +17,7 @@ import sys
 import time
 import typing
 
-from tests import support
+from tests.helpers import support
 
 PATIENCE = 300                      # seconds: netcat's package may have to be fetched
 START = "Le serveur écoute sur le port %d"

@@ -3,7 +3,7 @@
 import subprocess
 import typing
 
-from tests import support
+from tests.helpers import support
 
 # A place may be missing: /run is empty at each start of a machine.
 MOUNT_AND_EXEC = """

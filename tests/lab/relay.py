@@ -20,7 +20,7 @@ import tempfile
 import time
 import typing
 
-from tests import support
+from tests.helpers import support
 
 LIMITS = {"connect": 10, "greeting": 10, "command": 10, "data": 10, "block": 10, "end_of_data": 10, "quit": 2}
 BOUNDS = {"lookups": {"PATIENT_LOOKUP": (1, 2, 20)}}
@@ -34,7 +34,7 @@ DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 class Relay:
     """See the module.  routes: {domain: port of 127.0.0.1}, the port 0 for what the DNS is to route;
     accounts: names with a mailbox; aliases: the text of an aliases file; limits, bounds: other values than those
-    of carrier/bounds.py (see relay_process.narrow); settings: more SMTP_* variables."""
+    of smtp_client/bounds.py (see relay_process.narrow); settings: more SMTP_* variables."""
 
     def __init__(self, routes=None, accounts=("alice", "bob"), aliases: str = "", limits=None, bounds=None,
                  mail_port: int = 25, **settings):

@@ -3,7 +3,7 @@
     python3 -ES relay_process.py OFFSET LIMITS BOUNDS PORT
 
 OFFSET is a file with the seconds by which the clock is ahead; LIMITS is JSON, {name of a Limits' field: seconds};
-BOUNDS too: {name in carrier/bounds.py: value}, but for "shares", {name of one: {name of its field: value}}, and
+BOUNDS too: {name in smtp_client/bounds.py: value}, but for "shares", {name of one: {name of its field: value}}, and
 "lookups", {name of one: its fields};
 PORT is where mail hosts that the DNS names listen.
 """
@@ -15,11 +15,11 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent))
 
-from carrier import bounds      # noqa: E402, for the path comes first
+from smtp_client import bounds# noqa: E402, for the path comes first
 
 
 def narrow(shares=(), lookups=(), **values) -> None:
-    """Put other values into carrier/bounds.py, before anybody has read it."""
+    """Put other values into smtp_client/bounds.py, before anybody has read it."""
     for name, fields in dict(shares).items():
         bounds.SHARES[name] = bounds.SHARES[name]._replace(**fields)
     for name, fields in dict(lookups).items():
@@ -34,7 +34,7 @@ def main() -> int:
     offset, limits, values, port = sys.argv[1:]
     narrow(**json.loads(values))
     import relay
-    from carrier import routes
+    from smtp_client import routing as routes
     routes.SMTP_PORT = int(port)
     short = bounds.Limits()
     short.__dict__.update(json.loads(limits))

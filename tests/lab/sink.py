@@ -14,7 +14,7 @@ import socket
 import threading
 import typing
 
-from tests import support
+from tests.helpers import support
 
 # What the EHLO of hosts like these offers.
 MAILHOG = ("AUTH PLAIN",)

@@ -8,9 +8,9 @@ import subprocess
 import tempfile
 import unittest
 
-from tests import secure, support
-from tests.client import PATIENCE
-from tests.secure import RUBBISH, Certificate, start_tls
+from tests.helpers import secure, support
+from tests.helpers.client import PATIENCE
+from tests.helpers.secure import RUBBISH, Certificate, start_tls
 
 
 class CertificateCase(unittest.TestCase):

@@ -3,7 +3,7 @@
 import subprocess
 import unittest
 
-from tests import support
+from tests.helpers import support
 
 FRESH = support.ROOT / "tests" / "fresh"
 

@@ -5,9 +5,9 @@ import os
 import pathlib
 import subprocess
 
-from tests import support
-from tests.client import PATIENCE
-from tests.test_pool import MIGRATE, PoolTestCase
+from tests.helpers import support
+from tests.helpers.client import PATIENCE
+from tests.launcher.test_pool import MIGRATE, PoolTestCase
 
 
 def waited_for(lock: int) -> bool:

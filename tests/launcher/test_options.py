@@ -12,8 +12,8 @@ import tempfile
 import textwrap
 import unittest
 
-from tests import support
-from tests.client import PATIENCE
+from tests.helpers import support
+from tests.helpers.client import PATIENCE
 
 SCRIPT = support.ROOT / "serveur.sh"
 OPTIONS = ("-port", "-smtps", "-bind", "-pass", "-match-sender", "-noms", "-domain", "-store", "-aliases", "-relay", "-tls",

@@ -10,11 +10,11 @@ import threading
 import typing
 import unittest
 
-from tests import support
 from tests.bench import load
 from tests.bench.contestants import Floor
-from tests.client import PATIENCE, Client
-from tests.test_launcher import LauncherTestCase, copy_tree, set_constant, write_program
+from tests.helpers import support
+from tests.helpers.client import PATIENCE, Client
+from tests.launcher.test_options import LauncherTestCase, copy_tree, set_constant, write_program
 
 MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
 POOL = 8 + 8                    # netcats for the -max 8 of support.Server

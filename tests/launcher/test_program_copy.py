@@ -8,10 +8,10 @@ import shutil
 import signal
 import unittest
 
-from tests import support
+from tests.helpers import support
+from tests.helpers.secure import ALICE, log_in, start_tls
 from tests.lab import namespace
-from tests.secure import ALICE, log_in, start_tls
-from tests.test_launcher import LETTER, LauncherTestCase, copy_tree, write_program
+from tests.launcher.test_options import LETTER, LauncherTestCase, copy_tree, write_program
 
 HOMES = (pathlib.Path("/run"), pathlib.Path("/var/lib"))
 ELSEWHERE = "x@tpmail.info.unicaen.fr"

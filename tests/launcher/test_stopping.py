@@ -11,9 +11,9 @@ import tempfile
 import time
 import unittest
 
-from tests import support
-from tests.load import Load
-from tests.test_launcher import copy_tree, set_constant
+from tests.helpers import support
+from tests.helpers.load import Load
+from tests.launcher.test_options import copy_tree, set_constant
 
 GRACE = 10                      # seconds that the README promises
 ROUNDS = 20 if support.LONG else 3
@@ -45,7 +45,7 @@ class StoppingTestCase(unittest.TestCase):
         server = self.made()
         server.script = copy_tree(self) / "serveur.sh"
         set_constant(server.script, "launcher/pool.sh", "readonly GRACE=", "4")
-        set_constant(server.script, "prefork.py", "GRACE_SECONDS = ", "2")
+        set_constant(server.script, "listener/prefork.py", "GRACE_SECONDS = ", "2")
         return server.start()
 
     def stop(self, server: support.Server) -> float:

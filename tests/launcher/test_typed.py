@@ -7,9 +7,9 @@ import shutil
 import subprocess
 import unittest
 
-from tests import support
-from tests.client import PATIENCE
-from tests.test_launcher import SCRIPT, LauncherTestCase, path_without
+from tests.helpers import support
+from tests.helpers.client import PATIENCE
+from tests.launcher.test_options import SCRIPT, LauncherTestCase, path_without
 
 README = (support.ROOT / "README.txt").read_text()
 LETTER = b"Subject: x\r\n\r\nx\r\n.\r\n"

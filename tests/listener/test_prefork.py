@@ -12,18 +12,18 @@ import tempfile
 import threading
 import unittest
 
-import listeners
-import worker
-from tests import support
+from listener import sockets
+from listener import worker
 from tests.bench import load
-from tests.client import PATIENCE, Client
+from tests.helpers import support
+from tests.helpers.client import PATIENCE, Client
 
 LETTER = b"Subject: warm\r\n\r\ntext\r\n.\r\n"
 PREFORK = ("-listen", "prefork")
 
 
 def workers(server: support.Server):
-    """The pids of prefork.py's workers."""
+    """The pids of listener/prefork.py's workers."""
     master = server.prefork_master()
     return [pid for pid in server.processes() if support.parent_of(pid) == master]
 
@@ -162,10 +162,10 @@ class WorkersTest(PreforkTestCase):
 
 
 class QuietTest(unittest.TestCase):
-    """Without serveur.sh: prefork.py by itself, with a worker's patience made short, or sockets from a service manager."""
+    """Without serveur.sh: listener/prefork.py by itself, with a worker's patience made short, or sockets from a service manager."""
 
     def start(self, prologue: str = "", pass_fds=(), **variables) -> support.Server:
-        """prefork.py in a process of its own, as `server.process`."""
+        """listener/prefork.py in a process of its own, as `server.process`."""
         server = support.Server()
         self.addCleanup(server.destroy)
         service = pwd.getpwnam("mail") if support.IS_ROOT else pwd.getpwuid(os.geteuid())
@@ -176,7 +176,7 @@ class QuietTest(unittest.TestCase):
             server.mark, SMTP_DOMAIN=server.domain, SMTP_STORE=str(server.mail), SMTP_SPOOL=str(server.spool), SMTP_MAX="12",
             SMTP_PORTS=str(server.port), SMTP_BIND="127.0.0.1", **variables)
         code = "import os, runpy, sys\nsys.path.insert(0, %r)\n%s\nrunpy.run_path(%r, run_name='__main__')" % (
-            str(support.open_root()), prologue, str(support.open_root() / "prefork.py"))
+            str(support.open_root()), prologue, str(support.open_root() / "listener/prefork.py"))
         with open(server.output_path, "ab") as output:
             server.process = subprocess.Popen(["/usr/bin/python3", "-ES", "-c", code], stdin=subprocess.DEVNULL, stdout=output,
                                               stderr=output, cwd=server.folder, env=environment, pass_fds=pass_fds)
@@ -189,7 +189,7 @@ class QuietTest(unittest.TestCase):
         return [pid for pid in server.processes() if support.parent_of(pid) == server.process.pid]
 
     def test_idle_workers_are_let_go(self):
-        server = self.start("import worker\nworker.QUIET_SECONDS = 0.2")
+        server = self.start("from listener import worker\nworker.QUIET_SECONDS = 0.2")
         self.await_listener(server)
         with contextlib.ExitStack() as stack:
             for _ in range(8):
@@ -199,14 +199,14 @@ class QuietTest(unittest.TestCase):
 
     def test_no_more_for_clients_that_are_soon_served(self):
         """More processes would not make the processors faster. Here it is the sessions of half a second that are looked at."""
-        server = self.start("import listeners\nlisteners.LOOK_SECONDS, listeners.WAIT_SECONDS = 0.5, 3600")
+        server = self.start("from listener import sockets\nsockets.LOOK_SECONDS, sockets.WAIT_SECONDS = 0.5, 3600")
         support.wait_for(lambda: len(self.children(server)) == worker.SPARE, "those that a quiet server has")
         few = set(self.children(server))
         self.assertEqual(load.Crowd(server.port, 12).run_sessions(60), 0)
         self.assertEqual(set(self.children(server)), few)
 
     def test_fresh_after_many_sessions(self):
-        server = self.start("import worker\nworker.SESSIONS = 3")
+        server = self.start("from listener import worker\nworker.SESSIONS = 3")
         self.await_listener(server)
         before = set(self.children(server))
 
@@ -275,7 +275,7 @@ class QuietTest(unittest.TestCase):
 
     def test_worker_that_cannot_work(self):
         """It says why, and is not forked again and again at full speed."""
-        server = self.start("import worker\ndef run(self, *_):\n    raise RuntimeError('a fault of the test')\nworker.Worker.run = run")
+        server = self.start("from listener import worker\ndef run(self, *_):\n    raise RuntimeError('a fault of the test')\nworker.Worker.run = run")
         server.wait_log("RuntimeError: a fault of the test")
         self.assertIsNone(server.process.poll())
 
@@ -330,12 +330,12 @@ class QueueTest(unittest.TestCase):
 
     def test_long_when_few_begin(self):
         with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
-            self.assertEqual(listeners.count_waiting([listener]), 0)
+            self.assertEqual(sockets.count_waiting([listener]), 0)
             for count in range(1, 4):
                 stack.enter_context(socket.create_connection(listener.getsockname()))
-                support.wait_for(lambda: listeners.count_waiting([listener]) == count, "%d in the queue" % count)
+                support.wait_for(lambda: sockets.count_waiting([listener]) == count, "%d in the queue" % count)
         # the fourth waits for 50 ms if 80 are served in a second
-        self.assertEqual([listeners.is_wait_long(3, begun) for begun in (0, 0.7, 0.9)], [True, True, False])
+        self.assertEqual([sockets.is_wait_long(3, begun) for begun in (0, 0.7, 0.9)], [True, True, False])
 
 
 class AddressesTest(unittest.TestCase):

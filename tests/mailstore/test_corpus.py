@@ -17,8 +17,8 @@ import pathlib
 import stat
 import unittest
 
-from tests import support
-from tests.accounts import system_users
+from tests.helpers import support
+from tests.helpers.accounts import system_users
 from tests.lab import compare, corpus
 from tests.lab.exim import ALIASES, Exim, needs_model_exim
 

@@ -2,9 +2,9 @@
 
 import contextlib
 
-from tests import support
-from tests.disks import full_disk, read_only_disk
-from tests.test_failures import HUGE, LARGE, SMALL, FailureCase, files_below
+from tests.helpers import support
+from tests.helpers.disks import full_disk, read_only_disk
+from tests.mailstore.test_maildir_failures import HUGE, LARGE, SMALL, FailureCase, files_below
 
 DISTANT = "x@tpmail.info.unicaen.fr"
 

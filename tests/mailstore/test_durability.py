@@ -3,10 +3,10 @@
 import pathlib
 import unittest
 
-from tests import harness, support
-from tests.accounts import system_users
-from tests.client import Client
-from tests.tracing import Tracing
+from tests.helpers import harness, support
+from tests.helpers.accounts import system_users
+from tests.helpers.client import Client
+from tests.helpers.tracing import Tracing
 
 TEXT = b"Subject: durable\r\n\r\n" + b"text\r\n" * 100
 ACCEPTED = r"^\d+<(socket|TCP).*\"250 2\.0\.0 OK id="

@@ -1,8 +1,8 @@
 """Aliases that multiply: however lists contain each other, and however often one is given, it costs what its members do."""
 
-from tests import support
-from tests.disks import full_disk
-from tests.test_hostile import MOST_MEMORY
+from tests.helpers import support
+from tests.helpers.disks import full_disk
+from tests.whole.test_hostile import MOST_MEMORY
 
 LETTER = b"Subject: to many\r\n\r\ntext\r\n.\r\n"
 MEMBERS = ["m%d" % number for number in range(1000)]

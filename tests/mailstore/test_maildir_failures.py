@@ -9,8 +9,8 @@ import struct
 import typing
 import unittest
 
-from tests import harness, support
-from tests.accounts import system_users
+from tests.helpers import harness, support
+from tests.helpers.accounts import system_users
 
 SMALL = b"Subject: small\r\n\r\ntext\r\n.\r\n"
 LARGE = b"Subject: large\r\n\r\n" + (b"x" * 76 + b"\r\n") * 6000 + b".\r\n"        # 468 kB

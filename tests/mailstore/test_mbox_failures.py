@@ -1,4 +1,4 @@
-"""mbox files that cannot be used, as tests/test_failures.py has it for Maildirs; in a spool of the test's own, and with
+"""mbox files that cannot be used, as tests/mailstore/test_maildir_failures.py has it for Maildirs; in a spool of the test's own, and with
 locks that are waited for only a moment."""
 
 import fcntl
@@ -6,10 +6,10 @@ import grp
 import os
 import unittest
 
-from tests import support
-from tests.accounts import system_users
-from tests.disks import full_disk
-from tests.test_failures import LARGE, SMALL, FailureCase, files_below
+from tests.helpers import support
+from tests.helpers.accounts import system_users
+from tests.helpers.disks import full_disk
+from tests.mailstore.test_maildir_failures import LARGE, SMALL, FailureCase, files_below
 
 OLD = b"From old@b.example Sat Jan 03 10:05:00 2026\nSubject: old\n\nold\n\n"
 

@@ -7,8 +7,8 @@ import pathlib
 import re
 import unittest
 
-from tests import support
-from tests.accounts import system_users
+from tests.helpers import support
+from tests.helpers.accounts import system_users
 from tests.lab.courier import Courier, needs_courier
 from tests.lab.relay import SENDER, TEXT, Relay
 from tests.lab.sink import Sink

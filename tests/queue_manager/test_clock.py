@@ -4,12 +4,12 @@ import sys
 import time
 import unittest
 
-from tests import support
+from tests.helpers import support
 from tests.lab.relay import Relay
 from tests.lab.sink import Sink
 
 sys.path.insert(0, str(support.ROOT))
-from carrier import schedule        # noqa: E402 (the path comes first)
+from queue_manager import retry as schedule# noqa: E402 (the path comes first)
 
 TEN_YEARS = 87600                   # in hours
 HOUR = 3600

@@ -3,7 +3,7 @@
 import subprocess
 import unittest
 
-from tests import support
+from tests.helpers import support
 from tests.lab.relay import SENDER, TEXT, Relay
 from tests.lab.sink import SILENCE, Sink
 

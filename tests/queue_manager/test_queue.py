@@ -9,7 +9,7 @@ import signal
 import time
 import unittest
 
-from tests import support
+from tests.helpers import support
 from tests.lab.relay import Relay
 from tests.lab.sink import DROP, SILENCE, Sink
 

@@ -4,7 +4,7 @@ import os
 import signal
 import unittest
 
-from tests import support
+from tests.helpers import support
 from tests.lab.relay import Relay
 from tests.lab.sink import SILENCE, Sink
 

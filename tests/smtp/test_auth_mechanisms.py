@@ -6,7 +6,7 @@ import sys
 import unittest
 from unittest import mock
 
-from tests import support
+from tests.helpers import support
 
 sys.path.insert(0, str(support.ROOT))
 import auth                     # noqa: E402 (the path comes first)

@@ -3,8 +3,8 @@
 import base64
 import hashlib
 
-from tests import support
-from tests.secure import ACCOUNTS, ALICE, BOB, MESSAGE, WRONG, AccountsTestCase, cram, encoded, log_in, plain
+from tests.helpers import support
+from tests.helpers.secure import ACCOUNTS, ALICE, BOB, MESSAGE, WRONG, AccountsTestCase, cram, encoded, log_in, plain
 
 USERNAME, PASSWORD = "VXNlcm5hbWU6", "UGFzc3dvcmQ6"
 

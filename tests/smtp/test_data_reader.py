@@ -1,4 +1,4 @@
-"""The reader of DATA (smtp/data.py) against an independent one that takes an octet at a time, for every text and every cut.
+"""The reader of DATA (smtp/data_reader.py) against an independent one that takes an octet at a time, for every text and every cut.
 
 Texts are made of CR, LF, dot and a letter, which is all that the reader tells apart.
 """
@@ -8,8 +8,8 @@ import random
 import typing
 import unittest
 
-from smtp.data import DataReader
-from tests import support
+from smtp.data_reader import DataReader
+from tests.helpers import support
 
 ALPHABET = (b"\r", b"\n", b".", b"a")
 LENGTH = 6

@@ -1,4 +1,4 @@
-"""Every dialogue of tests/dialogues, played against the real server behind netcat; tests/player.py says how to read them.
+"""Every dialogue of tests/dialogues, played against the real server behind netcat; tests/helpers/player.py says how to read them.
 
 Dialogues that need the same options share one server.
 """
@@ -10,8 +10,8 @@ import tempfile
 import threading
 import unittest
 
-from tests import support
-from tests.player import FOLDER, Dialogue, Player
+from tests.helpers import support
+from tests.helpers.player import FOLDER, Dialogue, Player
 
 # Mail that leaves goes nowhere: nobody listens on that port.
 OPTIONS = ("-relay", "tpmail.info.unicaen.fr=127.0.0.1:9")

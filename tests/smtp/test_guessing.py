@@ -8,9 +8,9 @@ import tempfile
 import time
 import unittest
 
-from tests import harness, support
-from tests.client import Client
-from tests.secure import ALICE, WRONG, plain
+from tests.helpers import harness, support
+from tests.helpers.client import Client
+from tests.helpers.secure import ALICE, WRONG, plain
 
 # What a session waits is told instead of waited for.
 TOLD = "import posix, smtp.channel\nsmtp.channel.Channel.pause = lambda self, seconds: posix.write(2, b'pause %g\\n' % seconds)\n"
@@ -69,7 +69,7 @@ class PasswordsTest(GuessingCase):
         self.assertEqual(server.output(), "pause 0.2\npause 0.4\npause 0.8\n")
 
     def test_failures_are_forgiven(self):
-        server = self.serve(TOLD + "import guesses\nguesses.FORGIVEN_SECONDS = 0.001\n")
+        server = self.serve(TOLD + "from common import guesses\nguesses.FORGIVEN_SECONDS = 0.001\n")
         for _ in range(8):
             self.authenticate(server, WRONG)
         self.assertEqual(server.output(), "")
@@ -90,7 +90,7 @@ class PasswordsTest(GuessingCase):
 
     def test_many_addresses(self):
         """There is room for so many; whoever is forgiven first makes room."""
-        server = self.serve(TOLD + "import guesses\nguesses.ROWS = 3\n")
+        server = self.serve(TOLD + "from common import guesses\nguesses.ROWS = 3\n")
         for _ in range(5):
             self.authenticate(server, WRONG, "127.0.0.2")
         for number in range(3, 8):

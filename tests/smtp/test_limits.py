@@ -10,11 +10,11 @@ import time
 import typing
 import unittest
 
-from tests import harness, support
-from tests.client import Client
+from tests.helpers import harness, support
+from tests.helpers.client import Client
 
 sys.path.insert(0, str(support.ROOT))
-from smtp import limits         # noqa: E402 (the path comes first)
+from smtp import limits# noqa: E402 (the path comes first)
 
 TO = "alice@" + support.DOMAIN
 GREETED = b"EHLO x.example\r\n"
@@ -23,7 +23,7 @@ ADDRESSED = OPENED + b"RCPT TO:<%s>\r\n" % TO.encode()
 IN_DATA = ADDRESSED + b"DATA\r\n"
 ENVELOPE = b"MAIL FROM:<a@x.example>\r\nRCPT TO:<%s>\r\n" % TO.encode()
 MESSAGE = ENVELOPE + b"BDAT 14 LAST\r\nSubject: x\r\n\r\n"
-PRESSED = "import smtp.service\nsmtp.service.Service.is_pressed = lambda self: True"
+PRESSED = "import smtp.backend\nsmtp.backend.Service.is_pressed = lambda self: True"
 PATIENT = "limits.MOST_IDLE_COMMANDS = limits.PRESSED_IDLE_COMMANDS = limits.MOST_ERRORS = 1e9"
 SOON = "0.3"
 FRUITLESS = "FRUITLESS_SECONDS = limits.PRESSED_FRUITLESS_SECONDS"

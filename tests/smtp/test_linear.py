@@ -13,22 +13,23 @@ import types
 import typing
 import unittest
 
-from tests import support
+from tests.helpers import support
 
 sys.path.insert(0, str(support.ROOT))
-import journal                                                              # noqa: E402 (the path comes first)
-import passwords                                                            # noqa: E402
-from carrier import connection, dns, report, wire                           # noqa: E402
-from carrier.backlog import Backlog                                         # noqa: E402
-from mailstore import aliases, delivery, mbox                               # noqa: E402
-from mailstore.draft import Draft                                           # noqa: E402
-from mailstore.letter import HeaderTooBig, Letter                           # noqa: E402
+from common import mainlog                                                              # noqa: E402 (the path comes first)
+from common import accounts as passwords                                                            # noqa: E402
+from mailstore import aliases, delivery, mbox# noqa: E402
+from mailstore.content import HeaderTooBig, Letter                           # noqa: E402
+from mailstore.incoming import Draft                                           # noqa: E402
 from mailstore.mailboxes import Mailboxes                                   # noqa: E402
 from mailstore.outcome import Later, Never                                  # noqa: E402
-from smtp import replies, syntax                                            # noqa: E402
+from queue_manager import bounce as report# noqa: E402
+from queue_manager.queue_store import Backlog                                         # noqa: E402
+from smtp import replies, syntax# noqa: E402
 from smtp.channel import Channel                                            # noqa: E402
-from smtp.data import ChunkReader, DataReader                               # noqa: E402
+from smtp.data_reader import ChunkReader, DataReader                               # noqa: E402
 from smtp.transcript import Transcript                                      # noqa: E402
+from smtp_client import connection, dns, encoding as wire
 
 TIMES, MOST = 16, 64
 TRIES = 2
@@ -246,7 +247,7 @@ CASES = {
     "accounts": Case(accounts, [b"a:b\n", b"x:y\n", b"#\n", b":", b" ", b"\n", b"a \t", b"$scrypt$", b"a:$scrypt$ln=,\n", b"\0"], 1 << 12),
     "different accounts": Case(lambda text: accounts(b"".join(b"a%d:b\n" % n for n in range(len(text)))), [b"x"], 1 << 11),
     "mbox": Case(lambda text: list(mbox.escaped(octet_by_octet(text))), [b"\n", b"\nFrom ", b"\nFrom"], 1 << 12),
-    "log": Case(journal.printable, ["\0", "\n", "é", "\udcff"], 1 << 13),
+    "log": Case(mainlog.printable, ["\0", "\n", "é", "\udcff"], 1 << 13),
     "reply": Case(lambda text: replies.members(["x <%s>" % part for part in text]).for_client(False).encode(), ["é", "a"], 1 << 12),
 }
 

@@ -7,7 +7,7 @@ then it goes into the list; else it is imported where the rare path needs it.
 import subprocess
 import unittest
 
-from tests import harness, support
+from tests.helpers import harness, support
 
 # Before the greeting: everything here delays it.
 BEFORE_GREETING = {
@@ -15,13 +15,13 @@ BEFORE_GREETING = {
 } | ({"pwd"} if support.IS_ROOT else set())     # to become the service's user
 
 # While the client reads it.
-WITH_THE_DIALOGUE = {"smtp.service", "smtp.session", "smtp.verbs"}
+WITH_THE_DIALOGUE = {"smtp.backend", "smtp.session", "smtp.commands"}
 
 # From the first MAIL on.
 WITH_A_MESSAGE = {
-    "errno", "mailstore", "mailstore.aliases", "mailstore.delivery", "mailstore.draft", "mailstore.files", "mailstore.letter",
-    "mailstore.mailboxes", "mailstore.maildir", "mailstore.outcome", "mailstore.queue", "mailstore.trace", "octets", "smtp.data",
-    "smtp.envelope", "smtp.reception", "smtp.syntax", "stat", "_stat",
+    "errno", "mailstore", "mailstore.aliases", "mailstore.delivery", "mailstore.incoming", "mailstore.files", "mailstore.content",
+    "mailstore.mailboxes", "mailstore.maildir", "mailstore.outcome", "mailstore.queue", "mailstore.trace", "octets", "smtp.data_reader",
+    "smtp.envelope", "smtp.data", "smtp.syntax", "stat", "_stat",
 }
 
 # Writes the names of all modules to descriptor 2 when the greeting is sent, when the reply to EHLO is, and when the process

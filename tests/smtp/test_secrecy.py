@@ -3,8 +3,8 @@
 import contextlib
 import pathlib
 
-from tests import support
-from tests.secure import ALICE, BOB, WRONG, AccountsTestCase, encoded, log_in, plain
+from tests.helpers import support
+from tests.helpers.secure import ALICE, BOB, WRONG, AccountsTestCase, encoded, log_in, plain
 
 
 class SecrecyTest(AccountsTestCase):

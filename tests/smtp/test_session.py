@@ -8,9 +8,9 @@ import struct
 import subprocess
 import unittest
 
-from tests import harness, support
-from tests.client import Client
-from tests.harness import unread_octets
+from tests.helpers import harness, support
+from tests.helpers.client import Client
+from tests.helpers.harness import unread_octets
 
 LINGER_ZERO = struct.pack("ii", 1, 0)       # closing resets the connection
 MEGABYTE = 1 << 20

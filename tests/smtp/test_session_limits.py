@@ -7,9 +7,9 @@ import select
 import signal
 import unittest
 
-from tests import harness, support
-from tests.client import Client
-from tests.harness import unread_octets
+from tests.helpers import harness, support
+from tests.helpers.client import Client
+from tests.helpers.harness import unread_octets
 
 LIMITS = "from smtp import limits\n"
 
@@ -202,8 +202,8 @@ class FaultTest(unittest.TestCase):
 
     FAULT = "def fault(*_):\n    raise RuntimeError('a fault of the test')\n"
 
-    FULL = ("import journal\ndef full(*_):\n    raise OSError(28, 'No space left on device')\n"
-            "journal.Journal._append = full\n")
+    FULL = ("from common import mainlog\ndef full(*_):\n    raise OSError(28, 'No space left on device')\n"
+            "mainlog.Journal._append = full\n")
 
     def serve(self, prologue: str, **arguments) -> harness.Handlers:
         server = harness.Handlers(prologue=self.FAULT + prologue, **arguments)
@@ -241,10 +241,10 @@ class FaultTest(unittest.TestCase):
         self.check("import mailstore.maildir\nmailstore.maildir.sync_folder = fault")
 
     def test_a_command(self):
-        self.check("import smtp.verbs\nsmtp.verbs.VERBS['MAIL'].handler = fault")
+        self.check("import smtp.commands\nsmtp.commands.VERBS['MAIL'].handler = fault")
 
     def test_service(self):
-        self.check("import smtp.service\nsmtp.service.Service.__init__ = fault")
+        self.check("import smtp.backend\nsmtp.backend.Service.__init__ = fault")
 
     def test_log_that_cannot_be_written(self):
         """Mail must go on; the lines are shown where the server was started."""

@@ -3,11 +3,11 @@
 import smtplib
 import unittest
 
-from tests import support
-from tests.accounts import system_users
+from tests.helpers import support
+from tests.helpers.accounts import system_users
+from tests.helpers.secure import AccountsTestCase, plain
 from tests.lab.relay import TEXT, Relay
 from tests.lab.sink import EXIM, MAILPIT, Sink
-from tests.secure import AccountsTestCase, plain
 
 MESSAGE = "Subject: élan\r\n\r\né\r\n.\r\n".encode()
 ALIASES = """\

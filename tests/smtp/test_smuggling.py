@@ -6,8 +6,8 @@ import itertools
 import re
 import unittest
 
-from tests import support
-from tests.client import Client
+from tests.helpers import support
+from tests.helpers.client import Client
 from tests.lab.sink import Sink
 
 LINE_ENDS = {"LF": b"\n", "CR": b"\r", "CRLF": b"\r\n", "CRCRLF": b"\r\r\n", "LFCR": b"\n\r", "NUL": b"\r\n\0", "none": b""}

@@ -8,11 +8,13 @@ import sys
 import tempfile
 import unittest
 
-from tests import support, test_corpus, test_submission_corpus
+from tests.helpers import support
+from tests.helpers.secure import ACCOUNTS, ALICE, AccountsTestCase, Certificate, context, encoded, plain, start_tls
 from tests.lab import compare
 from tests.lab.corpus import DEFAULT_ENVELOPE, Message
 from tests.lab.exim import Exim, needs_model_exim
-from tests.secure import ACCOUNTS, ALICE, AccountsTestCase, Certificate, context, encoded, plain, start_tls
+from tests.mailstore import test_corpus
+from tests.smtp import test_submission_corpus
 
 sys.path.insert(0, str(support.ROOT))
 from mailstore.trace import registered_name     # noqa: E402 (the path comes first)

@@ -6,7 +6,7 @@ import tempfile
 
 from tests.lab import compare, corpus
 from tests.lab.exim import needs_model_exim
-from tests.test_corpus import AgainstExim, StoreCase
+from tests.mailstore.test_corpus import AgainstExim, StoreCase
 
 LOGIN, PASSWORD = "eximalice", "secret"           # tests/lab/exim.py knows this account
 AUTH = "AUTH PLAIN " + base64.b64encode(("\0%s\0%s" % (LOGIN, PASSWORD)).encode()).decode()

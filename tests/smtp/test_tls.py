@@ -6,10 +6,10 @@ import ssl
 import subprocess
 import threading
 
-from tests import support
-from tests.client import PATIENCE, Client
-from tests.secure import ALICE, BOB, MESSAGE, RUBBISH, TlsTestCase, context, encoded, log_in, plain, wrap
-from tests.tracing import Tracing
+from tests.helpers import support
+from tests.helpers.client import PATIENCE, Client
+from tests.helpers.secure import ALICE, BOB, MESSAGE, RUBBISH, TlsTestCase, context, encoded, log_in, plain, wrap
+from tests.helpers.tracing import Tracing
 
 
 class StartTlsTest(TlsTestCase):

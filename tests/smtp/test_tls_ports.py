@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 import unittest
 
-from tests import support
-from tests.secure import MESSAGE, Certificate, TlsTestCase, implicit, log_in, start_tls
+from tests.helpers import support
+from tests.helpers.secure import MESSAGE, Certificate, TlsTestCase, implicit, log_in, start_tls
 
 
 class PortsTest(TlsTestCase):

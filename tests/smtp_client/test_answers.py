@@ -8,7 +8,7 @@ import threading
 import typing
 import unittest
 
-from tests import support
+from tests.helpers import support
 from tests.lab.relay import SENDER, TEXT, Relay
 from tests.lab.sink import DROP, SAID, SILENCE, Sink
 

@@ -5,8 +5,8 @@ import os
 import tempfile
 import unittest
 
-from carrier.dns import is_harmless
-from tests import support
+from smtp_client.dns import is_harmless
+from tests.helpers import support
 from tests.lab.dns import NameServer
 from tests.lab.relay import Relay
 from tests.lab.sink import DROP, MAILPIT, Sink

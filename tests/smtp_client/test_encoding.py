@@ -4,10 +4,10 @@ import email
 import email.policy
 import unittest
 
-from tests import support
+from tests.helpers import support
+from tests.helpers.mime_messages import Maker, structure
 from tests.lab.relay import SENDER, TEXT, Relay
 from tests.lab.sink import MAILHOG, MAILPIT, Sink
-from tests.mime_messages import Maker, structure
 
 HEAD = TEXT.partition(b"\n\n")[0] + b"\n"
 MIME = HEAD + b"MIME-Version: 1.0\n"

@@ -1,7 +1,7 @@
 """What only costs time, hosts that say nothing and name servers that do not answer, holds up no mail for others.
 
 Who waits for what is told by the order of events: a healthy host has its mail while the silent ones are held still.
-The sums are carrier/bounds.py's; the plain run has them in small.
+The sums are smtp_client/bounds.py's; the plain run has them in small.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import socket
 import time
 import unittest
 
-from tests import support
+from tests.helpers import support
 from tests.lab.dns import NameServer, udp_socket
 from tests.lab.relay import Relay
 from tests.lab.sink import SAID, SILENCE, Sink

@@ -4,8 +4,8 @@ import pathlib
 import ssl
 import unittest
 
-from tests import secure, support
-from tests.accounts import system_users
+from tests.helpers import secure, support
+from tests.helpers.accounts import system_users
 from tests.lab.relay import SENDER, TEXT, Relay
 from tests.lab.sink import SAID, Sink
 

@@ -13,8 +13,8 @@ import tempfile
 import time
 import typing
 
-from tests import secure, support
-from tests.secure import WRONG
+from tests.helpers import secure, support
+from tests.helpers.secure import WRONG
 from tests.thunderbird.program import NORMAL_PASSWORD, PATIENCE, STARTTLS, Thunderbird
 
 FOLDER = support.ROOT / "rapport" / "captures"

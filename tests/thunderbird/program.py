@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import typing
 
-from tests import secure, support
+from tests.helpers import secure, support
 from tests.thunderbird import profile
 from tests.thunderbird.marionette import Marionette
 

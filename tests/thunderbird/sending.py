@@ -9,8 +9,8 @@ import tempfile
 import typing
 import unittest
 
-from tests import secure, support
-from tests.secure import ALICE, BOB, WRONG
+from tests.helpers import secure, support
+from tests.helpers.secure import ALICE, BOB, WRONG
 from tests.thunderbird import profile, program
 from tests.thunderbird.program import CLEAR, ENCRYPTED_PASSWORD, IMPLICIT_TLS, NORMAL_PASSWORD, STARTTLS
 

@@ -8,9 +8,9 @@ import tempfile
 import typing
 import unittest
 
-from tests import support
+from tests.helpers import support
+from tests.helpers.secure import BOB, WRONG, AccountsTestCase, Certificate, TlsPorts, context
 from tests.lab.exim import Exim, needs_exim
-from tests.secure import BOB, WRONG, AccountsTestCase, Certificate, TlsPorts, context
 
 BODY = "Déjà vu :\n.\n..\n.point\nFrom ici\n\nfin\n"
 MESSAGE = "Subject: =?utf-8?q?=C3=A9t=C3=A9?=\nFrom: bob@x.example\nTo: alice@x.example\n\n" + BODY

@@ -3,10 +3,10 @@
 import collections
 import subprocess
 
-from tests import support
+from tests.helpers import support
 from tests.lab import corpus
 from tests.lab.courier import Courier, needs_courier
-from tests.test_corpus import USERS, StoreCase, converse
+from tests.mailstore.test_corpus import USERS, StoreCase, converse
 
 
 @needs_courier

@@ -8,9 +8,9 @@ import signal
 import time
 import unittest
 
-from tests import support
-from tests.accounts import system_users
-from tests.load import Load, split_mbox
+from tests.helpers import support
+from tests.helpers.accounts import system_users
+from tests.helpers.load import Load, split_mbox
 
 
 class KillTestCase(support.ServerTestCase):

@@ -4,7 +4,7 @@ import re
 import subprocess
 import unittest
 
-from tests import support
+from tests.helpers import support
 from tests.lab.exim import Exim, needs_exim
 from tests.lab.relay import Relay
 from tests.lab.sink import DROP, Sink

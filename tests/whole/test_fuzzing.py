@@ -1,6 +1,6 @@
 """Whatever is said to it, the server answers in SMTP, keeps what it acknowledged and nothing else, and serves the next one.
 
-The sessions come from tests/fuzzer.py; a failure names the seed, and `FUZZ_SEED=N tests/run test_fuzzing` plays it again.
+The sessions come from tests/helpers/fuzzer.py; a failure names the seed, and `FUZZ_SEED=N tests/run test_fuzzing` plays it again.
 """
 
 import os
@@ -10,9 +10,9 @@ import select
 import socket
 import unittest
 
-from tests import support
-from tests.client import Client
-from tests.fuzzer import Fuzzer
+from tests.helpers import support
+from tests.helpers.client import Client
+from tests.helpers.fuzzer import Fuzzer
 from tests.lab.sink import MAILHOG, Sink
 
 SESSIONS = 4000 if support.LONG else 150

@@ -12,8 +12,8 @@ import threading
 import time
 import unittest
 
-from tests import harness, support
-from tests.client import Client
+from tests.helpers import harness, support
+from tests.helpers.client import Client
 
 LETTER = b"Subject: served\r\n\r\ntext\r\n.\r\n"
 MEBIBYTE = 1 << 20
@@ -169,7 +169,7 @@ class TimesTest(unittest.TestCase):
     def test_command_by_command_under_pressure(self):
         """One that is never silent, but has no mail either."""
         self.check("from smtp import limits\nlimits.PRESSED_IDLE_COMMANDS = 5\n"
-                   "import smtp.service\nsmtp.service.Service.is_pressed = lambda self: True", self.say_noop, b"")
+                   "import smtp.backend\nsmtp.backend.Service.is_pressed = lambda self: True", self.say_noop, b"")
 
     def say_noop(self, client: Client, _):
         for _ in range(5):

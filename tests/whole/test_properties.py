@@ -14,16 +14,16 @@ try:
 except ImportError:
     raise unittest.SkipTest("paquet absent : python3-hypothesis") from None
 
-from carrier.backlog import Backlog
-from journal import printable
+from common.mainlog import printable
 from mailstore import mbox
+from mailstore.content import Letter, field_name, split_header
 from mailstore.delivery import Message
-from mailstore.draft import Draft
-from mailstore.letter import Letter, field_name, split_header
+from mailstore.incoming import Draft
+from queue_manager.queue_store import Backlog
 from smtp import replies
-from smtp.data import ChunkReader, DataReader
+from smtp.data_reader import ChunkReader, DataReader
 from smtp.syntax import Malformed, parse_address, parse_parameters, parse_path
-from tests import support
+from tests.helpers import support
 
 hypothesis.settings.register_profile("here", max_examples=3000 if support.LONG else 150, deadline=None, database=None,
                                      derandomize=not support.LONG)

@@ -1,17 +1,17 @@
 """The corpus of nasty messages, carried to hosts with each combination of 8BITMIME and SMTPUTF8, and read there.
 
-Each goes in one transaction to a mailbox here, whose copy is compared with Exim's in tests/test_corpus.py, and to all hosts.
+Each goes in one transaction to a mailbox here, whose copy is compared with Exim's in tests/mailstore/test_corpus.py, and to all hosts.
 """
 
 import re
 import unittest
 
-from tests import support
+from tests.helpers import support
+from tests.helpers.mime_messages import Maker, structure
 from tests.lab import corpus
 from tests.lab.sink import EXIM, MAILHOG, MAILPIT, UTF8_ALONE, Sink
-from tests.mime_messages import Maker, structure
-from tests.test_corpus import RECORDED
-from tests.test_relay_encoding import CHANGED, UNCHANGED
+from tests.mailstore.test_corpus import RECORDED
+from tests.smtp_client.test_encoding import CHANGED, UNCHANGED
 
 HOSTS = {"mailhog": MAILHOG, "mailpit": MAILPIT, "exim": EXIM, "utf8": UTF8_ALONE}
 ID = re.compile(rb"\n\tid (\S+?);?\r?\n")
