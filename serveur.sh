@@ -166,7 +166,7 @@ check_listener() {
         [[ ${SMTP_BIND-} != *:* ]] || fail 2 "-bind $SMTP_BIND : netcat n'écoute pas en IPv6 ; -listen prefork le peut"
         ;;
     prefork)
-        [ -e "$HERE/prefork.py" ] || fail 2 "-listen prefork : il manque $HERE/prefork.py"
+        [ -e "$HERE/listener/prefork.py" ] || fail 2 "-listen prefork : il manque $HERE/listener/prefork.py"
         ;;
     *) fail 2 "-listen attend netcat ou prefork, pas « $SMTP_LISTEN »" ;;
     esac
@@ -179,7 +179,7 @@ resolve_settings() {
     [ -O "$HERE" ] || flags=-BES        # nobody leaves compiled modules in another's checkout
     [ -x "$PYTHON" ] || fail 1 "il manque $PYTHON ; comme administrateur : apt-get install python3"
     # Ctrl-C in the terminal is for the launcher alone: Python would answer it with a traceback.
-    (trap '' INT; exec "$PYTHON" "$flags" "$HERE/preflight.py") | while IFS= read -r line; do
+    (trap '' INT; exec "$PYTHON" "$flags" "$HERE/launcher/preflight.py") | while IFS= read -r line; do
         [[ $line != SMTP_*=* ]] || export "${line?}"
     done
     status=${PIPESTATUS[0]}

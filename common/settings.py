@@ -8,7 +8,7 @@ that a plain session needs.
 """
 import posix
 
-HERE = __file__.rpartition("/")[0] or "."
+HERE = __file__.rpartition("/")[0].rpartition("/")[0] or "."
 PORT = "4567"
 RELAY_DOMAIN = "tpmail.info.unicaen.fr"
 LOCAL_SUFFIX = "tp.info.unicaen.fr"

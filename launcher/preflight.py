@@ -4,10 +4,12 @@ Reads the SMTP_* variables that serveur.sh set from its command line. Prints `NA
 option resolved, so that no handler has to work them out again; problems go to standard error, in
 French, a line each. Exit status: 0, or 2 when the server must not start.
 """
+import sys
+sys.path[0] = __file__.rpartition("/launcher/")[0]      # run as a script, it finds only its own room there
+
 import os
 import pwd
 import shutil
-import sys
 
 from common import settings as configuration
 from common.french import reason

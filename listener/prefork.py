@@ -14,6 +14,9 @@ processor's caches (of 16 clients at once, 4 workers serve a third more than 20)
 TERM: listen no more, let sessions finish their transaction, end. A second TERM does not let them. HUP: fresh
 workers, which read aliases and certificate anew; the old ones finish their sessions. Sockets may come from systemd (LISTEN_FDS).
 """
+import sys
+sys.path[0] = __file__.rpartition("/listener/")[0]      # run as a script, it finds only its own room there
+
 import _signal as signal
 import gc
 import posix

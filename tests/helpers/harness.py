@@ -19,7 +19,7 @@ import typing
 from tests.helpers import support
 from tests.helpers.client import PATIENCE, Client
 
-RUN = "import sys\nsys.path.insert(0, %r)\n%s\nimport entry\nentry.main()\n"
+RUN = "import sys\nsys.path.insert(0, %r)\n%s\nfrom smtp import handler\nhandler.main()\n"
 
 
 def unread_octets(client: Client) -> int:
@@ -34,7 +34,7 @@ def unread_octets(client: Client) -> int:
 
 class Handlers(support.Server):
     """variables   more SMTP_* settings
-    prologue    what each process runs before entry.main()
+    prologue    what each process runs before handler.main()
     errors_to_client    descriptor 2 is the client too, as inetd makes it
     Other arguments as of Server, its `options` aside.
     """

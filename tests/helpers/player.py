@@ -38,7 +38,7 @@ from tests.helpers import support
 from tests.helpers.accounts import system_users
 from tests.helpers.client import Client
 
-FOLDER = pathlib.Path(__file__).resolve().parent / "dialogues"
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "dialogues"
 TIMES = re.compile(r"\{([^{}*]+)\*(\d+)\}")
 ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[rnt\\])")
 NAMED = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"\\": b"\\"}

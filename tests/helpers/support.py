@@ -35,7 +35,7 @@ import unittest
 
 from tests.helpers.client import PATIENCE, Client, Reply, greeted_client
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DOMAIN = "binome.tp.info.unicaen.fr"
 IS_ROOT = os.geteuid() == 0
 NOBODY = 65534                  # who owns the folders of `-store DIR` when the server runs as root

@@ -11,7 +11,7 @@ from tests.helpers import harness, support
 
 # Before the greeting: everything here delays it.
 BEFORE_GREETING = {
-    "_socket", "entry", "identity", "journal", "select", "sessions", "settings", "smtp", "smtp.channel", "smtp.limits", "smtp.replies",
+    "_socket", "common", "smtp.handler", "common.privileges", "common.mainlog", "select", "common.admission", "common.settings", "smtp", "smtp.channel", "smtp.limits", "smtp.replies",
 } | ({"pwd"} if support.IS_ROOT else set())     # to become the service's user
 
 # While the client reads it.
@@ -20,7 +20,7 @@ WITH_THE_DIALOGUE = {"smtp.backend", "smtp.session", "smtp.commands"}
 # From the first MAIL on.
 WITH_A_MESSAGE = {
     "errno", "mailstore", "mailstore.aliases", "mailstore.delivery", "mailstore.incoming", "mailstore.files", "mailstore.content",
-    "mailstore.mailboxes", "mailstore.maildir", "mailstore.outcome", "mailstore.queue", "mailstore.trace", "octets", "smtp.data_reader",
+    "mailstore.mailboxes", "mailstore.maildir", "mailstore.outcome", "mailstore.queue", "mailstore.trace", "common.octets", "smtp.data_reader",
     "smtp.envelope", "smtp.data", "smtp.syntax", "stat", "_stat",
 }
 
