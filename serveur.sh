@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # serveur.sh: keeps netcat listening and hands each connection to smtp_handler.py.  ./serveur.sh -help
 #
-# The options become SMTP_* variables; launcher/preflight.py checks them and answers with every value resolved.
+# launcher/preflight.py reads the options, checks them and answers with SMTP_* variables, every value resolved.
 # launcher/machine.sh gets what the machine must give (netcat, the ports), launcher/copy.sh what root
 # serves from, launcher/pool.sh runs the netcats and the relay.  This file knows netcat and nothing of SMTP.
 
@@ -49,137 +49,23 @@ readonly HERE=${HERE%/*}
 . "$HERE/launcher/orphans.sh"
 . "$HERE/launcher/pool.sh"
 
-help() {
-    cat <<'END'
-serveur.sh : un serveur de courrier SMTP derrière netcat.
-
-usage : ./serveur.sh [options]          (Ctrl-C l'arrête)
-
-  -port N           écouter sur ce port ; répétable                       [4567]
-  -smtps N          écouter aussi là, en TLS dès la connexion ; répétable
-  -bind ADRESSE     n'écouter que sur cette adresse ; répétable         [toutes]
-  -listen MOYEN     netcat, ou prefork : plus rapide, sans netcat,
-                    et en IPv6                                          [netcat]
-  -pass FICHIER     seuls les comptes de FICHIER peuvent envoyer [tout le monde]
-  -match-sender     un compte n'envoie que sous son adresse                [non]
-  -noms FICHIER     les noms dont est tiré le domaine local           [noms.txt]
-  -domain DOMAINE   le domaine local lui-même      [<noms>.tp.info.unicaen.fr]
-  -store OÙ         maildir : ~compte/Maildir ; mbox : /var/mail/compte ;
-                    un dossier dont chaque dossier est un compte       [maildir]
-  -aliases FICHIER  alias et listes, au format de /etc/aliases    [/etc/aliases]
-  -relay DOMAINE[=HÔTE[:PORT]]
-                    domaine relayé, par ses MX ou vers HÔTE ;
-                    répétable                          [tpmail.info.unicaen.fr]
-  -relay '*=HÔTE[:PORT]'
-                    de même tous les autres, pour qui s'est authentifié
-  -tls CERT[,CLÉ]   certificat PEM, pour STARTTLS et -smtps ; « -tls auto » en
-                    fabrique un
-  -spool DOSSIER    file d'attente et état  [/var/spool/serveur-smtp pour root,
-                                            sinon ~/.local/state/serveur-smtp]
-  -log FICHIER      journal                                    [DOSSIER/mainlog]
-  -max N            sessions à la fois                                     [128]
-  -size OCTETS      plus grand message                                [52428800]
-  -rcpts N          destinataires par message                             [1000]
-  -v                montrer les dialogues
-  -help             cette page
-END
-}
-
 # -- options --------------------------------------------------------------------------------------
 
-# Each of these leaves what it makes of its argument in $made.
-
-absolute() {
-    made=${PWD%/}/$1
-    [[ $1 != /* ]] || made=$1
-}
-
-# The store's two keywords and -tls auto aren't paths.
-absolute_unless() {
-    local value=$1
-    shift
-    absolute "$value"
-    [[ " $* " != *" $value "* ]] || made=$value
-}
-
-absolute_pair() {
-    local certificate
-    absolute_unless "${1%%,*}" auto
-    certificate=$made
-    [[ $1 = *,* ]] || return 0
-    absolute "${1#*,}"
-    made=$certificate,$made
-}
-
-# "–pass", pasted from a text that a word processor made, is "-pass".
-plain_dash() {
-    case $1 in
-    –*) made=-${1#–} ;;
-    --*) made=${1#-} ;;
-    *) made=$1 ;;
-    esac
-}
-
-declare -rA variable_of=(
-    [-port]=SMTP_PORTS [-smtps]=SMTP_SMTPS [-bind]=SMTP_BIND [-listen]=SMTP_LISTEN
-    [-pass]=SMTP_PASS [-tls]=SMTP_TLS [-relay]=SMTP_RELAY [-aliases]=SMTP_ALIASES
-    [-noms]=SMTP_NOMS [-domain]=SMTP_DOMAIN [-store]=SMTP_STORE [-spool]=SMTP_SPOOL
-    [-log]=SMTP_LOG [-max]=SMTP_MAX [-size]=SMTP_SIZE [-rcpts]=SMTP_RCPTS
-)
-
-set_option() {
-    local option=$1 value=$2 name=${variable_of[$1]-} made
-    [ -n "$name" ] || fail 2 "option inconnue : $option (./serveur.sh -help les montre toutes)"
-    plain_dash "$value"
-    [[ -n $value && $made != -* ]] || fail 2 "il manque la valeur de l'option $option"
-    made=$value
-    case $option in
-    -port | -smtps | -bind | -relay) made=${!name:+${!name} }$value ;;
-    -pass | -noms | -aliases | -spool | -log) absolute "$value" ;;
-    -store) absolute_unless "$value" maildir mbox ;;
-    -tls) absolute_pair "$value" ;;
-    esac
-    export "$name=$made"
-}
-
-# What is set beforehand doesn't count: the command line says it all.
-read_options() {
-    local option made
-    unset "${!SMTP_@}"
-    while [ $# -gt 0 ]; do
-        plain_dash "$1"
-        option=$made
-        case $option in
-        -help | -h) help; exit 0 ;;
-        -v) export SMTP_VERBOSE=1 ;;
-        -match-sender) export SMTP_MATCH_SENDER=1 ;;
-        -*) set_option "$option" "${2-}"; shift ;;
-        *) fail 2 "argument de trop : $1 (./serveur.sh -help montre les options)" ;;
-        esac
-        shift
+# launcher/options.py has the table.  What asks for help can't be the value of another option.
+show_help_if_asked() {
+    local word
+    for word in "$@"; do
+        [[ ! $word =~ ^(-|--|–)h(elp)?$ ]] || exec "$PYTHON" -ES "$HERE/launcher/options.py"
     done
 }
 
-check_listener() {
-    case ${SMTP_LISTEN-netcat} in
-    netcat)
-        [[ ${SMTP_BIND-} != *:* ]] || fail 2 "-bind $SMTP_BIND : netcat n'écoute pas en IPv6 ; -listen prefork le peut"
-        ;;
-    prefork)
-        [ -e "$HERE/listener/prefork.py" ] || fail 2 "-listen prefork : il manque $HERE/listener/prefork.py"
-        ;;
-    *) fail 2 "-listen attend netcat ou prefork, pas « $SMTP_LISTEN »" ;;
-    esac
-    [ -x "$HERE/smtp_handler.py" ] || fail 1 "$HERE/smtp_handler.py n'est pas exécutable (chmod +x)"
-}
-
-# Every value resolved, by the one program that knows the defaults.
+# Every value resolved, by the one program that knows the defaults.  What is set beforehand doesn't count.
 resolve_settings() {
     local line status flags=-ES
     [ -O "$HERE" ] || flags=-BES        # nobody leaves compiled modules in another's checkout
-    [ -x "$PYTHON" ] || fail 1 "il manque $PYTHON ; comme administrateur : apt-get install python3"
+    unset "${!SMTP_@}"
     # Ctrl-C in the terminal is for the launcher alone: Python would answer it with a traceback.
-    (trap '' INT; exec "$PYTHON" "$flags" "$HERE/launcher/preflight.py") | while IFS= read -r line; do
+    (trap '' INT; exec "$PYTHON" "$flags" "$HERE/launcher/preflight.py" "$@") | while IFS= read -r line; do
         [[ $line != SMTP_*=* ]] || export "${line?}"
     done
     status=${PIPESTATUS[0]}
@@ -309,9 +195,14 @@ finish() {
 # When a signal came before anybody listens, only files have to be removed.
 end_if_told() { [ -z "$stopping" ] || finish 0; }
 
+# What nothing works without.
+check_program() {
+    [ -x "$PYTHON" ] || fail 1 "il manque $PYTHON ; comme administrateur : apt-get install python3"
+    [ -x "$HERE/smtp_handler.py" ] || fail 1 "$HERE/smtp_handler.py n'est pas exécutable (chmod +x)"
+}
+
 prepare() {
-    check_listener
-    resolve_settings
+    resolve_settings "$@"
     end_if_told
     list_endpoints
     open_locks
@@ -329,9 +220,10 @@ prepare() {
 main() {
     local endpoint
     close_inherited
-    read_options "$@"
+    check_program
+    show_help_if_asked "$@"
     exec </dev/null
-    prepare
+    prepare "$@"
     trap '' PIPE
     enable_migration
     start

@@ -10,6 +10,16 @@ import posix
 
 HERE = __file__.rpartition("/")[0].rpartition("/")[0] or "."
 PORT = "4567"
+STORE = "maildir"
+LISTEN = "netcat"
+NUMBERS = {         # (default, least, most)
+    "SMTP_MAX": (128, 1, 4096),
+    "SMTP_SIZE": (52428800, 1024, 1 << 40),
+    "SMTP_RCPTS": (1000, 1, 1000000),
+    "SMTP_PORTS": (PORT, 1, 65535),
+    "SMTP_SMTPS": ("", 1, 65535),
+    "SMTP_PORT": (0, 0, 65535),
+}
 RELAY_DOMAIN = "tpmail.info.unicaen.fr"
 LOCAL_SUFFIX = "tp.info.unicaen.fr"
 SYSTEM_ALIASES = "/etc/aliases"
@@ -61,16 +71,19 @@ def _home():
         return ""           # a uid that no login has: it starts at the root, as with login(1)
 
 
-def _number(get, name, default, low, high):
-    text = get(name) or str(default)
-    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+def _number(get, name):
+    return _bounded(name, get(name) or str(NUMBERS[name][0]))
+
+
+def _bounded(name, text):
+    _, least, most = NUMBERS[name]
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
         raise BadSetting(name, text)
     return int(text)
 
 
-def _ports(get, name, default):
-    texts = (get(name) or default).split()
-    return [_number({name: text}.get, name, 0, 1, 65535) for text in texts]
+def _ports(get, name):
+    return [_bounded(name, text) for text in (get(name) or NUMBERS[name][0]).split()]
 
 
 def canonical(domain):
@@ -122,7 +135,7 @@ def from_environ(environ=None):
     return Settings({
         "domain": _domain(get, noms),
         "noms": noms,
-        "store": get("SMTP_STORE") or "maildir",
+        "store": get("SMTP_STORE") or STORE,
         "aliases": get("SMTP_ALIASES") or _existing_aliases(),
         "relays": _relays(get("SMTP_RELAY") or RELAY_DOMAIN),
         "accounts": get("SMTP_PASS"),
@@ -130,15 +143,15 @@ def from_environ(environ=None):
         "tls": _tls(get("SMTP_TLS")),
         "spool": spool,
         "log": get("SMTP_LOG") or spool + "/mainlog",
-        "max_sessions": _number(get, "SMTP_MAX", 128, 1, 4096),
-        "max_size": _number(get, "SMTP_SIZE", 52428800, 1024, 1 << 40),
-        "max_recipients": _number(get, "SMTP_RCPTS", 1000, 1, 1000000),
+        "max_sessions": _number(get, "SMTP_MAX"),
+        "max_size": _number(get, "SMTP_SIZE"),
+        "max_recipients": _number(get, "SMTP_RCPTS"),
         "bind": get("SMTP_BIND"),
-        "listen": get("SMTP_LISTEN") or "netcat",
+        "listen": get("SMTP_LISTEN") or LISTEN,
         "dns": get("SMTP_DNS"),
-        "ports": _ports(get, "SMTP_PORTS", PORT),
-        "smtps": _ports(get, "SMTP_SMTPS", ""),
-        "port": _number(get, "SMTP_PORT", 0, 0, 65535),
+        "ports": _ports(get, "SMTP_PORTS"),
+        "smtps": _ports(get, "SMTP_SMTPS"),
+        "port": _number(get, "SMTP_PORT"),
         "implicit_tls": get("SMTP_IMPLICIT_TLS") == "1",
         "verbose": get("SMTP_VERBOSE") == "1",
         "terminal": get("SMTP_TERMINAL") == "1",

@@ -1,8 +1,8 @@
 """What serveur.sh asks before it starts: are the options sound, and what do they come to?
 
-Reads the SMTP_* variables that serveur.sh set from its command line. Prints `NAME=value` lines, every
-option resolved, so that no handler has to work them out again; problems go to standard error, in
-French, a line each. Exit status: 0, or 2 when the server must not start.
+Gets serveur.sh's command line. Prints `NAME=value` lines, every option resolved, so that no handler has
+to work them out again; problems go to standard error, in French, a line each. Exit status: 0, or 2 when
+the server must not start.
 """
 import sys
 sys.path[0] = __file__.rpartition("/launcher/")[0]      # run as a script, it finds only its own room there
@@ -15,7 +15,7 @@ from common import settings as configuration
 from common.french import reason
 from common.local_domain import BadNames
 from common.privileges import SERVICE_USER, as_administrator, become_service
-from launcher import certificate
+from launcher import certificate, options
 from mailstore.aliases import is_unsafe, read_aliases, split_targets
 from mailstore.files import try_entering
 from mailstore.mailboxes import SPOOL
@@ -26,24 +26,17 @@ NAMES_REASONS = {
     "empty": "aucun nom dans ce fichier",
     "long": "ces noms font un nom de domaine trop long, plus de 63 caractères",
 }
-NUMBER_OPTIONS = {
-    "SMTP_MAX": "-max demande un nombre entre 1 et 4096",
-    "SMTP_SIZE": "-size demande un nombre d'octets, 1024 au moins",
-    "SMTP_RCPTS": "-rcpts demande un nombre entre 1 et 1000000",
-    "SMTP_PORTS": "-port demande un nombre entre 1 et 65535",
-    "SMTP_SMTPS": "-smtps demande un nombre entre 1 et 65535",
-}
 
 
 class Problem(Exception):
     """Why the server must not start, in French."""
 
 
-def main():
-    """Check, print, and end the process with 0 or 2."""
+def main(words):
+    """Check the command line `words`, print what it comes to; the exit status."""
     try:
-        settings = read_settings()
-        for check in (check_domains, check_store, check_aliases, check_accounts, make_spool, compile_modules):
+        settings = read_settings(environment(words))
+        for check in (check_listener, check_domains, check_store, check_aliases, check_accounts, make_spool, compile_modules):
             check(settings)
         become_service()
         check_reachable(settings)
@@ -60,15 +53,34 @@ def warn(text):
     print(f"serveur.sh: attention : {text}", file=sys.stderr)
 
 
-def read_settings():
-    """The Settings, or a Problem for what they cannot be made of."""
+def environment(words):
+    """Our environment with the command line's variables in it. What SMTP_* was set beforehand doesn't count: the
+    command line says it all."""
     try:
-        return configuration.from_environ()
+        variables = options.read(words)
+    except options.Wrong as error:
+        raise Problem(error) from error
+    inherited = {name: value for name, value in os.environb.items() if not name.startswith(b"SMTP_")}
+    return {**inherited, **{name.encode(): os.fsencode(value) for name, value in variables.items()}}
+
+
+def read_settings(environ=None):
+    """The Settings out of `environ` (of bytes), or a Problem for what they cannot be made of."""
+    try:
+        return configuration.from_environ(environ)
     except configuration.BadSetting as error:
-        raise Problem(f"{NUMBER_OPTIONS.get(error.name, error.name)}, pas « {error.value} »") from error
+        raise Problem(f"{options.bounds(error.name)}, pas « {error.value} »") from error
     except BadNames as error:
         why = NAMES_REASONS.get(error.reason) or reason(error.__cause__)
         raise Problem(f"-noms {error.path} : {why} ; corrigez-le, ou donnez -domain") from error
+
+
+def check_listener(settings):
+    """What -listen and -bind ask for must go together."""
+    if settings.listen not in ("netcat", "prefork"):
+        raise Problem(f"-listen attend netcat ou prefork, pas « {settings.listen} »")
+    if settings.listen == "netcat" and ":" in settings.bind:
+        raise Problem(f"-bind {settings.bind} : netcat n'écoute pas en IPv6 ; -listen prefork le peut")
 
 
 def check_domains(settings):
@@ -223,10 +235,11 @@ def print_resolved(settings, tls, fingerprint):
         "MAX": settings.max_sessions, "SIZE": settings.max_size, "RCPTS": settings.max_recipients,
         "BIND": settings.bind, "PORTS": " ".join(map(str, settings.ports)),
         "SMTPS": " ".join(map(str, settings.smtps)), "LISTEN": settings.listen,
+        "MATCH_SENDER": int(settings.match_sender), "VERBOSE": int(settings.verbose),
     }
     for name, value in resolved.items():
         print(f"SMTP_{name}={value}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
