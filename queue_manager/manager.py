@@ -89,7 +89,6 @@ class Runner:
 
     def _rest(self):
         """Nothing is under way: time for what need not be done for each message."""
-        self._journal.close()       # it may be rotated away; the next line opens it anew
         if self._has_removed:
             self._backlog.sync()
             self._has_removed = False

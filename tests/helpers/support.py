@@ -22,6 +22,7 @@ import functools
 import itertools
 import os
 import pathlib
+import pwd
 import random
 import shutil
 import signal
@@ -84,6 +85,11 @@ def wait_for(condition: typing.Callable[[], typing.Any], what: str, seconds: flo
             raise AssertionError("not seen within %d s: %s" % (seconds, what))
         time.sleep(0.01)
     return value
+
+
+def own_name() -> str:
+    """The login that we run as."""
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def free_port() -> int:
