@@ -36,7 +36,7 @@ def _accounts(session):
 
 def authenticate(session, argument):
     """AUTH mechanism [initial-response]: the whole exchange, up to its last Reply."""
-    name, _, initial = argument.partition(" ")
+    name, _, initial = argument.replace("\t", " ").partition(" ")
     try:
         exchange = auth.start(name, _accounts(session), session.domain)
     except auth.UnknownMechanism:
@@ -70,7 +70,7 @@ def _exchange(session, exchange, initial):
     step = _step(session, exchange, _decode_initial(initial) if initial else None)
     while isinstance(step, auth.Challenge):
         session.channel.send(replies.challenge(b2a_base64(step.data, newline=False).decode()))
-        line = session.next_secret_line()
+        line = session.next_secret_line().strip(" \t")
         if line == "*":
             raise _Ended(replies.AUTHENTICATION_CANCELLED)
         step = _step(session, exchange, _decode(line))

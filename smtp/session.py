@@ -155,6 +155,8 @@ class Session:
 
     def _answer(self, line):
         word, _, argument = line.partition(" ")
+        if "\t" in word:
+            word, _, argument = line.partition("\t")
         verb = VERBS.get(word.upper())
         shown = self._without_secret(line, verb)
         self._show(shown)

@@ -45,12 +45,13 @@ NULL = Address("", "", "")
 def parse_path(text):
     """Split `<path> parameters` into (Address, the text of the parameters).
 
-    Lenient as people type: blanks around, no brackets. An empty path, `<>`, gives NULL. Raises Malformed.
+    Lenient as people type: blanks around, inside the brackets too, or no brackets. An empty path, `<>`, gives NULL.
+    Raises Malformed.
     """
     text = text.strip(" \t")
     if text.startswith("<"):
         end = _end_of_path(text)
-        inner, rest = text[1:end], text[end + 1:]
+        inner, rest = text[1:end].strip(" \t"), text[end + 1:]
     else:
         inner, rest = _first_word(text)
     if rest[:1] not in ("", " ", "\t"):

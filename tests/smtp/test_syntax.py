@@ -11,6 +11,7 @@ GOOD_PATHS = {
     "<smith@a.example>": ("smith", "a.example", "smith@a.example", ""),
     "smith@a.example": ("smith", "a.example", "smith@a.example", ""),
     "  \t<smith@a.example>\t ": ("smith", "a.example", "smith@a.example", ""),
+    "< smith@a.example \t> SIZE=1": ("smith", "a.example", "smith@a.example", "SIZE=1"),
     "<smith@a.example> SIZE=1 X": ("smith", "a.example", "smith@a.example", "SIZE=1 X"),
     "smith@a.example\tSIZE=1": ("smith", "a.example", "smith@a.example", "SIZE=1"),
     "<Smith@A.Example>": ("Smith", "A.Example", "Smith@A.Example", ""),
