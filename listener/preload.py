@@ -4,7 +4,7 @@ import _socket
 
 ALWAYS = ("mailstore.mbox", "mailstore.queue", "smtp.vrfy_expn", "smtp.data", "smtp.backend", "smtp.session")
 WITH_TLS = ("smtp.tls",)
-WITH_ACCOUNTS = ("guesses", "smtp.authentication", "hashlib", "hmac")
+WITH_ACCOUNTS = ("common.guesses", "smtp.authentication", "hashlib", "hmac")
 REHEARSALS = 20
 
 

@@ -207,7 +207,7 @@ class ReadingTest(unittest.TestCase):
     def test_refused_but_already_read(self):
         self.write(b"a:b\n")
         self.folder.chmod(0o711)
-        importlib.import_module("french")       # what says why, while we may still enter the checkout
+        importlib.import_module("common.french")       # what says why, while we may still enter the checkout
         os.seteuid(support.NOBODY)
         self.addCleanup(os.seteuid, 0)
         with self.assertRaises(passwords.Unreadable) as caught:

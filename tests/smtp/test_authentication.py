@@ -181,6 +181,12 @@ class ExchangeTest(AccountsTestCase):
         client.expect("", 334)
         client.expect("", 535)
 
+    def test_blanks_around_a_response(self):
+        client = self.greeted()
+        client.expect("AUTH LOGIN", 334)
+        client.expect(encoded("bob") + "  ", 334)
+        client.expect(" " + encoded(BOB) + "\t", 235)
+
     def test_cancelled(self):
         client = self.greeted()
         for lines in (("AUTH PLAIN",), ("AUTH LOGIN",), ("AUTH LOGIN", encoded("alice")), ("AUTH CRAM-MD5",)):
