@@ -53,7 +53,7 @@ class Journal:
 
     def _append(self, line):
         if self._file < 0:
-            self._file = posix.open(self.path, FLAGS, 0o640)
+            self._file = posix.open(self.path, FLAGS, 0o600)
         posix.write(self._file, line)
 
     def close(self):
