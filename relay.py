@@ -9,11 +9,13 @@ import time
 
 from common.french import reason
 from common.mainlog import Journal
-from common.privileges import become_service, leave_root
+from common.privileges import become_service
 from launcher import preflight
+from mailstore.agent import Agent
+from mailstore.direct import Direct
 from mailstore.mailboxes import Mailboxes
 from mailstore.trace import Clock
-from queue_manager.local_agent import Ended, Postman
+from queue_manager.local_agent import Postman
 from queue_manager.mailq import Command, Refused
 from queue_manager.manager import Runner
 from queue_manager.queue_store import Backlog
@@ -112,32 +114,31 @@ def obey(settings, command, *ids):
 def work(settings, limits=Limits(), now=time.time):
     """Be the relay until TERM; the exit status. limits: a Limits; now: gives the seconds since 1970.
     Raises Refused."""
-    preflight.make_spool(settings)
+    preflight.make_state(settings)
     become_service()
+    preflight.make_inside(settings)
     journal = Journal(settings.log, settings.terminal)
     backlog = Backlog(f"{settings.spool}/queue")
     backlog.make_folders()
     if not backlog.lock():
         raise Refused(f"un relais s'occupe déjà de {backlog.folder}")
-    postman = Postman(settings, backlog)
-    leave_root()
     os.nice(NICENESS)
-    try:
-        make_runner(settings, journal, backlog, postman, limits, now).run()
-    except Ended:
-        journal.write("relay: the process that delivers to mailboxes has ended")
-        return 1
-    postman.close()
-    # Threads may still wait for hosts that do not answer.
+    make_runner(settings, journal, backlog, limits, now).run()
+    # Threads may still wait for hosts that do not answer, or for mailboxes.
     os._exit(0)
 
 
-def make_runner(settings, journal, backlog, postman, limits, now):
+def make_runner(settings, journal, backlog, limits, now):
     """All parts put together."""
-    mailboxes = Mailboxes(settings.store, settings.domain, settings.aliases)
+    clock = Clock(settings.domain)
+    access = Agent(settings.agent) if settings.agent else Direct(settings, clock)
+    mailboxes = Mailboxes(settings, access)
     router = Router(settings, Resolver(settings.dns))
-    return Runner(settings.domain, journal, backlog, postman, router, mailboxes.is_local, Clock(settings.domain),
-                  limits, now)
+
+    def make_postman(events, report):
+        return Postman(settings, access, backlog.message_path, clock, events, report)
+
+    return Runner(settings.domain, journal, backlog, make_postman, router, mailboxes.is_local, clock, limits, now)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ code=0
 say() { printf '%s\n' "$*"; }
 warn() { printf 'serveur.sh: %s\n' "$*" >&2; }
 # A program that a signal ended too has not failed.
-fail() { local code=$1; shift; [ -z "$stopping" ] || exit 0; warn "$*"; exit "$code"; }
+fail() { local code=$1; shift; close_voice; [ -z "$stopping" ] || exit 0; warn "$*"; exit "$code"; }
 
 # Before anything runs in the background, only main has to know.
 request_stop() {
@@ -71,6 +71,7 @@ resolve_settings() {
     status=${PIPESTATUS[0]}
     ((status == 0)) || [ -n "$stopping" ] || exit "$status"
     export SMTP_TERMINAL=1
+    [ "$EUID" != 0 ] || export SMTP_AGENT=/run/serveur-smtp-agent/$$
 }
 
 # No address twice, and none beside the one that stands for all of its kind.
@@ -104,12 +105,23 @@ list_endpoints() {
 start() {
     local endpoint
     [ ${#twins[@]} = 0 ] || background supervise launcher/port.py hold "${twins[@]}"
+    [ -z "${SMTP_AGENT-}" ] || start_agent
     background supervise relay.py
     if [ "$SMTP_LISTEN" = prefork ]; then
         background supervise listener/prefork.py
     else
         for endpoint in "${endpoints[@]}"; do start_keepers "${endpoint% *}" "${endpoint#* }"; done
     fi
+}
+
+# As root nobody but this process touches mailboxes, or what only root may read.
+start_agent() {
+    local round
+    background supervise_agent
+    for ((round = 0; round < START_SECONDS * 50; round++)); do
+        [ ! -S "$SMTP_AGENT" ] || return 0
+        nap 0.02
+    done
 }
 
 # count_listeners PORT: leaves their number in $found
@@ -188,6 +200,7 @@ claim_ports() {
 # finish CODE
 finish() {
     close_record
+    close_voice
     say "Serveur arrêté."
     exit "$1"
 }
@@ -205,6 +218,7 @@ prepare() {
     resolve_settings "$@"
     end_if_told
     list_endpoints
+    open_voice
     open_locks
     open_life
     open_record

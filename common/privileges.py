@@ -1,39 +1,41 @@
 """The one place where a process changes user id.
 
-Started as root, a process serves under the effective user `mail` and takes a recipient's uid, gid and
-groups only for as long as it touches that recipient's mailbox. Root stays the *saved* user, which is
-what allows the way back. Started by anyone else, nothing here changes anything.
+Started as root, every process that reads what strangers send gives root up for the user `mail`, for good. Only the
+delivery agent (delivery_agent/) and what serveur.sh asks before anyone listens keep it, and take another's uid, gid
+and groups for as long as they touch what is his. Started by anyone else, nothing here changes anything.
 """
 import posix
 from time import monotonic
 
 SERVICE_USER = "mail"
 GROUPS_SECONDS = 60         # how long a user's groups are remembered; nscd keeps them for an hour
-_service = None
 _groups = {}
 
 
 def become_service():
-    """Give up root's effective id for the service user's. Does nothing unless root."""
-    global _service
-    if posix.geteuid() == 0:
-        import pwd
-        entry = pwd.getpwnam(SERVICE_USER)
-        _service = (entry.pw_uid, entry.pw_gid)
-        _take(entry.pw_uid, entry.pw_gid, [entry.pw_gid])
+    """Give root up for the service user, without a way back. Does nothing unless root.
+
+    The terminal is given up too: whoever has it as his own could type into root's shell (TIOCSTI).
+    """
+    if 0 not in posix.getresuid():
+        return
+    import pwd
+    entry = pwd.getpwnam(SERVICE_USER)
+    _leave_terminal()
+    posix.setgroups([entry.pw_gid])
+    posix.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+    posix.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
 
 
-def leave_root():
-    """Give root up for the service user without a way back. Does nothing unless started as root."""
-    global _service
-    if posix.getuid() == 0:
-        import pwd
-        entry = pwd.getpwnam(SERVICE_USER)
-        posix.seteuid(0)
-        posix.setgroups([entry.pw_gid])
-        posix.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
-        posix.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
-        _service = None
+def _leave_terminal():
+    try:
+        terminal = posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC)
+    except OSError:
+        return                  # there is none
+    from fcntl import ioctl
+    from termios import TIOCNOTTY
+    ioctl(terminal, TIOCNOTTY)
+    posix.close(terminal)
 
 
 def user_name(uid):
@@ -62,14 +64,8 @@ def _groups_of(user, gid):
     return groups
 
 
-def as_administrator():
-    """A context in which a file that the administrator named is read, with the rights it was checked with
-    before the server started: it may lie in a folder that only root may enter."""
-    return acting_as(0, 0)
-
-
 class acting_as:
-    """A context in which files are touched as `uid`, `gid` and the groups of `user`.
+    """A context in which files are touched as `uid`, `gid` and the groups of `user`. For who has kept root.
 
     user: a login whose supplementary groups count, or "" for none but gid. Raises OSError from the
     kernel if an id is refused; a failed way back ends the process, since it would go on as somebody.
@@ -81,10 +77,7 @@ class acting_as:
         self.user = user
 
     def __enter__(self):
-        if not _service:
-            return
         try:
-            posix.seteuid(0)
             groups = _groups_of(self.user, self.gid) if self.user else [self.gid]
             _take(self.uid, self.gid, groups)
         except OSError:
@@ -92,9 +85,18 @@ class acting_as:
             raise
 
     def __exit__(self, *error):
-        if _service:
-            try:
-                posix.seteuid(0)
-                _take(*_service, [_service[1]])
-            except OSError:
-                posix._exit(1)
+        try:
+            posix.seteuid(0)
+            _take(0, 0, [0])
+        except OSError:
+            posix._exit(1)
+
+
+def acting_as_user(uid):
+    """acting_as for who has this uid, with all that its login has."""
+    import pwd
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return acting_as(uid, pwd.getpwnam("nobody").pw_gid)
+    return acting_as(uid, entry.pw_gid, entry.pw_name)

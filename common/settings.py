@@ -24,6 +24,7 @@ RELAY_DOMAIN = "tpmail.info.unicaen.fr"
 LOCAL_SUFFIX = "tp.info.unicaen.fr"
 SYSTEM_ALIASES = "/etc/aliases"
 SYSTEM_SPOOL = "/var/spool/serveur-smtp"
+SYSTEM_AGENT = "/run/serveur-smtp-agent/socket"
 
 
 class BadSetting(Exception):
@@ -42,8 +43,9 @@ class Settings:
     noms: files, "" when there is none. relays: {domain: "host:port", "host" or ""}. tls: (certificate,
     key) files, or (). spool, log: paths. max_sessions, max_recipients: counts. max_size: octets.
     ports, smtps: lists of port numbers. port: the listener's that took this connection, 0 if unknown.
+    agent: the delivery agent's socket, "" when mailboxes are written without one.
     dns: "" for the system's name servers, else "address#port" of one to ask.
-    verbose, terminal, implicit_tls, match_sender: yes or no.
+    verbose, terminal, coloured, implicit_tls, match_sender: yes or no.
     """
 
     def __init__(self, values):
@@ -149,10 +151,12 @@ def from_environ(environ=None):
         "bind": get("SMTP_BIND"),
         "listen": get("SMTP_LISTEN") or LISTEN,
         "dns": get("SMTP_DNS"),
+        "agent": get("SMTP_AGENT") or (SYSTEM_AGENT if posix.geteuid() == 0 else ""),
         "ports": _ports(get, "SMTP_PORTS"),
         "smtps": _ports(get, "SMTP_SMTPS"),
         "port": _number(get, "SMTP_PORT"),
         "implicit_tls": get("SMTP_IMPLICIT_TLS") == "1",
         "verbose": get("SMTP_VERBOSE") == "1",
         "terminal": get("SMTP_TERMINAL") == "1",
+        "coloured": get("SMTP_COLOURS") == "1",
     })

@@ -11,11 +11,13 @@ migration_lock=
 
 # -- netcat ---------------------------------------------------------------------------------------
 
+# Root runs nothing out of a folder that is another's: FOLDER is the sessions' user's.
 find_netcat() {
     local path
     NETCAT=
     command -v nc.traditional | read -r NETCAT
     for path in "$NETCAT" "$1"/{usr/,}bin/nc.traditional; do
+        [[ $EUID != 0 || $path != "$1"/* ]] || continue
         [ ! -x "$path" ] || { NETCAT=$path; return 0; }
     done
     return 1

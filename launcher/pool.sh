@@ -6,23 +6,48 @@
 # subshells, the keepers: a keeper waits for any of its netcats to end and starts the next.
 #
 # Everything here watches one pipe, of which only the launcher has the writing end: when that is closed,
-# by an orderly stop or because the launcher was killed, each ends its children and itself.
+# by an orderly stop or because the launcher was killed, each ends its children and itself.  The delivery agent's
+# watches another one, of which all who may need it have the writing end: so it ends when they have.
 
 readonly GRACE=10               # seconds that running sessions get to finish when the server stops
 launcher_only=()                # descriptors that nobody in the background may have
 background_jobs=()              # what to start again if it dies: [pid]="function argument..."
+voice_cat=
+voice=2                         # where those in the background show what they have to say
 
 keep_for_launcher() { launcher_only+=("$1"); }
 
 # The pipe, and one with both ends in one descriptor: a line in it wakes the launcher.
 open_life() {
     : | exec {life_end}>/proc/self/fd/0 {life}</proc/self/fd/0
+    : | exec {need_end}>/proc/self/fd/0 {need}</proc/self/fd/0
     : | exec {news}<>/proc/self/fd/0
     keep_for_launcher "$life_end"
     keep_for_launcher "$news"
 }
 
-close_life() { exec {life_end}>&-; echo >&"$news"; }
+close_life() { exec {life_end}>&- {need_end}>&-; echo >&"$news"; }
+
+# Before all other descriptors, which cat must not have.  Who is not root must not have root's terminal: it could
+# type into it (TIOCSTI).
+open_voice() {
+    local ear
+    [ ! -t 2 ] || export SMTP_COLOURS=1
+    : | exec {voice}>/proc/self/fd/0 {ear}</proc/self/fd/0
+    (trap '' INT TERM HUP; exec cat <&"$ear" >&2 {voice}>&- {ear}<&-) &
+    voice_cat=$!
+    disown "$voice_cat"         # it ends when nobody has anything to say any more, which wait must not wait for
+    exec {ear}<&-
+}
+
+# close_voice: all has been shown then; what killed launchers left may have something to say for longer than we wait
+close_voice() {
+    local round
+    [ "$voice" != 2 ] || return
+    exec {voice}>&-
+    voice=2
+    for ((round = 0; round < 250; round++)); do alive "$voice_cat" 2>/dev/null || return; nap 0.02; done
+}
 
 # Not "read -t", which costs no fork: bash 5.1 has SIGALRM end that, and looks whether it came before it calls read(2).
 # Where it comes in between, for the processor was another's meanwhile, nothing ends that read any more.  (bash 5.2 waits
@@ -47,12 +72,12 @@ become_background() {
     read -r own_name <"/proc/$BASHPID/comm"
 }
 
-# run COMMAND...: a child that has none of our descriptors
+# run COMMAND...: a child that has none of our descriptors, but for those by which the agent knows that it is needed
 run() { "$@" 2>&"$terminal" {terminal}>&- {life}<&- & }
 
 # keep_listeners PORT COUNT [ADDRESS]
 keep_listeners() {
-    local left=$2 pid status pause=1 failures=0
+    local left=$2 pid status pause=1 longest=30 failures=0
     local command=("$NETCAT" -n -l -p "$1" ${3:+-s "$3"} -e "$PROGRAM/smtp_handler.py")
     local -A since=()                       # [pid of a netcat, or what it turned into]=when it was started
     become_background
@@ -93,12 +118,12 @@ back_off() {
 # longer_pause: false if the launcher's end cuts it short
 longer_pause() {
     read -r -t "$pause" -u "$life"
-    (($? > 128)) && pause=$((pause < 30 ? 2 * pause : 30))
+    (($? > 128)) && pause=$((pause < longest ? 2 * pause : longest))
 }
 
 # supervise PROGRAM ARGUMENT...: runs as long as we do; started again when it dies, after a growing pause
 supervise() {
-    local pause=1 child started
+    local pause=1 longest=${longest-30} child started
     become_background
     while :; do
         run "$PYTHON" -ES "$PROGRAM/$1" "${@:2}"
@@ -111,6 +136,17 @@ supervise() {
         longer_pause || return
     done
     end_children "$child"
+}
+
+# supervise_agent: outlives all who may ask it, and is told by what it knows that they have ended; a session waits for its
+# successor no longer than 10 s
+supervise_agent() {
+    local longest=1
+    exec {life}<&- {need_end}>&-
+    life=$need
+    exec {need}<&"$life"
+    export SMTP_NEED=$need
+    supervise delivery_agent
 }
 
 # -- how it ends ----------------------------------------------------------------------------------
@@ -164,7 +200,7 @@ catches_term() {
 # background FUNCTION ARGUMENT...: in a process group of its own, out of the terminal's reach
 background() {
     set -m
-    "$@" &
+    "$@" >&"$voice" 2>&"$voice" &
     set +m
     background_jobs[$!]=$*
     note_job $!
@@ -207,6 +243,7 @@ describe_job() {
     case $1 in
     keep_listeners) description="un gardien du port $2" ;;
     supervise) description="le gardien de $2" ;;
+    supervise_agent) description="le gardien de l'agent de remise" ;;
     esac
 }
 

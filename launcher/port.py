@@ -12,6 +12,7 @@ import posix
 import sys
 
 LISTENS = "0A"              # TCP_LISTEN, as /proc/net/tcp has it
+SERVICE_USER = "mail"       # as common/privileges.py has it
 SERVERS = (b"/smtp_handler.py", b"/prefork.py")     # how the last argument of our listeners ends
 
 
@@ -112,11 +113,20 @@ def is_server(pid, uid, port):
     """Whether the process is a listener of some serveur.sh, as its command line says (for a message only)."""
     words = read(f"/proc/{pid}/cmdline").rstrip(b"\0").split(b"\0")
     is_netcat = b"-p" in words and words[words.index(b"-p") + 1:][:1] == [b"%d" % port]
-    return words[-1].endswith(SERVERS) and (is_netcat or words[-1].endswith(SERVERS[1])) and real_user(pid) == uid
+    return words[-1].endswith(SERVERS) and (is_netcat or words[-1].endswith(SERVERS[1])) and real_user(pid) in users(uid)
+
+
+def users(uid):
+    """Who may run the listeners of a server that `uid` has started: root's give root up once they are bound."""
+    import pwd
+    try:
+        return (uid, pwd.getpwnam(SERVICE_USER).pw_uid) if uid == 0 else (uid,)
+    except KeyError:
+        return (uid,)
 
 
 def real_user(pid):
-    """Who started the process, whoever it may have become; -1 if it is gone."""
+    """Whose the process is; -1 if it is gone."""
     status = read(f"/proc/{pid}/status").partition(b"\nUid:")[2].split()
     return int(status[0]) if status else -1
 

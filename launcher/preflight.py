@@ -8,15 +8,17 @@ import sys
 sys.path[0] = __file__.rpartition("/launcher/")[0]      # run as a script, it finds only its own room there
 
 import os
-import pwd
 import shutil
 
 from common import settings as configuration
+from common import spool
 from common.french import reason
 from common.local_domain import BadNames
-from common.privileges import SERVICE_USER, as_administrator, become_service
+from common.ownership import stranger_on
+from common.privileges import SERVICE_USER, become_service
 from launcher import certificate, options
 from mailstore.aliases import is_unsafe, read_aliases, split_targets
+from mailstore.direct import Direct
 from mailstore.files import try_entering
 from mailstore.mailboxes import SPOOL
 from smtp.syntax import Malformed, check_domain
@@ -36,11 +38,16 @@ def main(words):
     """Check the command line `words`, print what it comes to; the exit status."""
     try:
         settings = read_settings(environment(words))
-        for check in (check_listener, check_domains, check_store, check_aliases, check_accounts, make_spool, compile_modules):
+        for check in (check_listener, check_domains, check_store, check_aliases, check_accounts):
             check(settings)
+        tls, fingerprint = given_tls(settings)
+        make_state(settings)
+        compile_modules(settings)
         become_service()
+        make_inside(settings)
         check_reachable(settings)
-        tls, fingerprint = prepare_tls(settings)
+        if settings.tls and not tls:
+            tls, fingerprint = made_tls(settings)
     except Problem as problem:
         print(f"serveur.sh: {problem}", file=sys.stderr)
         return 2
@@ -113,16 +120,35 @@ def check_store(settings):
             raise Problem(f"-store : le dossier {settings.store} n'existe pas")
         if not os.access(settings.store, os.R_OK | os.X_OK):
             raise Problem(f"-store : le dossier {settings.store} ne peut pas être lu")
+        name_unsafe(settings.store)
     elif settings.store not in ("maildir", "mbox"):
         raise Problem(f"-store demande maildir, mbox ou un dossier, pas « {settings.store} »")
     elif settings.store == "mbox" and not os.access(SPOOL, os.W_OK):
         warn(f"{SPOOL} n'est pas accessible en écriture : le courrier sera refusé (450) ; relancez en root")
 
 
+def name_unsafe(store):
+    """As root, name the folders of root's that are no accounts: somebody else could lead root elsewhere by them."""
+    if os.geteuid():
+        return
+    for entry in os.scandir(store):
+        if entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == 0:
+            if found := stranger_on(entry.path, (0,)):
+                warn(f"{entry.path} n'est pas un compte : il est à root, et {found[0]} ne l'est pas à lui seul")
+
+
+def named_files(settings):
+    """What opens the files that the settings name, with the rights that it will be done with later."""
+    if os.geteuid():
+        return Direct(settings, None)
+    from delivery_agent.files import NamedFiles
+    return NamedFiles(settings)
+
+
 def check_aliases(settings):
     """The aliases must be readable; entries that we never follow are named."""
     try:
-        entries = read_aliases(settings.aliases)
+        entries = read_aliases(named_files(settings)) if settings.aliases else {}
     except OSError as error:
         raise Problem(f"-aliases {settings.aliases} : {reason(error)}") from error
     for name, targets in entries.items():
@@ -139,7 +165,7 @@ def check_accounts(settings):
         return
     import auth
     try:
-        accounts = auth.read_accounts(settings.accounts)
+        accounts = auth.read_accounts(settings.accounts, read_accounts_file(settings))
     except auth.Unreadable as error:
         raise Problem(f"-pass {error.text}") from error
     for problem in accounts.problems:
@@ -150,21 +176,39 @@ def check_accounts(settings):
         warn(f"-pass {warning}")
 
 
-def prepare_tls(settings):
-    """((certificate, key), fingerprint): made for `-tls auto`, checked in any case; empty without -tls."""
-    if not settings.tls:
-        if settings.smtps:
-            raise Problem("-smtps demande un certificat : ajoutez -tls CERT[,CLÉ] ou -tls auto")
-        return (), ""
+def read_accounts_file(settings):
+    """What the file of -pass holds (bytes)."""
     try:
-        files = settings.tls
-        if files[0] == "auto":
-            files = certificate.self_signed(settings.spool, settings.domain, warn)
-        with as_administrator():
-            certificate.check(*files)
-            return files, certificate.fingerprint(files[0])
+        with open(named_files(settings).open("accounts"), "rb") as file:
+            return file.read()
+    except OSError as error:
+        from common.accounts import read_file
+        read_file(settings.accounts)        # says better why not, if root can't either
+        raise Problem(f"-pass {settings.accounts} : {reason(error)}") from error
+
+
+def given_tls(settings):
+    """((certificate, key), fingerprint) of the files of -tls, which must be usable; empty if it names none."""
+    if not settings.tls and settings.smtps:
+        raise Problem("-smtps demande un certificat : ajoutez -tls CERT[,CLÉ] ou -tls auto")
+    if not settings.tls or settings.tls[0] == "auto":
+        return (), ""
+    return described_tls(lambda: settings.tls)
+
+
+def made_tls(settings):
+    """The same for `-tls auto`."""
+    return described_tls(lambda: certificate.self_signed(settings.spool, settings.domain, warn))
+
+
+def described_tls(get_files):
+    """(what get_files() returns, its fingerprint)."""
+    try:
+        files = get_files()
+        certificate.check(*files)
     except certificate.Unusable as error:
         raise Problem(f"-tls : {error.text}") from error
+    return files, certificate.fingerprint(files[0])
 
 
 def check_dig(settings):
@@ -175,20 +219,25 @@ def check_dig(settings):
              " comme administrateur : apt-get install bind9-dnsutils")
 
 
-def make_spool(settings):
-    """The state folder and what is in it, owned by whoever the sessions run as."""
+def make_state(settings):
+    """What of the state is made as who starts the server."""
+    _make(spool.make_top, settings)
+
+
+def make_inside(settings):
+    """What of the state is made as who the sessions run as."""
+    _make(spool.make_inside, settings)
+
+
+def _make(make, settings):
     try:
-        for folder in (settings.spool, f"{settings.spool}/tmp", f"{settings.spool}/queue",
-                       f"{settings.spool}/queue/tmp"):
-            os.makedirs(folder, mode=0o750, exist_ok=True)
-            give_to_service(folder)
+        make(settings)
+    except spool.Refused as refusal:
+        raise Problem(str(refusal)) from refusal
     except OSError as error:
+        if error.filename == settings.log:
+            raise Problem(f"{_place('-log', settings.log, error)} ; donnez un autre fichier par -log") from error
         raise Problem(f"{_place('-spool', settings.spool, error)} ; donnez un autre dossier par -spool") from error
-    try:
-        os.close(os.open(settings.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640))
-        give_to_service(settings.log)
-    except OSError as error:
-        raise Problem(f"{_place('-log', settings.log, error)} ; donnez un autre fichier par -log") from error
 
 
 def _place(option, path, error):
@@ -216,13 +265,6 @@ def check_reachable(settings):
         except OSError as error:
             raise Problem(f"{option} : l'utilisateur {SERVICE_USER}, sous lequel tournent les sessions, ne peut pas "
                           f"entrer dans {folder} (un dossier au-dessus lui est fermé)") from error
-
-
-def give_to_service(path):
-    """As root, make `path` belong to the user that sessions run as."""
-    if os.geteuid() == 0:
-        service = pwd.getpwnam(SERVICE_USER)
-        os.chown(path, service.pw_uid, service.pw_gid)
 
 
 def print_resolved(settings, tls, fingerprint):

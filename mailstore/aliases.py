@@ -4,16 +4,12 @@ A target is a user, an address, `:fail: text` or `:defer: text`. Targets that Ex
 run or open (`|command`, `/file`, `:include:/file`, `:blackhole:`) are never followed.
 """
 
-from common.privileges import as_administrator
-
 QUOTE = '"'
 
 
-def read_aliases(path):
-    """{name in lower case: its targets' text} from the file at `path`, {} if `path` is "". Raises OSError."""
-    if not path:
-        return {}
-    with as_administrator(), open(path, encoding="utf-8", errors="surrogateescape") as file:
+def read_aliases(access):
+    """{name in lower case: its targets' text} from the file that `access` opens. Raises OSError."""
+    with open(access.open("aliases"), encoding="utf-8", errors="surrogateescape") as file:
         return parse(file.read())
 
 

@@ -5,10 +5,11 @@ goes to the queue, whose runner delivers it: no recipient loses the message, non
 Whoever hears of a message id may forget the message.
 """
 import posix
+from errno import ENOSPC
 from time import time
 
 from common.settings import canonical
-from mailstore import maildir, trace
+from mailstore import trace
 from mailstore.outcome import Later, NoRoom
 
 IDENTITY_CHARACTERS = 998   # RFC 5322 §2.1.1: a line that any program may rely on is no longer
@@ -30,12 +31,17 @@ class Message:
 
 class Copy:
     """What goes into one mailbox. recipients: the addresses that led here, as given, the first of them
-    the one that the log names. They may be a thousand, for each of a thousand copies, hence shared."""
+    the one that the log names. They may be a thousand, for each of a thousand copies, hence shared.
+
+    name: of its file; text: a function that yields it in pieces (bytes); errand: what takes it there.
+    """
+
+    name = ""
+    text = errand = prepared = trouble = None
 
     def __init__(self, mailbox, recipients):
         self.mailbox = mailbox
         self._recipients = recipients
-        self.prepared = None
 
     @property
     def given(self):
@@ -46,12 +52,10 @@ class Copy:
         return self._recipients[::-1]
 
     def commit(self):
-        with self.mailbox.owner():
-            self.prepared.commit()
+        self.errand.commit(self)
 
     def discard(self):
-        with self.mailbox.owner():
-            self.prepared.discard()
+        self.errand.discard(self)
 
     def log_name(self):
         return f"{self.mailbox.user} <{self.given}> R=local_user T={self.mailbox.transport}"
@@ -82,23 +86,24 @@ def by_place(recipients):
     return list(places.values())
 
 
-def prepare_copy(copy, letter, sender, received, clock, seconds):
-    """Make `copy` ready to be committed. Raises Later, NoRoom.
+def make_up(copy, letter, sender, received, name, seconds):
+    """Give `copy` the name of its file and its text.
 
-    received: the Received field (str); clock: a trace.Clock; seconds: the time of delivery since 1970.
+    received: the Received field (str); seconds: the time of delivery since 1970.
     """
-    front = trace.delivery_header(sender, copy.envelope_to, seconds) + received
+    copy.name = name
     if not copy.mailbox.is_mbox:
-        prepare = maildir.prepare
+        copy.text = lambda: letter.pieces(_front(copy, sender, received, seconds))
     else:
         from mailstore import mbox
-        prepare = mbox.prepare
-        front = mbox.from_line(sender, seconds) + front
-    try:
-        with copy.mailbox.owner():
-            copy.prepared = prepare(copy.mailbox, letter, front.encode("utf-8", "surrogateescape"), clock)
-    except OSError as error:
-        raise Later("Mailbox cannot be used now", f"{error.strerror}: {copy.mailbox.path}") from error
+        line = mbox.from_line(sender, seconds).encode("utf-8", "surrogateescape")
+        copy.text = lambda: mbox.message(letter.pieces(line + _front(copy, sender, received, seconds)))
+
+
+def _front(copy, sender, received, seconds):
+    # Made when it is written: for a thousand copies it names a thousand addresses each.
+    front = trace.delivery_header(sender, copy.envelope_to, seconds) + received
+    return front.encode("utf-8", "surrogateescape")
 
 
 def check_room(copies, octets):
@@ -114,18 +119,19 @@ def check_room(copies, octets):
         needed[disk.f_fsid] = (room, total + octets)
     for room, total in needed.values():
         if room < total:
-            raise NoRoom("No room to store the message",
-                         f"defer (28): No space left on device: all copies need {total} octets, {room} are free")
+            raise NoRoom("No room to store the message", errno=ENOSPC,
+                         doing=f"all copies need {total} octets, {room} are free")
 
 
 class Delivery:
-    """The way in for messages. journal: the log; clock: a trace.Clock; domain: the local one;
-    queue: a mailstore.queue.Queue, called only for what must wait."""
+    """The way in for messages. journal: the log; clock: a trace.Clock; domain: the local one; access: to the
+    mailboxes (mailstore/direct.py); queue: a mailstore.queue.Queue, called only for what must wait."""
 
-    def __init__(self, journal, clock, domain, queue):
+    def __init__(self, journal, clock, domain, access, queue):
         self.journal = journal
         self.clock = clock
         self.domain = domain
+        self.access = access
         self.queue = queue
 
     def accept(self, message, message_id):
@@ -135,13 +141,38 @@ class Delivery:
         copies = gather(message.recipients)
         if len(copies) > 1:
             check_room(copies, message.letter.octets)
-        ready = self._prepare(message, message_id, received, copies, seconds)
+        distant = distant_recipients(message.recipients)
+        errand = self.access.errand()
+        for copy in copies:
+            make_up(copy, message.letter, message.sender, received, self.clock.file_name(), seconds)
+            copy.errand = errand
+        try:
+            if len(copies) == 1 and not distant:
+                self._store_one(message, message_id, received, *copies)
+            else:
+                self._store_all(message, message_id, received, copies, distant, seconds)
+        finally:
+            errand.close()
+
+    def _store_one(self, message, message_id, received, copy):
+        """As _store_all, where one step is enough."""
+        try:
+            copy.errand.deliver(copy)
+        except Later as error:
+            self._log_late(copy, error, message_id)
+            raise
+        self.journal.write(arrival(message, len(received)), message_id)
+        self._log_done([copy], [], message_id)
+        self.journal.write("Completed", message_id)
+
+    def _store_all(self, message, message_id, received, copies, distant, seconds):
+        ready = self._prepare(message, message_id, received, copies, distant, seconds)
         self.journal.write(arrival(message, len(received)), message_id)
         late = self._commit(ready)
         if late:
             self._keep_for_later(message, message_id, received, late)
         self._log_done(copies, late, message_id)
-        if len(ready) > len(copies):
+        if distant:
             self.queue.wake(message_id)
         else:
             self.journal.write("Completed", message_id)
@@ -156,16 +187,15 @@ class Delivery:
             return received
         return self._received(message, message_id, [], seconds)
 
-    def _prepare(self, message, message_id, received, copies, seconds):
+    def _prepare(self, message, message_id, received, copies, distant, seconds):
         """All that is to be committed, prepared: the queue's entry first, for it is the surest to work."""
         ready = []
         try:
-            distant = distant_recipients(message.recipients)
             if distant:
                 carried = self._received_by_hosts(message, message_id, received, seconds)
                 ready.append(self.queue.prepare(message_id, message, carried, distant))
             for copy in copies:
-                prepare_copy(copy, message.letter, message.sender, received, self.clock, seconds)
+                copy.errand.prepare(copy)
                 ready.append(copy)
         except Later as error:
             if not distant or ready:

@@ -15,7 +15,8 @@ from mailstore.outcome import Later
 STALE = 1800                # seconds, by the lock file's ctime
 MARK_OCTETS = 400           # more than a host's name, a process id and a length come to
 FROM = b"From "
-OPEN = posix.O_RDWR | posix.O_NOFOLLOW | posix.O_CLOEXEC
+# Non-blocking: its owner may hold a lease on it (fcntl(2)), and we would wait for him.
+OPEN = posix.O_RDWR | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
 
 
 def lock(path, clock, tries, pause):
@@ -61,7 +62,7 @@ def _link_patiently(hitching_post, path, tries, pause):
             sleep(pause)
         if _link(hitching_post, path) or _break(path) and _link(hitching_post, path):
             return
-    raise Later("Mailbox is locked", f"defer (-9): failed to lock mailbox {path} (lock file)")
+    raise Later("Mailbox is locked", errno=-9, doing=f"failed to lock mailbox {path} (lock file)")
 
 
 def _link(hitching_post, path):
@@ -120,7 +121,16 @@ def _is_alive(pid):
         return False
     except OSError:
         pass                    # another user's
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid):
+    """Whether it has ended, and whoever started it has not asked yet."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return False
 
 
 def _cut(path, length):

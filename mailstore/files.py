@@ -2,7 +2,7 @@
 import posix
 from errno import EDQUOT, EISDIR, ENODATA, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM
 
-from mailstore.outcome import Later, NoRoom, defer_text
+from mailstore.outcome import Later, NoRoom
 
 WRITE_NEW = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
 FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
@@ -12,14 +12,13 @@ NO_ATTRIBUTE = "user.serveur-smtp.none"
 
 def failed(error, doing):
     """The outcome that an OSError met while `doing` something stands for; to be raised."""
-    detail = defer_text(error, doing)
     if error.errno in (ENOSPC, EDQUOT):
-        return NoRoom("No room to store the message", detail)
-    return Later("Mailbox cannot be used now", detail)
+        return NoRoom("No room to store the message", errno=error.errno, doing=doing)
+    return Later("Mailbox cannot be used now", errno=error.errno, doing=doing)
 
 
 def write_all(file, data):
-    """Write every octet of `data` to descriptor `file`. Raises OSError."""
+    """Write every octet of `data` (bytes, or a view of some) to descriptor `file`. Raises OSError."""
     written = posix.write(file, data)
     if written < len(data):
         view = memoryview(data)

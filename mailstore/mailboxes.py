@@ -1,12 +1,10 @@
 """Who has mail here: accounts, aliases, lists. The only place where a name becomes a path."""
 import posix
-from stat import S_ISDIR, S_ISREG
+from stat import S_ISDIR
 
-from common.privileges import acting_as
 from common.settings import canonical
 from mailstore import aliases as alias_file
-from mailstore.files import are_all, try_entering, try_writing
-from mailstore.outcome import Later, Never
+from mailstore.outcome import Later, Never, Unavailable
 
 SPOOL = "/var/mail"
 FIRST_USER = 1000
@@ -16,11 +14,12 @@ MOST_TARGETS = 10000        # that one address may lead to, lists in lists count
 
 class Mailbox:
     """One account's mail. user: its name; uid, gid: who owns it; home: its folder; path: the Maildir or
-    the mbox file; is_mbox: which of both; full_name: from the password database, or ""."""
+    the mbox file; is_mbox: which of both; full_name: from the password database, or ""; login: whose groups
+    count, or ""; is_ours: whether home is the server's to make too."""
 
-    __slots__ = ("user", "uid", "gid", "home", "path", "is_mbox", "full_name", "login")
+    __slots__ = ("user", "uid", "gid", "home", "path", "is_mbox", "full_name", "login", "is_ours")
 
-    def __init__(self, user, uid, gid, home, path, is_mbox=False, full_name="", login=""):
+    def __init__(self, user, uid, gid, home, path, is_mbox=False, full_name="", login="", is_ours=False):
         self.user = user
         self.uid = uid
         self.gid = gid
@@ -29,6 +28,7 @@ class Mailbox:
         self.is_mbox = is_mbox
         self.full_name = full_name
         self.login = login
+        self.is_ours = is_ours
 
     @property
     def transport(self):
@@ -39,10 +39,6 @@ class Mailbox:
     def folders(self):
         """The three of a Maildir (maildir(5))."""
         return tuple(f"{self.path}/{name}" for name in ("tmp", "new", "cur"))
-
-    def owner(self):
-        """A context in which this mailbox is touched as its owner."""
-        return acting_as(self.uid, self.gid, self.login)
 
 
 class Place:
@@ -68,12 +64,14 @@ class Place:
 
 
 class Mailboxes:
-    """store: "maildir", "mbox" or a folder. domain: the local one. aliases: a file or ""."""
+    """settings: a Settings, for its store, domain and aliases; access: what reads the aliases, and writes the
+    mailboxes (mailstore/direct.py, mailstore/agent.py)."""
 
-    def __init__(self, store, domain, aliases=""):
-        self.store = store
-        self.domain = domain
-        self._aliases_path = aliases
+    def __init__(self, settings, access):
+        self.store = settings.store
+        self.domain = settings.domain
+        self._aliases_path = settings.aliases
+        self._access = access
         self._aliases = None
 
     # Names
@@ -83,8 +81,10 @@ class Mailboxes:
         """{name: targets' text}; an unreadable file is Later, for it may name anybody."""
         if self._aliases is None:
             try:
-                self._aliases = alias_file.read_aliases(self._aliases_path)
+                self._aliases = alias_file.read_aliases(self._access) if self._aliases_path else {}
             except OSError as error:
+                if isinstance(error.__cause__, Unavailable):
+                    raise error.__cause__ from None
                 raise Later("Aliases cannot be read now", f"{self._aliases_path}: {error.strerror}") from error
         return self._aliases
 
@@ -212,7 +212,7 @@ class Mailboxes:
     def _postmaster(self):
         """RFC 5321 §4.5.1: postmaster is always there: root if we can, else whoever runs the server."""
         import pwd
-        uid = posix.getuid()
+        uid = self._access.uid
         runners = [entry for entry in pwd.getpwall() if entry.pw_uid == uid]
         if self.store.startswith("/"):
             found = [self.account(name) for name in ("root", *(entry.pw_name for entry in runners))]
@@ -222,76 +222,12 @@ class Mailboxes:
         return self._as_mailbox(runners[0])
 
     def _own_folder(self):
-        """The postmaster's own account in a store of folders, made when it is first asked for."""
+        """The postmaster's own account in a store of folders, made when it is first written to."""
         owner = posix.stat(self.store)
-        try:
-            with acting_as(owner.st_uid, owner.st_gid):
-                posix.mkdir(f"{self.store}/{POSTMASTER}", 0o700)
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise Later("Postmaster has no mailbox now", f"{self.store}: {error.strerror}") from error
-        return self._folder_mailbox(POSTMASTER)
+        home = f"{self.store}/{POSTMASTER}"
+        return Mailbox(POSTMASTER, owner.st_uid, owner.st_gid, home, f"{home}/Maildir", is_ours=True)
 
-
-# Whether it can be used now
-
-def check_usable(mailbox):
-    """Raise Later if mail could not be stored in `mailbox` right now, for a reason one can see."""
-    try:
-        with mailbox.owner():
-            _check_mbox(mailbox) if mailbox.is_mbox else _check_maildir(mailbox)
-    except OSError as error:
-        raise Later("Mailbox cannot be used now", f"({error.errno}) {error.strerror}: {mailbox.path}") from error
-
-
-def _check_maildir(mailbox):
-    path = mailbox.path
-    if are_all(mailbox.folders, try_writing):
-        return                  # as nearly always; else find out what it is that is wrong
-    if not _exists(path):
-        _check_folder(mailbox.home)
-        return
-    _check_folder(path, try_entering)
-    for folder in mailbox.folders:
-        # One that is missing is made; a Maildir that has all three need not be writable itself.
-        _check_folder(folder if _exists(folder) else path)
-
-
-def _exists(path):
-    try:
-        posix.lstat(path)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _check_folder(path, attempt=try_writing):
-    if not S_ISDIR(posix.stat(path).st_mode):
-        raise Later("Mailbox cannot be used now", f"(-5) {path} is not a directory")
-    try:
-        attempt(path)
-    except OSError as error:
-        raise Later("Mailbox cannot be used now", f"({error.errno}) {error.strerror}: {path}") from error
-
-
-def _check_mbox(mailbox):
-    _check_folder(SPOOL)
-    if not _exists(mailbox.path):
-        return
-    check_mbox_state(mailbox, posix.lstat(mailbox.path))
-    posix.close(posix.open(mailbox.path, posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC))
-
-
-def check_mbox_state(mailbox, state):
-    """Raise Later unless `state` (of lstat) is that of a mailbox file which only its owner holds."""
-    if state.st_uid != mailbox.uid:
-        kind = "" if S_ISREG(state.st_mode) else " (symlink)"
-        problem = f"(-6) mailbox {mailbox.path}{kind} has wrong uid ({state.st_uid} != {mailbox.uid})"
-    elif not S_ISREG(state.st_mode):
-        problem = f"(-4) mailbox {mailbox.path} is not a regular file"
-    elif state.st_nlink != 1:
-        problem = f"(-4) mailbox {mailbox.path} has too many links ({state.st_nlink})"
-    else:
-        return
-    raise Later("Mailbox cannot be used now", problem)
+    def named_by_us(self, user):
+        """The Mailbox whose `user` this is: an account's, or the postmaster's own. None if there is none any more."""
+        is_own = user == POSTMASTER and self.store.startswith("/")
+        return self.account(user) or (self._own_folder() if is_own else None)

@@ -5,24 +5,24 @@ with 250. Everything here runs as the mailbox's owner (common/privileges.py).
 """
 import posix
 
-from mailstore.files import FOLDER, WRITE_NEW, are_all, failed, parent, remove, sync_folder, try_entering
-
-TRIES = 10
+from mailstore.files import FOLDER, WRITE_NEW, are_all, failed, parent, remove, sync_folder, try_entering, write_all
 
 
 class Prepared:
-    """A message that lies in tmp/. `commit` makes it mail; `discard` forgets it."""
+    """A message that lies in tmp/. `commit` makes it mail; `discard` forgets it. is_there: it is mail already."""
 
-    def __init__(self, mailbox, name, new_folder):
+    def __init__(self, mailbox, name, new_folder, is_there=False):
         self.mailbox = mailbox
         self._temporary = f"{mailbox.path}/tmp/{name}"
         self._final = f"{mailbox.path}/new/{name}"
         self._new_folder = new_folder
+        self._is_there = is_there
 
     def commit(self):
         """Rename it into new/ and make that durable. Raises Later, and then nothing is in new/."""
         try:
-            posix.rename(self._temporary, self._final)
+            if not self._is_there:
+                posix.rename(self._temporary, self._final)
         except OSError as error:
             self.discard()
             raise failed(error, "while renaming tmp/NAME as new/NAME") from error
@@ -36,33 +36,48 @@ class Prepared:
 
     def discard(self):
         """Leave nothing behind."""
-        remove(self._temporary)
+        remove(self._final if self._is_there else self._temporary)
         posix.close(self._new_folder)
 
 
-def prepare(mailbox, letter, front, clock):
-    """Write `letter`, behind `front` (bytes), into the Maildir's tmp/. Returns a Prepared.
+def prepare(mailbox, name, pieces, again=False):
+    """Write `pieces` (bytes) into the Maildir's tmp/ as `name`. Returns a Prepared. Raises Later, NoRoom.
 
-    clock: gives the moment that the file's name is made of. Raises Later, NoRoom.
+    again: it was begun under that name before, by a process that is dead: what that did counts, or makes way.
     """
+    if again and (done := _found(mailbox, name)):
+        return done
     _make_folders(mailbox)
-    name, file = _create(mailbox.path, clock)
+    path = f"{mailbox.path}/tmp/{name}"
+    file = _create(path)
     try:
-        letter.write(file, front)
+        for piece in pieces:
+            write_all(file, piece)
         posix.fsync(file)
         return Prepared(mailbox, name, posix.open(f"{mailbox.path}/new", FOLDER))
     except OSError as error:
-        remove(f"{mailbox.path}/tmp/{name}")
+        remove(path)
         raise failed(error, "error while writing to tmp/NAME") from error
     finally:
         posix.close(file)
 
 
+def _found(mailbox, name):
+    """The Prepared of a message that reached new/ before; None if none did, and then nothing is left of it."""
+    try:
+        posix.stat(f"{mailbox.path}/new/{name}")
+        return Prepared(mailbox, name, posix.open(f"{mailbox.path}/new", FOLDER), is_there=True)
+    except OSError:
+        remove(f"{mailbox.path}/tmp/{name}")
+        return None
+
+
 def _make_folders(mailbox):
     if are_all(mailbox.folders, try_entering):
         return
+    home = (mailbox.home,) if mailbox.is_ours else ()
     try:
-        for folder in (mailbox.path, *mailbox.folders):
+        for folder in (*home, mailbox.path, *mailbox.folders):
             _make_folder(folder)
     except OSError as error:
         raise failed(error, f"cannot create {mailbox.path}") from error
@@ -78,15 +93,8 @@ def _make_folder(path):
     sync_folder(parent(path))
 
 
-def _create(path, clock):
-    """A new file in tmp/: (name, descriptor). The name is time, process and host: djb's maildir rules."""
-    for _ in range(TRIES):
-        seconds, microseconds = clock.moment()
-        name = f"{seconds}.M{microseconds}P{posix.getpid()}.{clock.host}"
-        try:
-            return name, posix.open(f"{path}/tmp/{name}", WRITE_NEW, 0o600)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise failed(error, "failed to open tmp/NAME") from error
-    raise failed(FileExistsError(17, "File exists"), f"failed to open tmp/NAME ({TRIES} tries)")
+def _create(path):
+    try:
+        return posix.open(path, WRITE_NEW, 0o600)
+    except OSError as error:
+        raise failed(error, "failed to open tmp/NAME") from error

@@ -13,9 +13,9 @@ from time import sleep
 from common.octets import begun
 from mailstore import dotlock
 from mailstore.files import failed, parent, sync_folder, write_all
-from mailstore.mailboxes import check_mbox_state
 from mailstore.outcome import Later
 from mailstore.trace import mbox_date
+from mailstore.usable import check_mbox_state
 
 LOCK_TRIES = 10
 LOCK_PAUSE = 3              # seconds
@@ -26,20 +26,18 @@ MODE = 0o660
 class Prepared:
     """An open mbox with both its locks, for one message. `commit` appends it; `discard` only lets go of the locks."""
 
-    def __init__(self, path, file, letter, front):
+    def __init__(self, path, file):
         self.path = path
         self.file = file
-        self._letter = letter
-        self._front = front
 
-    def commit(self):
-        """Append the message, synced. Raises Later, NoRoom, and then the file is as it was."""
+    def commit(self, pieces):
+        """Append a message (pieces of bytes, as message() has them), synced. Raises Later, NoRoom, and then the file
+        is as it was."""
         file = self.file
         length = posix.fstat(file).st_size
         try:
-            for piece in escaped(self._letter.pieces(self._front)):
+            for piece in pieces:
                 write_all(file, piece)
-            write_all(file, b"\n")
             posix.fsync(file)
         except OSError as error:
             posix.ftruncate(file, length)
@@ -53,17 +51,23 @@ class Prepared:
         dotlock.unlock(self.path)
 
 
-def prepare(mailbox, letter, front, clock):
-    """Lock the mbox for `letter`, behind `front` (bytes: the From line stands first). Returns a Prepared.
+def prepare(mailbox, clock):
+    """Lock the mbox for a message. Returns a Prepared. clock: a trace.Clock.
 
     Raises Later when it cannot be locked or may not be written.
     """
-    return Prepared(mailbox.path, _lock(mailbox, clock), letter, front)
+    return Prepared(mailbox.path, _lock(mailbox, clock))
 
 
 def from_line(sender, seconds):
     """The line that parts messages, as str. sender: "" for the null reverse-path."""
     return f"From {sender or 'MAILER-DAEMON'} {mbox_date(seconds)}\n"
+
+
+def message(pieces):
+    """Yield a message as it stands in an mbox; its `From ` line comes first."""
+    yield from escaped(pieces)
+    yield b"\n"
 
 
 def escaped(pieces):
@@ -100,14 +104,16 @@ def _open_locked(mailbox):
             if _try_lock(file):
                 dotlock.note_length(mailbox.path, posix.fstat(file).st_size)
                 return file
-        raise Later("Mailbox is locked", f"defer (-9): failed to lock mailbox {mailbox.path} (fcntl/flock)")
+        raise Later("Mailbox is locked", errno=-9,
+                    doing=f"failed to lock mailbox {mailbox.path} (fcntl/flock)")
     except BaseException:
         posix.close(file)
         raise
 
 
 def _open(mailbox):
-    flags = posix.O_RDWR | posix.O_APPEND | posix.O_CLOEXEC | posix.O_NOFOLLOW
+    # Non-blocking: its owner may hold a lease on it (fcntl(2)), and we would wait for him.
+    flags = posix.O_RDWR | posix.O_APPEND | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK
     try:
         before = posix.lstat(mailbox.path)
     except FileNotFoundError:
@@ -117,7 +123,8 @@ def _open(mailbox):
     after = posix.fstat(file)
     if (after.st_dev, after.st_ino) != (before.st_dev, before.st_ino):
         posix.close(file)
-        raise Later("Mailbox cannot be used now", f"defer (-4): {mailbox.path} changed while it was opened")
+        raise Later("Mailbox cannot be used now", errno=-4,
+                    doing=f"{mailbox.path} changed while it was opened")
     if after.st_mode & 0o777 & ~MODE:
         posix.fchmod(file, after.st_mode & MODE)
     return file

@@ -92,12 +92,12 @@ class Queue:
     def _make_folders(self):
         for folder in (self.folder, f"{self.folder}/tmp"):
             try:
-                posix.mkdir(folder, 0o750)
+                posix.mkdir(folder, 0o700)
             except FileExistsError:
                 pass
 
     def _write_message(self, message_id, letter, front):
-        file = posix.open(f"{self.folder}/tmp/{message_id}{MESSAGE}", WRITE_NEW, 0o640)
+        file = posix.open(f"{self.folder}/tmp/{message_id}{MESSAGE}", WRITE_NEW, 0o600)
         try:
             letter.write(file, front)
             posix.fsync(file)
@@ -109,7 +109,7 @@ class Queue:
         from json import dumps
         path = f"{self.folder}/tmp/{envelope['id']}{ENVELOPE}"
         remove(path)
-        file = posix.open(path, WRITE_NEW, 0o640)
+        file = posix.open(path, WRITE_NEW, 0o600)
         try:
             text = dumps(envelope, indent=1, ensure_ascii=True)
             write_all(file, text.encode() + b"\n")

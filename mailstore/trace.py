@@ -37,6 +37,11 @@ class Clock:
         now = Clock._microsecond = max(Clock._microsecond + 1, int(time() * 1000000))
         return divmod(now, 1000000)
 
+    def file_name(self):
+        """The name of a file in a Maildir: time, process and host (djb's maildir page)."""
+        seconds, microseconds = self.moment()
+        return f"{seconds}.M{microseconds}P{posix.getpid()}.{self.host}"
+
 
 def mail_date(seconds=None):
     """The date as header lines have it (RFC 5322 §3.3), local time."""

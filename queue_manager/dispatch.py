@@ -2,7 +2,7 @@
 from functools import partial
 
 from smtp_client.destination import Job
-from smtp_client.result import NEVER, UNKNOWN, Fate
+from smtp_client.result import NEVER, Fate
 
 
 class Dispatcher:
@@ -89,20 +89,21 @@ class Dispatcher:
         self._postman.deliver(attempt.id, attempt.envelope["sender"], recipient,
                               self._answer(attempt, self._delivered, recipient))
 
-    def _delivered(self, attempt, recipient, answer):
-        self._settler.note(attempt, [(recipient, _local_fate(answer, "local_user"))])
+    def _delivered(self, attempt, recipient, fate):
+        self._settler.note(attempt, [(recipient, fate)])
 
     def _expand(self, attempt, recipient):
         self._postman.expand(recipient["address"], self._answer(attempt, self._expanded, recipient))
 
     def _expanded(self, attempt, recipient, answer):
         """Put what an address of ours stands for in its place."""
-        if "places" not in answer:
-            self._settler.note(attempt, [(recipient, _local_fate(answer, "system_aliases"))])
+        if isinstance(answer, Fate):
+            self._settler.note(attempt, [(recipient, answer)])
             return
+        found, unknown = answer
         given = recipient["envelope_to"]
-        nobody = [_recipient(address, given, None) for address in answer["unknown"]]
-        places = [_recipient(*place) for place in answer["places"]]
+        nobody = [_recipient(address, given, None) for address in unknown]
+        places = [_recipient(*place) for place in found]
         attempt.envelope["recipients"].remove(recipient)
         attempt.envelope["recipients"] += nobody + places
         fate = Fate(NEVER, "Unrouteable address", status="5.1.1")
@@ -114,11 +115,3 @@ def _recipient(address, envelope_to, mailbox):
     """A recipient as an envelope has it (mailstore/queue.py)."""
     return {"address": address, "envelope_to": envelope_to, "mailbox": mailbox, "state": "waiting",
             "tries": 0, "reply": "", "next": 0}
-
-
-def _local_fate(answer, router):
-    """The Fate in the postman's answer."""
-    if answer["outcome"] == NEVER:
-        return Fate(NEVER, answer["text"], status="5.1.1")
-    return Fate(answer["outcome"], answer["text"], answer.get("error", UNKNOWN), router=router,
-                transport=answer.get("transport", ""), account=answer.get("account", ""))

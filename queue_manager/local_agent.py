@@ -1,176 +1,120 @@
-"""Copies for mailboxes here: the one process of the relay that can be root again, and it talks to nobody but us.
+"""Copies for mailboxes here, which threads take there, since a mailbox may keep them waiting: one at a time for each
+account, so that who hangs delays nobody else.
 
-The runner's process speaks with strangers and gives root up for good; this one, its child, keeps the way
-back to it, as a session does. It takes orders from the runner over a socket, a line of JSON each, and does
-them one after another: `expand` an address of ours into its places, `deliver` one copy. It ends when the
-runner does.
+They write the mailboxes as sessions do: by the delivery agent where there is one (mailstore/agent.py).
 """
-import json
-import os
-import re
-import signal
-import socket
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from traceback import format_exc
 
-from mailstore import mbox
-from mailstore.delivery import Copy, gather, prepare_copy
-from mailstore.files import write_all
+from mailstore.delivery import Copy, gather, make_up
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never
-from mailstore.trace import Clock
 from smtp_client.encoding import PIECE
+from smtp_client.result import DONE, LATER, NEVER, UNKNOWN, Fate
 
-DETAIL = re.compile(r"(?:defer )?\((-?\d+)\):? (.*)", re.DOTALL)
-
-
-class Ended(Exception):
-    """The postman's process has ended."""
+AT_ONCE = 8                 # accounts
 
 
 class Postman:
-    """The runner's end. settings: a Settings; backlog: where the messages are. Forks."""
+    """settings: a Settings; access: to mailboxes (mailstore/direct.py); path: gives where a message's text is; clock: a
+    trace.Clock; events: an Events, through which answers come; report: called with the traceback of what failed that
+    should not. The methods are the runner's, in its thread.
+    """
 
-    def __init__(self, settings, backlog):
-        ours, theirs = socket.socketpair()
-        self._orders = []
+    def __init__(self, settings, access, path, clock, events, report):
+        self._settings = settings
+        self._access = access
+        self._path = path
+        self._clock = clock
+        self._events = events
+        self._report = report
+        self._threads = ThreadPoolExecutor(AT_ONCE)
+        self._orders = {}       # {account: its orders, the first of them under way}
         self._is_stopping = False
-        self._socket = ours
-        self.pid = os.fork()
-        if not self.pid:
-            # It ends when nobody holds our end any more, so it must not hold it itself.
-            ours.close()
-            _serve(settings, backlog, theirs)
-        theirs.close()
-        self._answers = ours.makefile("r", encoding="utf-8", errors="surrogateescape")
-
-    def fileno(self):
-        """A descriptor that is readable when an answer has come."""
-        return self._socket.fileno()
 
     def is_idle(self):
         return not self._orders
 
+    def stop(self):
+        """Take no more orders: those at work are done, the others are forgotten."""
+        self._is_stopping = True
+        for orders in self._orders.values():
+            while len(orders) > 1:
+                orders.pop()
+
     def expand(self, address, done):
-        """Have `done` called with the answer to where mail for `address`, one of ours, goes: a dictionary
-        with "outcome" and "text", or "places": (address, envelope_to, mailbox) of each, and "unknown": addresses
-        that nobody has. As every answer, it has a "trace" if something failed that should not."""
-        self._give({"do": "expand", "address": address}, done)
+        """Have `done` called with where mail for `address`, one of ours, goes: a pair of [(address, envelope_to,
+        mailbox) of each place] and [addresses that nobody has]; or with the Fate that it has no such place."""
+        self._give("", partial(self._expand, address), done)
 
     def deliver(self, message_id, sender, recipient, done):
-        """Have one copy delivered, and `done` called with a dictionary: "outcome", "text", "transport", "account"."""
-        self._give({"do": "deliver", "id": message_id, "sender": sender, "mailbox": recipient["mailbox"],
-                    "address": recipient["address"], "envelope_to": recipient["envelope_to"]}, done)
+        """Have one copy delivered, and `done` called with its Fate."""
+        # The name is made here: threads could make the same one twice.
+        order = partial(self._deliver, self._path(message_id), sender, recipient, self._clock.file_name())
+        self._give(recipient["mailbox"], order, done)
 
-    def _give(self, order, done):
+    def _give(self, account, order, done):
         if self._is_stopping:
             return
-        self._orders.append((order, done))
-        if len(self._orders) == 1:
-            self._send()
+        orders = self._orders.setdefault(account, deque())
+        orders.append((order, done))
+        if len(orders) == 1:
+            self._begin(account)
 
-    def _send(self):
+    def _begin(self, account):
+        order, _ = self._orders[account][0]
+        self._threads.submit(self._obey, account, order)
+
+    def _obey(self, account, order):
+        """In a thread."""
         try:
-            self._socket.sendall(_line(self._orders[0][0]))
-        except OSError:
-            raise Ended from None
-
-    def handle(self):
-        """Read one answer and pass it on. Raises Ended."""
-        line = self._answers.readline()
-        if not line:
-            raise Ended
-        _, done = self._orders.pop(0)
-        if self._orders:
-            self._send()
-        done(json.loads(line))
-
-    def stop(self):
-        """Take no more orders: the one at work is done, the others are forgotten."""
-        self._is_stopping = True
-        del self._orders[1:]
-
-    def close(self):
-        """Let the process end, and wait for it."""
-        self._socket.shutdown(socket.SHUT_RDWR)
-        os.waitpid(self.pid, 0)
-
-
-def _line(value):
-    return json.dumps(value).encode() + b"\n"
-
-
-def _serve(settings, backlog, connection):
-    """The child's whole life."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    code = 1
-    try:
-        # A mailbox that stays locked is tried again from the queue; the relay must not have to wait long for us.
-        mbox.LOCK_TRIES, mbox.LOCK_PAUSE = 3, 1
-        round_ = Round(settings, backlog)
-        for line in connection.makefile("r", encoding="utf-8", errors="surrogateescape"):
-            connection.sendall(_line(round_.obey(json.loads(line))))
-        code = 0
-    except OSError:
-        pass    # the runner is gone
-    finally:
-        os._exit(code)
-
-
-class Round:
-    """What the process does with an order."""
-
-    def __init__(self, settings, backlog):
-        self._backlog = backlog
-        self._mailboxes = Mailboxes(settings.store, settings.domain, settings.aliases)
-        self._settings = settings
-        self._clock = Clock(settings.domain)
-
-    def obey(self, order):
-        try:
-            return getattr(self, order["do"])(order)
+            answer = order()
         except Never as error:
-            return {"outcome": "never", "text": error.detail}
+            answer = Fate(NEVER, error.detail, status="5.1.1")
         except Later as error:
-            return _later(error.detail)
+            answer = Fate(LATER, error.doing, error.errno or UNKNOWN)
         except OSError as error:
-            return {"outcome": "later", "text": str(error.filename), "error": error.errno}
+            answer = Fate(LATER, str(error.filename), error.errno)
         except Exception:
-            return {"outcome": "later", "text": "internal error", "trace": format_exc()}
+            self._events.put(self._report, format_exc())
+            answer = Fate(LATER, "internal error", UNKNOWN)
+        self._events.put(self._answered, account, answer)
 
-    def expand(self, order):
-        """Where an address of ours leads now: the aliases may have changed since the last time."""
-        settings = self._settings
-        address = order["address"]
-        mailboxes = Mailboxes(settings.store, settings.domain, settings.aliases)
-        place = mailboxes.resolve(address.rpartition("@")[0])
+    def _answered(self, account, answer):
+        _, done = self._orders[account].popleft()
+        if self._orders[account]:
+            self._begin(account)
+        else:
+            del self._orders[account]
+        done(answer)
+
+    # In a thread
+
+    def _expand(self, address):
+        """The aliases may have changed since the last time."""
+        place = Mailboxes(self._settings, self._access).resolve(address.rpartition("@")[0])
         copies = [(copy.given, copy.envelope_to, copy.mailbox.user) for copy in gather([(address, place)])]
         others = [(other, [address], None) for other in place.elsewhere]
-        return {"places": copies + others, "unknown": place.unknown}
+        return copies + others, place.unknown
 
-    def deliver(self, order):
-        mailbox = self._mailboxes.account(order["mailbox"])
+    def _deliver(self, path, sender, recipient, name):
+        mailbox = Mailboxes(self._settings, self._access).named_by_us(recipient["mailbox"])
         if not mailbox:
             raise Never("no such user here", "Unrouteable address")
-        copy = Copy(mailbox, order["envelope_to"][::-1])
-        with StoredLetter(self._backlog.message_path(order["id"])) as letter:
-            try:
-                prepare_copy(copy, letter, order["sender"], "", self._clock, time.time())
-                copy.commit()
-            except Later as error:
-                return {**_later(error.detail), "transport": mailbox.transport}
-        return {"outcome": "done", "text": "", "transport": mailbox.transport, "account": mailbox.user}
-
-
-def _later(detail):
-    """The answer that a Later's detail comes to: the mail store words it as the log has it behind `==`."""
-    found = DETAIL.match(detail)
-    if not found:
-        return {"outcome": "later", "text": detail}
-    error = int(found[1])
-    meaning = f"{os.strerror(error)}: " if error > 0 else ""
-    return {"outcome": "later", "text": found[2].removeprefix(meaning), "error": error}
+        copy = Copy(mailbox, recipient["envelope_to"][::-1])
+        errand = self._access.errand()
+        try:
+            with StoredLetter(path) as letter:
+                make_up(copy, letter, sender, "", name, time.time())
+                errand.deliver(copy)
+        except Later as error:
+            return Fate(LATER, error.doing, error.errno or UNKNOWN, router="local_user", transport=mailbox.transport)
+        finally:
+            errand.close()
+        return Fate(DONE, router="local_user", transport=mailbox.transport, account=mailbox.user)
 
 
 class StoredLetter:
@@ -191,8 +135,3 @@ class StoredLetter:
         yield front + self._file.read(PIECE)
         while piece := self._file.read(PIECE):
             yield piece
-
-    def write(self, file, front):
-        """Write the message to descriptor `file` behind `front`. Raises OSError."""
-        for piece in self.pieces(front):
-            write_all(file, piece)

@@ -1,7 +1,7 @@
 """The relay at work: finds what is due, has it carried, settles what comes of it, and sleeps until there is more.
 
 All of this happens in one thread, which alone touches the queue's files and the log. Workers, lookups and
-the postman report to it through Events and a socket; sessions and the command wake it through a FIFO.
+the postman report to it through Events; sessions and the command wake it through a FIFO.
 """
 import os
 import select
@@ -28,20 +28,20 @@ AFTER_TROUBLE = 900         # seconds after which a message is tried again that 
 
 
 class Runner:
-    """domain: ours. journal: the log. backlog: a Backlog whose lock we hold. postman: a Postman. router: a
-    Router. is_local: tells whether a domain is ours. clock: a trace.Clock for ids. limits: a Limits. now:
-    gives the seconds since 1970."""
+    """domain: ours. journal: the log. backlog: a Backlog whose lock we hold. make_postman: makes a Postman of an
+    Events and a function that takes tracebacks. router: a Router. is_local: tells whether a domain is ours. clock: a
+    trace.Clock for ids. limits: a Limits. now: gives the seconds since 1970."""
 
-    def __init__(self, domain, journal, backlog, postman, router, is_local, clock, limits, now=time.time):
+    def __init__(self, domain, journal, backlog, make_postman, router, is_local, clock, limits, now=time.time):
         self._journal = journal
         self._backlog = backlog
-        self._postman = postman
         self._now = now
         self._events = Events()
+        self._postman = make_postman(self._events, self._report)
         self._lanes = Lanes(domain, router.own, self._events, limits, self._report)
         self._finder = RouteFinder(router, self._events)
         self._settler = Settler(journal, backlog, clock, domain, now, self._schedule)
-        self._dispatcher = Dispatcher(self._finder, router.share, self._lanes, postman, self._settler,
+        self._dispatcher = Dispatcher(self._finder, router.share, self._lanes, self._postman, self._settler,
                                       is_local, backlog.message_path, self._guard)
         self._timetable = Timetable()
         self._attempts = {}
@@ -55,7 +55,7 @@ class Runner:
     # The loop
 
     def run(self):
-        """Work until TERM. Raises postman.Ended."""
+        """Work until TERM."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._events.put(self._stop))
         self._events.woken_by_signals()
@@ -73,13 +73,11 @@ class Runner:
             self._begin(message_id, self._now())
         if not self._attempts:
             self._rest()
-        ready, _, _ = select.select([self._wake, self._events, self._postman], [], [], seconds)
+        ready, _, _ = select.select([self._wake, self._events], [], [], seconds)
         if self._wake in ready:
             self._hear(os.read(self._wake, 65536))
         if self._events in ready:
             self._events.handle()
-        if self._postman in ready:
-            self._postman.handle()
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self.look()
 
@@ -102,9 +100,7 @@ class Runner:
         self._lanes.stop()
         self._postman.stop()
         while not (self._lanes.gate.is_empty() and self._postman.is_idle()) and time.monotonic() < deadline:
-            ready, _, _ = select.select([self._events, self._postman], [], [], 0.05)
-            if self._postman in ready:
-                self._postman.handle()
+            select.select([self._events], [], [], 0.05)
             self._events.handle()
         self._events.handle()
 

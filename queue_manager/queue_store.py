@@ -47,11 +47,11 @@ class Backlog(Queue):
     def make_folders(self):
         """Make what is missing."""
         self._make_folders()
-        os.makedirs(f"{self.folder}/{ASIDE}", mode=0o750, exist_ok=True)
+        os.makedirs(f"{self.folder}/{ASIDE}", mode=0o700, exist_ok=True)
 
     def lock(self, seconds=LOCK_SECONDS):
         """Hold the queue's lock until the process ends. False if another process keeps it."""
-        file = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        file = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -67,7 +67,7 @@ class Backlog(Queue):
         """The FIFO's reading end, made if need be."""
         path = f"{self.folder}/wake"
         try:
-            os.mkfifo(path, 0o660)
+            os.mkfifo(path, 0o600)
         except FileExistsError:
             pass
         # Open for writing too, so that it never is at its end.

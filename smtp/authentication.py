@@ -8,7 +8,6 @@ from fcntl import LOCK_EX, LOCK_NB, lockf
 from time import monotonic
 
 import auth
-from common.privileges import as_administrator
 from smtp import limits, replies
 
 PLACES = (2, 3, 0, 1)       # checks of passwords at once on this machine: hashed ones take up to 64 MiB each
@@ -28,8 +27,8 @@ def _accounts(session):
     """The accounts as they are now, so that a new one needs no restart. Raises auth.Unreadable."""
     path = session.settings.accounts
     try:
-        with as_administrator():
-            return auth.read_accounts(path)
+        with open(session.service.access.open("accounts"), "rb") as file:
+            return auth.read_accounts(path, file.read())
     except OSError as error:
         raise auth.Unreadable(path, error) from error
 

@@ -36,16 +36,25 @@ class Service:
         return Clock(self.settings.domain)
 
     @on_first_use
+    def access(self):
+        """The way to what belongs to others, or to root: mailboxes, and files that the settings name."""
+        if self.settings.agent:
+            from mailstore.agent import Agent
+            return Agent(self.settings.agent)
+        from mailstore.direct import Direct
+        return Direct(self.settings, self.clock)
+
+    @on_first_use
     def mailboxes(self):
         from mailstore.mailboxes import Mailboxes
-        return Mailboxes(self.settings.store, self.settings.domain, self.settings.aliases)
+        return Mailboxes(self.settings, self.access)
 
     @on_first_use
     def delivery(self):
         from mailstore.delivery import Delivery
         from mailstore.queue import Queue
         queue = Queue(f"{self.settings.spool}/queue")
-        return Delivery(self.journal, self.clock, self.settings.domain, queue)
+        return Delivery(self.journal, self.clock, self.settings.domain, self.access, queue)
 
     @on_first_use
     def guesses(self):
@@ -64,7 +73,7 @@ class Service:
     @on_first_use
     def _tls_context(self):
         from smtp.tls import make_context
-        return make_context(*self.settings.tls)
+        return make_context(self.access)
 
     def tls_layer(self):
         """A fresh tls.Layer. Raises OSError (ssl.SSLError is one) if the certificate cannot be used."""

@@ -3,8 +3,8 @@ from posix import statvfs
 
 from common.settings import canonical
 from mailstore.incoming import Draft
-from mailstore.mailboxes import MOST_TARGETS, Place, check_usable
-from mailstore.outcome import Later, Never
+from mailstore.mailboxes import MOST_TARGETS, Place
+from mailstore.outcome import Later, Never, Unavailable
 from smtp import replies
 from smtp.syntax import Malformed, MalformedParameter, parse_parameters, parse_path, parse_size
 
@@ -174,7 +174,7 @@ def _located(session, address):
         if transaction.targets > max(MOST_TARGETS, session.settings.max_recipients):
             return None, _too_many_recipients(session)
         for mailbox, _ in place.mailboxes.values():
-            check_usable(mailbox)
+            session.service.access.check(mailbox)
         located[key] = place, reply
     return located[key]
 
@@ -221,6 +221,8 @@ def refusal_reply(outcome):
         return outcome.reply
     if isinstance(outcome, Never):
         return replies.recipient_refused(outcome.text)
+    if isinstance(outcome, Unavailable):
+        return replies.not_stored(outcome.text)
     return replies.recipient_later(outcome.text)
 
 

@@ -114,7 +114,7 @@ def _transcript(settings):
     if not settings.verbose:
         return None
     from smtp.transcript import Transcript
-    return Transcript()
+    return Transcript(coloured=settings.coloured)
 
 
 def _hide_client_from_tracebacks():

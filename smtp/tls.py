@@ -2,9 +2,8 @@
 
 Imported when a client asks for it, or when a port begins with it.
 """
+import posix
 import ssl
-
-from common.privileges import as_administrator
 
 
 class Broken(Exception):
@@ -15,14 +14,30 @@ class Broken(Exception):
         self.reason = getattr(error, "reason", None) or str(error)
 
 
-def make_context(certificate, key):
-    """An SSLContext for a server with these PEM files. Raises OSError, ssl.SSLError."""
+def make_context(access):
+    """An SSLContext for a server with the certificate and the key that `access` opens. Raises OSError, ssl.SSLError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
-    with as_administrator():
-        context.load_cert_chain(certificate, key)
+    copies = [_copy(access.open(name)) for name in ("certificate", "key")]
+    try:
+        context.load_cert_chain(*(f"/proc/self/fd/{file}" for file in copies))
+    finally:
+        for file in copies:
+            posix.close(file)
     return context
+
+
+def _copy(file):
+    """A descriptor of a copy in memory of the open `file`, which is closed: the ssl module reads by path only, and
+    who opens a descriptor's path has to be somebody who may open the file."""
+    copy = posix.memfd_create("pem", posix.MFD_CLOEXEC)
+    try:
+        while posix.sendfile(copy, file, None, 65536):
+            pass
+    finally:
+        posix.close(file)
+    return copy
 
 
 class Layer:

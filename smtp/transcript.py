@@ -11,11 +11,11 @@ PLAIN = "\033[0m"
 
 
 class Transcript:
-    """Writes to `sink`, a descriptor; in colours if that is a terminal."""
+    """Writes to `sink`, a descriptor; in colours if it is a terminal, or `coloured` says that it leads to one."""
 
-    def __init__(self, sink=2):
+    def __init__(self, sink=2, coloured=False):
         self.sink = sink
-        self.coloured = posix.isatty(sink)
+        self.coloured = coloured or posix.isatty(sink)
         self._line = b""
         self._lines = 0
 

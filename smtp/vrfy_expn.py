@@ -1,6 +1,5 @@
 """VRFY and EXPN: what the server tells about its users (RFC 5321 §3.5; RFC 6531 §3.7.4.2)."""
 from mailstore.aliases import is_unsafe
-from mailstore.mailboxes import check_usable
 from mailstore.outcome import Later, Never
 from smtp import replies
 from smtp.envelope import locate, refusal_reply
@@ -44,7 +43,7 @@ def _verify_address(session, address):
     place, reply = locate(session, address)
     mailboxes = [mailbox for mailbox, _ in place.mailboxes.values()]
     for mailbox in mailboxes:
-        check_usable(mailbox)
+        session.service.access.check(mailbox)
     if not mailboxes:
         return reply if reply.code == 251 else replies.CANNOT_VERIFY
     if place.is_alias:
@@ -66,7 +65,7 @@ def _choose(session, mailboxes):
     if len(mailboxes) > 1:
         return replies.AMBIGUOUS
     try:
-        check_usable(mailboxes[0])
+        session.service.access.check(mailboxes[0])
     except Later as error:
         return refusal_reply(error)
     return replies.members([_entry(session, mailboxes[0])])

@@ -1,11 +1,16 @@
 """Started as root: nobody's client ever speaks to root, and nobody's links lead a byte out of his own mailbox."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
 import pwd
 import re
 import shutil
+import signal
+import subprocess
+import termios
+import typing
 import unittest
 
 from tests.helpers import support
@@ -13,68 +18,146 @@ from tests.helpers.accounts import system_users
 from tests.helpers.client import Client
 from tests.helpers.tracing import Tracing
 
-IDENTITY = "trace=setresuid,setreuid,setuid,setgroups,read,recvfrom,write"
 SMALL = b"Subject: private\r\n\r\ntext\r\n.\r\n"
 
 
-def effective_ids(pid: int):
-    """(effective uid, effective gid, supplementary groups) of a process, as its status says."""
-    status = pathlib.Path("/proc/%d/status" % pid).read_text()
-    uids, gids = (re.search(r"^%s:\s+(.*)" % name, status, re.M)[1].split() for name in ("Uid", "Gid"))
-    return int(uids[1]), int(gids[1]), re.search(r"^Groups:\s*(.*?)\s*$", status, re.M)[1]
-
-
 @support.needs_root
-@support.needs_program("strace")
 @support.both_listeners
-class EffectiveUserTest(support.ServerTestCase):
-    """The effective user is `mail` whenever the client is read, and the recipient's while his mailbox is touched."""
+class IdentityTest(support.ServerTestCase):
+    """Who reads what strangers send is `mail`, and can't become anybody else."""
+
+    options = ("-relay", "tpmail.info.unicaen.fr=127.0.0.1:9")
 
     def setUp(self):
-        self.service = pwd.getpwnam("mail")
+        entry = pwd.getpwnam("mail")
+        self.mail = support.Identity({entry.pw_uid}, {entry.pw_gid})
 
     def test_at_every_step(self):
         with self.client() as client:
             for command in ("EHLO x", "MAIL FROM:<a@client.example>", "RCPT TO:<%s>" % self.address("alice"), "VRFY alice", "DATA"):
                 self.assertLess(client.ask(command).code, 400)
                 pid = self.server.process_of(client)
-                expected = (self.service.pw_uid, self.service.pw_gid, str(self.service.pw_gid))
-                self.assertEqual(effective_ids(pid), expected, command)
+                self.assertEqual(support.identity_of(pid), self.mail, command)
             client.write(SMALL)
             self.assertEqual(client.reply().code, 250)
-            self.assertEqual(effective_ids(pid), expected)
+            self.assertEqual(support.identity_of(pid), self.mail)
 
-    def test_between_steps(self):
-        """Also in the moments that no look from outside can meet: every change of identity, and every read, in order."""
-        with self.client() as client:
-            pid = self.server.process_of(client)
-            with Tracing(pid, calls=IDENTITY) as tracing:
-                client.expect("EHLO x", 250)
-                for recipient in ("alice", "nobody-at-all", "bob", "postmaster"):
-                    self.assertEqual(client.letter("a@client.example", self.address("alice"), SMALL).code, 250)
-                    client.ask("VRFY " + recipient)
-                client.expect("NOOP", 250)
-        effective, reads, delivered_as = self.service.pw_uid, 0, set()
-        for call in tracing.calls:
-            if call.name == "setresuid" and call.result == 0:
-                effective = int(call.arguments.split(", ")[1])
-            elif call.arguments.startswith("0<socket") and call.name in ("read", "recvfrom"):
-                reads += 1
-                self.assertEqual(effective, self.service.pw_uid)
-            elif call.name == "write" and "Maildir/tmp" in call.arguments:
-                delivered_as.add(effective)
-        self.assertGreater(reads, 10)
-        self.assertEqual(delivered_as, {support.NOBODY})
-
+    @support.needs_program("strace")
     def test_nobody_asks_access(self):
         """Of the effective user a C library may answer with what the real one, root, could do."""
         with self.client() as client:
-            with Tracing(self.server.process_of(client), calls="trace=/access") as tracing:
+            with Tracing([self.server.process_of(client), *self.server.agent_workers()], calls="trace=/access") as tracing:
                 client.expect("EHLO x", 250)
                 for name in ("alice", "bob"):
                     self.assertEqual(client.letter("a@client.example", self.address(name), SMALL).code, 250)
                 client.expect("NOOP", 250)
         self.assertEqual([call for call in tracing.calls if str(self.server.mail) in call.arguments], [])
+
+    def test_who_keeps_root(self):
+        """The launcher with its helpers, netcats that wait, and the delivery agent: none of them reads what a client sends."""
+        support.wait_for(lambda: " relay started:" in self.server.log(), "the relay")
+        for pid, command in self.server.processes().items():
+            if "python" in command and "/delivery_agent" not in command and "/launcher/" not in command:
+                self.assertEqual(support.identity_of(pid), self.mail, command)
+
+
+@support.needs_root
+class TerminalTest(unittest.TestCase):
+    """Whoever has root's terminal, as a descriptor or as his own, which /dev/tty opens, can type into it."""
+
+    def check(self, listener: str):
+        ours, theirs = os.openpty()
+        with support.Server(("-listen", listener, "-v")) as server, os.fdopen(ours, "rb", buffering=0) as screen:
+            path = os.ttyname(theirs)
+            server.process = subprocess.Popen(
+                [str(server.script), *server.arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=server.folder,
+                env=support.marked_environment(server.mark), start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+            os.close(theirs)
+            said = b""
+            while b"Journal : " not in said:
+                said += screen.read(65536)
+            self.assertEqual(server.send("alice@" + server.domain, SMALL).code, 250)
+            with server.client() as client:
+                mail = {pwd.getpwnam("mail").pw_uid}
+                pids = [pid for pid in server.processes() if support.identity_of(pid).users == mail]
+                self.assertIn(server.process_of(client), pids)
+                for pid in pids:
+                    links = [os.readlink(link) for link in pathlib.Path("/proc/%d/fd" % pid).iterdir()]
+                    self.assertNotIn(path, links)
+                    terminal = pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[4]
+                    self.assertEqual(terminal, "0", server.processes()[pid])
+            server.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(OSError):          # EIO: nobody has the other end any more
+                while piece := screen.read(65536):
+                    said += piece
+            self.assertEqual(server.process.wait(support.PATIENCE), 0)
+            # The dialogue in colours and the log, in order, and all of it before the end.
+            shown = [said.find(text) for text in (b"\033[36m[", b"Completed", b"Arr\xc3\xaat du serveur", b"relay stopped",
+                                                  b"Serveur arr\xc3\xaat\xc3\xa9.")]
+            self.assertEqual(shown, sorted(shown), said)
+            self.assertNotIn(-1, shown)
+
+    def test_netcat(self):
+        self.check("netcat")
+
+    def test_prefork(self):
+        self.check("prefork")
+
+
+@support.needs_root
+@support.needs_program("strace")
+class FirstOctetTest(unittest.TestCase):
+    """As the kernel is asked: root is given up, the saved id too, before anything of a client is read."""
+
+    CALL = re.compile(r"(\w+)\((.*)\) += (\d+)")
+
+    def trace(self, listener: str) -> typing.Dict[int, typing.List[str]]:
+        """{pid: its calls} of a whole server, from its start to its stop, with two sessions in between."""
+        with support.Server(("-listen", listener, "-max", "1")) as server:
+            traces = server.folder / "traces"
+            traces.mkdir()
+            server.script = server.folder / "traced"
+            server.script.write_text("#!/bin/sh\nexec strace -D -ff -y -o %s/pid --seccomp-bpf -f -e trace=%s %s \"$@\"\n" % (
+                traces, "setresuid,read,recvfrom,clone,clone3,fork,vfork", support.ROOT / "serveur.sh"))
+            server.script.chmod(0o755)
+            server.start()
+            for _ in range(2):
+                self.assertEqual(server.send("alice@" + server.domain, SMALL).code, 250)
+            server.stop(60)
+            return {int(path.suffix[1:]): path.read_text("latin-1").splitlines() for path in traces.iterdir()}
+
+    def check(self, listener: str):
+        calls = self.trace(listener)
+        reads = 0
+        pending = []
+
+        def follow(pid: int, is_root: bool):
+            nonlocal reads
+            for line in calls.pop(pid, ()):
+                if not (found := self.CALL.match(line)):
+                    continue
+                name, arguments, result = found.groups()
+                if name == "setresuid" and "0" not in arguments.split(", "):
+                    is_root = False
+                elif name in ("clone", "clone3", "fork", "vfork"):
+                    pending.append((int(result), is_root))
+                elif arguments.startswith("0<") and ("socket:" in arguments or "TCP" in arguments):
+                    reads += 1
+                    self.assertFalse(is_root, line)
+
+        born = {int(found[3]) for lines in calls.values() for line in lines
+                if (found := self.CALL.match(line)) and found[1] in ("clone", "clone3", "fork", "vfork")}
+        pending += [(pid, True) for pid in calls if pid not in born]
+        while pending:
+            follow(*pending.pop())
+        self.assertGreater(reads, 5)
+
+    def test_netcat(self):
+        self.check("netcat")
+
+    def test_prefork(self):
+        self.check("prefork")
 
 
 @support.needs_root

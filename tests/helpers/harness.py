@@ -18,6 +18,7 @@ import typing
 
 from tests.helpers import support
 from tests.helpers.client import PATIENCE, Client
+from tests.lab.agent import Agent, socket_in
 
 RUN = "import sys\nsys.path.insert(0, %r)\n%s\nfrom smtp import handler\nhandler.main()\n"
 
@@ -34,7 +35,7 @@ def unread_octets(client: Client) -> int:
 
 class Handlers(support.Server):
     """variables   more SMTP_* settings
-    prologue    what each process runs before handler.main()
+    prologue    what each process runs before handler.main(), and as root the delivery agent as well
     errors_to_client    descriptor 2 is the client too, as inetd makes it
     Other arguments as of Server, its `options` aside.
     """
@@ -47,6 +48,10 @@ class Handlers(support.Server):
         store = str(self.mail) if self.mail.is_dir() else "maildir"
         self.variables = {"SMTP_DOMAIN": self.domain, "SMTP_STORE": store, "SMTP_SPOOL": str(self.spool),
                           "SMTP_ALIASES": str(self.folder / "aliases"), "SMTP_MAX": "8", **(variables or {})}
+        if support.IS_ROOT:
+            self.variables.setdefault("SMTP_AGENT", socket_in(self.folder))
+        self.agent: typing.Optional[Agent] = None
+        self._agent_of: typing.Tuple = ()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._make_spool()
@@ -76,11 +81,21 @@ class Handlers(support.Server):
         connection, _ = self._listener.accept()
         name, _, value = self.mark.partition("=")
         environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder), name: value, **self.variables}
+        self.have_agent()
         with connection, open(self.output_path, "ab") as output:
             self.handlers.append(subprocess.Popen(
                 ["/usr/bin/python3", "-ES", "-c", RUN % (str(support.open_root()), self.prologue)],
                 stdin=connection, stdout=connection, stderr=connection if self.errors_to_client else output,
                 cwd=self.folder, env=environment))
+
+    def have_agent(self) -> None:
+        """As root, one with the settings and the prologue as they are now."""
+        wanted = self.prologue, dict(self.variables)
+        if self.variables.get("SMTP_AGENT") == socket_in(self.folder) and self._agent_of != wanted:
+            if self.agent:
+                self.agent.end()
+            self.agent = Agent(self.folder, self.variables, self.output_path, self.prologue)
+            self._agent_of = wanted
 
     def finished(self) -> None:
         """Wait until every process so far has ended."""
@@ -93,4 +108,6 @@ class Handlers(support.Server):
             with contextlib.suppress(ProcessLookupError):
                 handler.kill()
             handler.wait()
+        if self.agent:
+            self.agent.end()
         super().destroy()

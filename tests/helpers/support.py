@@ -127,6 +127,20 @@ def parent_of(pid: int) -> int:
         return 0
 
 
+class Identity(typing.NamedTuple):
+    """users: a process's real, effective, saved and file system user ids; groups: the same and the supplementary ones."""
+    users: typing.Set[int]
+    groups: typing.Set[int]
+
+
+def identity_of(pid: int) -> Identity:
+    """Who a process is, and can become again."""
+    status = pathlib.Path("/proc/%d/status" % pid).read_text()
+    lines = dict(line.partition(":")[::2] for line in status.splitlines())
+    users, groups, more = (set(map(int, lines[name].split())) for name in ("Uid", "Gid", "Groups"))
+    return Identity(users, groups | more)
+
+
 def peak_memory(pid: int) -> int:
     """Octets that a process has had in memory at most."""
     status = pathlib.Path("/proc/%d/status" % pid).read_text()
@@ -344,6 +358,19 @@ class Server:
             with contextlib.suppress(OSError, KeyError):        # it has just ended, or has no client
                 found[pid] = connections[os.readlink("/proc/%d/fd/0" % pid)]
         return found
+
+    def agent_master(self) -> int:
+        """The pid of the delivery agent's master; 0 if there is none."""
+        pids = self._agents()
+        return next((pid for pid in pids if parent_of(pid) not in pids), 0)
+
+    def agent_workers(self) -> typing.List[int]:
+        """The pids of the processes that write mailboxes for the sessions; [] if those do it themselves."""
+        pids = self._agents()
+        return [pid for pid in pids if parent_of(pid) in pids]
+
+    def _agents(self) -> typing.List[int]:
+        return [pid for pid, command in self.processes().items() if command.rstrip().endswith("/delivery_agent")]
 
     def prefork_master(self) -> int:
         """The pid of listener/prefork.py's master; 0 if there is none."""

@@ -1,6 +1,6 @@
 """strace at work on a process that serves a client: what it asks of the kernel, and faults put into the answers.
 
-    with Tracing(pid, "inject=fsync:error=EIO:when=1") as tracing:
+    with Tracing([pid], "inject=fsync:error=EIO:when=1") as tracing:
         ...
     tracing.calls           # in order, once the `with` is over
 """
@@ -26,21 +26,24 @@ class Call(typing.NamedTuple):
 
 
 class Tracing:
-    """Traces `pid` from the beginning of the `with` to its end.  expressions: more of strace's -e."""
+    """Traces the processes `pids` from the beginning of the `with` to its end.  expressions: more of strace's -e."""
 
-    def __init__(self, pid: int, *expressions: str, calls: str = CALLS):
+    def __init__(self, pids: typing.Iterable[int], *expressions: str, calls: str = CALLS):
         self.calls: typing.List[Call] = []
         self._file = tempfile.NamedTemporaryFile("r", encoding="latin-1")
         options = [option for expression in (calls, *expressions) for option in ("-e", expression)]
+        self._pids = list(pids)
+        traced = [word for pid in self._pids for word in ("-p", str(pid))]
         self._process = subprocess.Popen(
-            ["strace", "-f", "-y", "-s", "100", "-p", str(pid), "-o", self._file.name, *options],
+            ["strace", "-f", "-y", "-s", "100", *traced, "-o", self._file.name, *options],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def __enter__(self):
-        line = self._process.stderr.readline()
-        if "attached" not in line:
-            self._process.wait(PATIENCE)
-            raise AssertionError("strace: " + line)
+        for _ in self._pids:
+            line = self._process.stderr.readline()
+            if "attached" not in line:
+                self._process.wait(PATIENCE)
+                raise AssertionError("strace: " + line)
         return self
 
     def __exit__(self, *_):

@@ -21,6 +21,7 @@ import time
 import typing
 
 from tests.helpers import support
+from tests.lab.agent import Agent, socket_in
 
 LIMITS = {"connect": 10, "greeting": 10, "command": 10, "data": 10, "block": 10, "end_of_data": 10, "quit": 2}
 BOUNDS = {"lookups": {"PATIENT_LOOKUP": (1, 2, 20)}}
@@ -60,7 +61,10 @@ class Relay:
         variables = {"SMTP_DOMAIN": support.DOMAIN, "SMTP_SPOOL": str(self.spool), "SMTP_LOG": str(self.log_path),
                      "SMTP_STORE": str(self.mail), "SMTP_ALIASES": str(self.folder / "aliases"),
                      "SMTP_RELAY": " ".join(relays) or "nowhere.example=127.0.0.1:1", **settings}
+        if support.IS_ROOT:
+            variables["SMTP_AGENT"] = socket_in(self.folder)
         self.environment = support.marked_environment(self.mark, **variables)
+        self.agent: typing.Optional[Agent] = None
 
     def add_account(self, name: str) -> pathlib.Path:
         folder = self.mail / name
@@ -107,6 +111,8 @@ class Relay:
 
     def start(self) -> "Relay":
         """Start it, and come back when it has looked into the queue."""
+        if support.IS_ROOT and not self.agent:
+            self.agent = Agent(self.folder, self.environment, self.folder / "output")
         with open(self.folder / "output", "ab") as output:
             started = self.log().count(" relay started:")
             self.process = subprocess.Popen(
@@ -160,6 +166,8 @@ class Relay:
         support.end_marked(self.mark)
         if self.process:
             self.process.wait()
+        if self.agent:
+            self.agent.end()
         if kind:
             print("\n--- log of the relay\n%s---" % self.log(), file=sys.stderr)
         with contextlib.suppress(FileNotFoundError):

@@ -137,7 +137,7 @@ class CertificateTest(CertificateCase):
         secure.run_openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
                            "-subj", "/CN=x", "-addext", "subjectAltName=" + ",".join(names), "-keyout", str(key), "-out", str(made))
         if support.IS_ROOT:
-            for path in (made, key):
+            for path in (server.spool, made, key):
                 support.shutil.chown(path, "mail", "mail")
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(made.read_text())).hexdigest().upper()
 

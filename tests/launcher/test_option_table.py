@@ -11,7 +11,7 @@ sys.path.insert(0, str(support.ROOT))
 from common import settings                 # noqa: E402 (the path comes first)
 from launcher import options                # noqa: E402
 
-BY_THE_LAUNCHER = {"SMTP_PORT", "SMTP_IMPLICIT_TLS", "SMTP_TERMINAL"}   # it tells them to what it starts
+BY_THE_LAUNCHER = {"SMTP_PORT", "SMTP_IMPLICIT_TLS", "SMTP_TERMINAL", "SMTP_COLOURS", "SMTP_AGENT"}    # it tells what it starts
 BY_WHOEVER_STARTS = {"SMTP_DNS"}                                        # no option: for tests, and tools
 
 

@@ -275,6 +275,7 @@ class KillTest(PoolTestCase):
         """What it started ends by itself, running sessions in order; a new start works at once."""
         server = self.started()
         with server.client() as client:
+            first = set(server.processes())
             server.process.kill()
             server.process.wait()
             server.launch()
@@ -282,6 +283,7 @@ class KillTest(PoolTestCase):
             with server.client() as other:
                 other.expect("QUIT", 221)
             ask_until_dismissed(client)
+        support.wait_for(lambda: not first & set(server.processes()), "the end of all of the first")
         self.assertEqual(server.stop(), 0)
 
     def test_launcher_leaves_nothing(self):

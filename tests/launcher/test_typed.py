@@ -227,9 +227,10 @@ class ReasonTest(LauncherTestCase):
     @support.needs_root
     def test_certificate_that_cannot_be_written(self):
         server = self.make_server("-tls", "auto")
-        server.spool.mkdir()
         path = server.spool / (server.domain + ".pem")
-        path.mkdir()
+        path.mkdir(parents=True)
+        if support.IS_ROOT:
+            support.shutil.chown(server.spool, "mail", "mail")
         self.assertEqual(self.refused(server, 2), "serveur.sh: -tls : %s : c'est un dossier" % path)
 
 

@@ -17,6 +17,7 @@ from listener import worker
 from tests.bench import load
 from tests.helpers import support
 from tests.helpers.client import PATIENCE, Client
+from tests.lab.agent import Agent, socket_in
 
 LETTER = b"Subject: warm\r\n\r\ntext\r\n.\r\n"
 PREFORK = ("-listen", "prefork")
@@ -175,6 +176,9 @@ class QuietTest(unittest.TestCase):
         environment = support.marked_environment(
             server.mark, SMTP_DOMAIN=server.domain, SMTP_STORE=str(server.mail), SMTP_SPOOL=str(server.spool), SMTP_MAX="12",
             SMTP_PORTS=str(server.port), SMTP_BIND="127.0.0.1", **variables)
+        if support.IS_ROOT:
+            environment["SMTP_AGENT"] = socket_in(server.folder)
+            self.addCleanup(Agent(server.folder, environment, server.output_path).end)
         code = "import os, runpy, sys\nsys.path.insert(0, %r)\n%s\nrunpy.run_path(%r, run_name='__main__')" % (
             str(support.open_root()), prologue, str(support.open_root() / "listener/prefork.py"))
         with open(server.output_path, "ab") as output:

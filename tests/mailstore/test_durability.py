@@ -27,7 +27,7 @@ def begin(client: Client, *recipients: str) -> None:
 
 
 class OrderTestCase(support.ServerTestCase):
-    """Its tests trace the one process that has a client."""
+    """Its tests trace the process that has a client, and those that write mailboxes for it."""
 
     options = ("-relay", "tpmail.info.unicaen.fr=127.0.0.1:9")
 
@@ -37,7 +37,7 @@ class OrderTestCase(support.ServerTestCase):
             begin(client, *recipients)
             client.write(TEXT)
             pid = self.server.process_of(client)
-            with Tracing(pid) as tracing:
+            with Tracing([pid, *self.server.agent_workers()]) as tracing:
                 client.write(b".\r\n")
                 self.assertEqual(client.reply().code, 250)
                 client.expect("NOOP", 250)
@@ -52,13 +52,13 @@ class OrderTestCase(support.ServerTestCase):
 @needs_tracing
 @support.both_listeners
 class MaildirOrderTest(OrderTestCase):
-    """write, fsync, `<=`, rename, fsync of the folder, 250."""
+    """write, fsync, rename, fsync of the folder, `<=`, 250; of several places, `<=` before the first counts."""
 
     def test_one_mailbox(self):
         self.server.send(self.address("alice"), b"Subject: makes the folders\r\n.\r\n")
         tracing = self.traced(self.address("alice"))
         self.assert_order(tracing, ("openat", r"alice/Maildir/tmp/.*O_EXCL"), ("write", r"Maildir/tmp/"), ("fsync", r"Maildir/tmp/"),
-                          ("write", r"mainlog>.* <= "), ("rename", r"Maildir/tmp/.*Maildir/new/"), ("fsync", r"Maildir/new>"),
+                          ("rename", r"Maildir/tmp/.*Maildir/new/"), ("fsync", r"Maildir/new>"), ("write", r"mainlog>.* <= "),
                           ("write", ACCEPTED))
 
     def test_folders_that_are_made(self):
@@ -100,8 +100,8 @@ class MboxOrderTest(OrderTestCase):
         with system_users("essaimbox"):
             mbox = pathlib.Path("/var/mail/essaimbox")
             tracing = self.traced(self.address("essaimbox"))
-            self.assert_order(tracing, ("link", r"essaimbox\.lock"), ("fsync", r"</var/mail>"), ("write", r"mainlog>.* <= "),
-                              ("write", r"<%s>" % mbox), ("fsync", r"<%s>" % mbox), ("unlink", r"essaimbox\.lock\""), ("write", ACCEPTED))
+            self.assert_order(tracing, ("link", r"essaimbox\.lock"), ("fsync", r"</var/mail>"), ("write", r"<%s>" % mbox),
+                              ("fsync", r"<%s>" % mbox), ("unlink", r"essaimbox\.lock\""), ("write", r"mainlog>.* <= "), ("write", ACCEPTED))
             self.assertIn(b"Subject: durable\n", mbox.read_bytes())
 
 
@@ -140,7 +140,7 @@ class FaultTest(support.ServerTestCase):
                 begin(client, self.address("alice"))
                 client.write(TEXT)
                 pid = self.server.process_of(client)
-                with Tracing(pid, fault):
+                with Tracing([pid, *self.server.agent_workers()], fault):
                     client.write(b".\r\n")
                     self.assertEqual(client.reply().code, code)
                 self.assert_nothing_kept()

@@ -282,10 +282,13 @@ mailstore.maildir.Prepared.commit = lambda prepared: posix.kill(posix.getpid(), 
         self.assertEqual(files_below(self.server.mail, self.server.spool / "queue"), [])
 
     def test_killed_before_the_first(self):
-        """What nobody was answered for is not in new/."""
+        """What nobody was answered for is not in new/. Where there is a delivery agent, it is what is killed, at each try."""
         self.server = self.serve(prologue=self.KILL)
-        with self.assertRaises(EOFError):
-            self.send(["alice", "bob"], SMALL)
+        if support.IS_ROOT:
+            self.assertRegex(self.send(["alice", "bob"], SMALL), "^451 ")
+        else:
+            with self.assertRaises(EOFError):
+                self.send(["alice", "bob"], SMALL)
         self.server.finished()
         self.assertEqual((self.server.messages("alice"), self.server.messages("bob")), ([], []))
         self.server.prologue = ""

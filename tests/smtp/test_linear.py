@@ -18,8 +18,10 @@ from tests.helpers import support
 sys.path.insert(0, str(support.ROOT))
 from common import mainlog                                                              # noqa: E402 (the path comes first)
 from common import accounts as passwords                                                            # noqa: E402
+from common.settings import from_environ                                            # noqa: E402
 from mailstore import aliases, delivery, mbox# noqa: E402
 from mailstore.content import HeaderTooBig, Letter                           # noqa: E402
+from mailstore.direct import Direct                                          # noqa: E402
 from mailstore.incoming import Draft                                           # noqa: E402
 from mailstore.mailboxes import Mailboxes                                   # noqa: E402
 from mailstore.outcome import Later, Never                                  # noqa: E402
@@ -123,7 +125,9 @@ def alias(text: str) -> None:
         file.write(text)
         file.flush()
         try:
-            Mailboxes("/nowhere", "b.example", file.name).resolve("a0")
+            settings = from_environ({b"SMTP_STORE": b"/nowhere", b"SMTP_DOMAIN": b"b.example",
+                                     b"SMTP_ALIASES": file.name.encode()})
+            Mailboxes(settings, Direct(settings, None)).resolve("a0")
         except (Never, Later):
             pass
 

@@ -20,9 +20,14 @@ WITH_THE_DIALOGUE = {"smtp.backend", "smtp.session", "smtp.commands"}
 # From the first MAIL on.
 WITH_A_MESSAGE = {
     "errno", "mailstore", "mailstore.aliases", "mailstore.delivery", "mailstore.incoming", "mailstore.files", "mailstore.content",
-    "mailstore.mailboxes", "mailstore.maildir", "mailstore.outcome", "mailstore.queue", "mailstore.trace", "common.octets", "smtp.data_reader",
+    "mailstore.mailboxes", "mailstore.outcome", "mailstore.queue", "mailstore.trace", "common.octets", "smtp.data_reader",
     "smtp.envelope", "smtp.data", "smtp.syntax", "stat", "_stat",
 }
+
+if support.IS_ROOT:             # others write the mailbox themselves
+    WITH_A_MESSAGE |= {"mailstore.agent"}
+else:
+    WITH_A_MESSAGE |= {"mailstore.direct", "mailstore.maildir", "mailstore.usable", "ownership"}
 
 # Writes the names of all modules to descriptor 2 when the greeting is sent, when the reply to EHLO is, and when the process
 # ends.

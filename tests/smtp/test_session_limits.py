@@ -238,7 +238,16 @@ class FaultTest(unittest.TestCase):
         self.check("import mailstore.delivery\nmailstore.delivery.Delivery.accept = fault")
 
     def test_preparing(self):
-        self.check("import mailstore.maildir\nmailstore.maildir.sync_folder = fault")
+        module = "mailstore.agent" if support.IS_ROOT else "mailstore.direct"
+        self.check("import {0}\n{0}.Errand.deliver = fault".format(module))
+
+    @support.needs_root
+    def test_in_the_delivery_agent(self):
+        """It answers for itself, and shows the traceback where the server was started."""
+        server = self.serve("import mailstore.maildir\nmailstore.maildir.are_all = fault")
+        self.assertIn(b"\r\n451 4.3.0 ", self.send(server))
+        self.assertIn("internal error of the delivery agent: RuntimeError('a fault of the test')", server.log())
+        self.assertIn("Traceback", server.output())
 
     def test_a_command(self):
         self.check("import smtp.commands\nsmtp.commands.VERBS['MAIL'].handler = fault")

@@ -137,7 +137,7 @@ class StartTlsTest(TlsTestCase):
         client = self.client()
         self.addCleanup(client.close)
         client.expect("EHLO client.example.org", 250)
-        with Tracing(self.server.process_of(client), calls="trace=setsockopt") as tracing:
+        with Tracing([self.server.process_of(client)], calls="trace=setsockopt") as tracing:
             client.expect("STARTTLS", 220)
             wrap(client)
             client.expect("EHLO client.example.org", 250)

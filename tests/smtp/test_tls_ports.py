@@ -10,6 +10,7 @@ import unittest
 
 from tests.helpers import support
 from tests.helpers.secure import MESSAGE, Certificate, TlsTestCase, implicit, log_in, start_tls
+from tests.lab.agent import Agent, socket_in
 
 
 class PortsTest(TlsTestCase):
@@ -74,10 +75,23 @@ class PipesTest(unittest.TestCase):
             os.chown(folder / "mail" / "alice", support.NOBODY, support.NOBODY)
         subprocess.run(["install", "-d", "-m", "777", folder / "spool", folder / "spool/tmp", folder / "spool/queue",
                         folder / "spool/queue/tmp"], check=True)
-        port = support.free_port()
         environment = {"SMTP_DOMAIN": "d.example", "SMTP_STORE": str(folder / "mail"), "SMTP_SPOOL": str(folder / "spool"),
                        "SMTP_TLS": certificate.option, "SMTP_ALIASES": "", "PATH": os.environ["PATH"],
                        "HOME": str(folder), **variables}
+        if support.IS_ROOT:
+            with tempfile.TemporaryDirectory() as name:     # of root's alone, which `folder` is not
+                os.chmod(name, 0o755)
+                environment["SMTP_AGENT"] = socket_in(pathlib.Path(name))
+                agent = Agent(pathlib.Path(name), environment, folder / "output")
+                try:
+                    self.talk(folder, variables, environment)
+                finally:
+                    agent.end()
+        else:
+            self.talk(folder, variables, environment)
+
+    def talk(self, folder, variables, environment):
+        port = support.free_port()
         handler = str(support.open_root() / "smtp_handler.py")
         ncat = subprocess.Popen(["ncat", "-l", "127.0.0.1", str(port), "-k", "-e", handler], env=environment,
                                 start_new_session=True)

@@ -1,0 +1,61 @@
+"""Whose word it is where a path leads: each folder, link and file on the way has somebody who may change it."""
+import posix
+from stat import S_ISDIR, S_ISLNK, S_ISREG, S_ISVTX
+
+MOST_LINKS = 40
+ANYBODY = -1
+OTHERS, GROUP = 0o002, 0o020
+READ = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC
+
+
+def stranger_on(path, trusted):
+    """Who beside the uids `trusted` may change where `path` (absolute) leads: (the first such part of the way, his
+    uid or ANYBODY), or None. Raises OSError.
+
+    What is not there changes nothing. In a sticky folder only its owner and each entry's may change the entry; in
+    one where nobody else may write a file's owner changes its content, but not what the name stands for.
+    """
+    steps = path.split("/")[::-1]
+    here = ""
+    links = 0
+    is_shared = False           # whether others may make entries in the folder that we are in
+    while steps:
+        step = steps.pop()
+        here = _joined(here, step)
+        try:
+            state = posix.lstat(here or "/")
+        except FileNotFoundError:
+            return None
+        if state.st_uid not in trusted and (is_shared or S_ISDIR(state.st_mode)):
+            return here or "/", state.st_uid
+        if S_ISDIR(state.st_mode):
+            is_shared = bool(state.st_mode & OTHERS or state.st_mode & GROUP and state.st_gid)
+            if is_shared and not state.st_mode & S_ISVTX:
+                return here or "/", ANYBODY
+        elif S_ISLNK(state.st_mode):
+            links += 1
+            if links > MOST_LINKS:
+                raise OSError(40, "Too many levels of symbolic links", path)
+            target = posix.readlink(here)
+            here = "" if target.startswith("/") else parent(here)
+            steps += target.split("/")[::-1]
+    return None
+
+
+def _joined(here, step):
+    if step in ("", "."):
+        return here
+    return parent(here) if step == ".." else f"{here}/{step}"
+
+
+def parent(here):
+    return here.rpartition("/")[0]
+
+
+def open_regular(path):
+    """A descriptor to read `path` by, which must be a regular file. Raises OSError; waits for nobody."""
+    file = posix.open(path, READ)
+    if not S_ISREG(posix.fstat(file).st_mode):
+        posix.close(file)
+        raise OSError(22, "Not a regular file", path)
+    return file

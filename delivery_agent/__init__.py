@@ -1,0 +1,1 @@
+"""The one process that keeps root while strangers are served, and only delivers."""

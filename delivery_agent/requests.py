@@ -1,0 +1,133 @@
+"""What may be asked over one connection, and what is done about it: mailstore/agent.py has the words.
+
+Who asks runs as the service user and reads what strangers send; so he is believed nothing but a text and an account's
+name, and the text is never looked into. The account is looked up anew, and all is done with its owner's rights.
+"""
+from traceback import print_exc
+
+from common.ownership import stranger_on
+from common.privileges import acting_as
+from delivery_agent.files import NamedFiles
+from mailstore import agent
+from mailstore.direct import Errand
+from mailstore.mailboxes import Mailboxes
+from mailstore.outcome import Later, Never, NoRoom, Outcome
+from mailstore.usable import check_usable
+
+WORDS = {Later: "later", NoRoom: "room", Never: "never"}
+UNUSABLE = "Mailbox cannot be used now"
+LATE_SECONDS = 2            # a delivery that takes longer hangs, or waits for a lock
+MOST_LATE = 16              # of those, for one account: a quarter of all workers
+
+
+class Copy:
+    """A text for one mailbox, as mailstore/direct.py takes it."""
+
+    prepared = None
+
+    def __init__(self, mailbox, name, text):
+        self.mailbox = mailbox
+        self.name = name
+        self.text = text
+
+    def owner(self):
+        """A context in which the mailbox is touched as its owner."""
+        return _owner(self.mailbox)
+
+
+def _owner(mailbox):
+    return acting_as(mailbox.uid, mailbox.gid, mailbox.login)
+
+
+class Requests:
+    """settings: a Settings; clock: a trace.Clock; places: where this worker notes whose mail it is at."""
+
+    def __init__(self, settings, clock, places):
+        self._mailboxes = Mailboxes(settings, None)
+        self._files = NamedFiles(settings)
+        self._clock = clock
+        self._places = places
+
+    def serve(self, connection):
+        """Answer what is asked over `connection` (a Connection), while anything may be. Nothing is left half done."""
+        errand = Errand(self._clock)
+        ready = {}
+        try:
+            while question := connection.receive():
+                words, text = question
+                connection.answer(*self._answer(words, text, errand, ready))
+                if words[0] in agent.ALONE:
+                    break
+        finally:
+            for copy in ready.values():
+                with copy.owner():
+                    errand.discard(copy)
+
+    def _answer(self, words, text, errand, ready):
+        """(the words of the answer, a descriptor or None). ready: {name: a Copy that is prepared}."""
+        verb, *arguments = words
+        try:
+            if verb == "open":
+                return ("done",), self._files.open(*arguments)
+            STEPS[verb](self, errand, ready, text, *arguments)
+        except Outcome as error:
+            return (WORDS[type(error)], error.text, error.detail, str(error.errno), error.doing), None
+        except OSError as error:
+            return ("later", UNUSABLE, "", str(error.errno or -1), error.strerror or str(error)), None
+        except Exception as error:
+            print_exc()
+            return ("later", UNUSABLE, "", "-1", f"internal error of the delivery agent: {error!r}"), None
+        return ("done",), None
+
+    # Mailboxes
+
+    def _account(self, user):
+        """The Mailbox of `user`. Raises Never if there is none, Later if nothing may be done there now."""
+        mailbox = self._mailboxes.named_by_us(user)
+        if not mailbox:
+            raise Never("No such user here", "Unrouteable address")
+        if not (mailbox.uid or mailbox.login) and (found := stranger_on(mailbox.home, (0,))):
+            raise Never("No such user here", f"{mailbox.home} is root's, and {found[0]} is not root's alone")
+        if self._places.count_late(user, LATE_SECONDS, MOST_LATE) >= MOST_LATE:
+            raise Later(UNUSABLE, errno=-9, doing=f"{MOST_LATE} deliveries to {mailbox.path} do not end")
+        self._places.begin(user)
+        return mailbox
+
+    def check(self, _errand, _ready, _text, user):
+        mailbox = self._account(user)
+        with _owner(mailbox):
+            check_usable(mailbox)
+
+    def prepare(self, errand, ready, text, user, name, *again):
+        copy = self._new(user, name, text)
+        with copy.owner():
+            errand.prepare(copy, bool(again))
+        ready[name] = copy
+
+    def _new(self, user, name, text):
+        if "/" in name or name.startswith(".") or not name:
+            raise Later(UNUSABLE, errno=-1, doing="not the name of a file")
+        try:
+            return Copy(self._account(user), name, lambda: text)
+        except Never as error:      # it was there when the recipient was accepted
+            raise Later(UNUSABLE, errno=-1, doing=error.detail) from error
+
+    def commit(self, errand, ready, text, name):
+        copy = ready.pop(name)
+        copy.text = lambda: text
+        with copy.owner():
+            errand.commit(copy)
+
+    def discard(self, errand, ready, _text, name):
+        copy = ready.pop(name)
+        with copy.owner():
+            errand.discard(copy)
+
+    def deliver(self, errand, _ready, text, user, name, *again):
+        copy = self._new(user, name, text)
+        with copy.owner():
+            errand.deliver(copy, bool(again))
+
+
+STEPS = {"check": Requests.check, "prepare": Requests.prepare, "commit": Requests.commit, "discard": Requests.discard,
+         "deliver": Requests.deliver}

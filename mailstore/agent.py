@@ -1,0 +1,258 @@
+"""Mailboxes by way of the delivery agent (delivery_agent/), for those who gave root up: what they ask, and how.
+
+A question is one or more packets over a Unix socket, and so is an answer. A packet's first octet is MORE or LAST. The
+first packet has a head, words parted by NULs and ended by LF; all else of the packets is the text that belongs to it.
+A question of ALONE is the only one of its connection. A text that is in memory as a whole, but too long for one packet,
+comes in a file without a name instead, whose descriptor goes with the head.
+
+    check USER                  done if USER may receive now
+    prepare USER NAME [again]   a copy for USER, whose text follows, unless it is for an mbox
+    commit NAME                 it counts; its text follows if it is for an mbox
+    discard NAME                nothing of it is kept
+    deliver USER NAME [again]   prepare and commit; its text follows
+    open FILE                   the descriptor of a file that the agent's settings name
+
+    done
+    later | room | never TEXT DETAIL ERRNO DOING    an Outcome's fields
+
+Whoever asks gives each copy its name. So when the agent dies, he can ask again: what was done under that name is found.
+"""
+import _socket
+import posix
+from errno import ETIMEDOUT
+from sys import byteorder
+from time import monotonic, sleep
+
+from mailstore.files import write_all
+from mailstore.outcome import Later, Never, NoRoom, Unavailable
+
+PIECE = 65536               # octets of a packet
+LONG = 2 << 20              # octets that are put into a file in memory at most
+MORE, LAST = b"+", b"."
+SECONDS = 60                # after which the agent ends what hangs
+MARGIN_SECONDS = 5          # and we what hangs so that it cannot
+RESTART_SECONDS = 10        # that a dead agent may take to be replaced
+PAUSE = 0.02
+TRIES = 5
+DESCRIPTOR_OCTETS = _socket.CMSG_SPACE(4)
+ALONE = ("check", "deliver", "open")    # questions behind whose answer the agent closes the connection
+OUTCOMES = {"later": Later, "room": NoRoom, "never": Never}
+
+
+class Lost(Exception):
+    """The agent's process ended before it answered."""
+
+
+def packets(words, pieces=()):
+    """Yield the packets of a question or an answer, each as a list of its parts (bytes): words (str), then the text
+    in pieces (bytes)."""
+    parts = [b"\0".join(word.encode("utf-8", "surrogateescape") for word in words) + b"\n"]
+    size = len(parts[0])
+    for piece in pieces:
+        rest = memoryview(piece)
+        while size + len(rest) > PIECE:
+            room = PIECE - size
+            yield [MORE, *parts, rest[:room]]
+            parts, size, rest = [], 0, rest[room:]
+        parts.append(rest)
+        size += len(rest)
+    yield [LAST, *parts]
+
+
+def words_of(head):
+    """The words (str) of a first packet's head (bytes), which begins behind the first octet and ends before LF."""
+    return head.decode("utf-8", "surrogateescape").split("\0")
+
+
+def _unavailable(doing):
+    return Unavailable("Mail cannot be delivered now", errno=-1, doing=f"delivery agent: {doing}")
+
+
+class Agent:
+    """The one whose socket is at `path`. See mailstore/direct.py for what the methods do."""
+
+    uid = 0
+
+    def __init__(self, path):
+        self._path = path
+
+    def check(self, mailbox):
+        self._ask("check", mailbox.user)
+
+    def open(self, name):
+        try:
+            return self._ask("open", name)
+        except Later as error:
+            raise OSError(error.errno, error.doing) from error
+
+    def errand(self):
+        return Errand(self._path)
+
+    def _ask(self, *words):
+        for _ in range(TRIES):
+            try:
+                line = Line(self._path)
+                try:
+                    return line.ask(words)
+                finally:
+                    line.close()
+            except Lost:
+                pass
+        raise _unavailable("it dies again and again")
+
+
+class Line:
+    """A connection to the agent. Raises Later if there is none."""
+
+    def __init__(self, path):
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        self._socket.settimeout(SECONDS + MARGIN_SECONDS)
+        self._connect(path)
+
+    def _connect(self, path):
+        deadline = monotonic() + RESTART_SECONDS
+        while True:
+            try:
+                return self._socket.connect(path)
+            except (ConnectionRefusedError, BlockingIOError) as error:
+                # Nobody listens behind that name any more, and another will soon; or very many ask at once.
+                if monotonic() >= deadline:
+                    raise _unavailable(f"{path}: {error.strerror}") from error
+            except OSError as error:
+                raise _unavailable(f"{path}: {error.strerror}") from error
+            sleep(PAUSE)
+
+    def ask(self, words, pieces=()):
+        """Ask, and return the descriptor that came with the answer, if any. Raises Lost, or the outcome told."""
+        started = monotonic()
+        try:
+            self._send(words, pieces)
+            answer, ancillary, _, _ = self._socket.recvmsg(PIECE, DESCRIPTOR_OCTETS, _socket.MSG_CMSG_CLOEXEC)
+        except _socket.timeout:
+            raise _slow() from None
+        except OSError:
+            answer = b""
+        if not answer:
+            raise _slow() if monotonic() - started >= SECONDS * 0.9 else Lost
+        _raise_outcome(answer)
+        return memoryview(ancillary[0][2]).cast("i")[0] if ancillary else None
+
+    def _send(self, words, pieces):
+        pieces = iter(pieces)
+        beginning, size = [], 0
+        for piece in pieces:
+            beginning.append(piece)
+            size += len(piece)
+            if size > LONG:
+                break
+        try:
+            if PIECE // 2 < size <= LONG:
+                return self._send_file(words, beginning)
+            for packet in packets(words, (piece for some in (beginning, pieces) for piece in some)):
+                self._socket.sendmsg(packet)
+        except (BrokenPipeError, ConnectionResetError):
+            pass                # it is dead, and so there is no answer
+
+    def _send_file(self, words, pieces):
+        file = posix.memfd_create("text", posix.MFD_CLOEXEC)
+        try:
+            for piece in pieces:
+                write_all(file, piece)
+            packet, = packets(words)
+            self._socket.sendmsg(packet, [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, file.to_bytes(4, byteorder))])
+        finally:
+            posix.close(file)
+
+    def close(self):
+        self._socket.close()
+
+
+def _slow():
+    return Later("Mailbox cannot be used now", errno=ETIMEDOUT, doing=f"nothing done within {SECONDS} s")
+
+
+def _raise_outcome(answer):
+    outcome, *fields = words_of(answer[1:-1])
+    if outcome in OUTCOMES:
+        text, detail, errno, doing = fields
+        raise OUTCOMES[outcome](text, detail, int(errno), doing)
+
+
+class Errand:
+    """See mailstore/direct.py. Its copies are prepared and committed over one connection, which is made when the first
+    of them needs it. When that breaks, whatever was ready is made ready again over another one."""
+
+    def __init__(self, path):
+        self._path = path
+        self._line = None
+        self._ready = []
+        self._gone = None
+
+    def prepare(self, copy):
+        self._insist(self._prepare, copy)
+        self._ready.append(copy)
+
+    def commit(self, copy):
+        try:
+            self._insist(self._commit, copy)
+        finally:
+            self._ready.remove(copy)
+
+    def discard(self, copy):
+        try:
+            self._ask(("discard", copy.name))
+        except (Lost, Later):
+            pass                # who is dead has nothing ready, or it shows as what it is: begun, and never mail
+        self._ready.remove(copy)
+
+    def deliver(self, copy):
+        self._insist(self._deliver, copy)
+
+    def close(self):
+        if self._line:
+            self._line.close()
+            self._line = None
+
+    def _insist(self, step, copy):
+        """Take this step with `copy`, with the next agent if one dies of it."""
+        again = ()
+        for _ in range(TRIES):
+            try:
+                if again:
+                    self._restore()
+                return step(copy, again)
+            except Lost:
+                self.close()
+                again = ("again",)
+        raise _unavailable("it dies again and again")
+
+    def _restore(self):
+        """Make ready again what was, with another agent."""
+        for copy in self._ready:
+            copy.trouble = None
+            try:
+                self._prepare(copy, ("again",))
+            except Later as error:
+                copy.trouble = error
+
+    def _prepare(self, copy, again):
+        self._ask(("prepare", copy.mailbox.user, copy.name, *again), () if copy.mailbox.is_mbox else copy.text())
+
+    def _commit(self, copy, _):
+        if copy.trouble:
+            raise copy.trouble
+        self._ask(("commit", copy.name), copy.text() if copy.mailbox.is_mbox else ())
+
+    def _deliver(self, copy, again):
+        self._ask(("deliver", copy.mailbox.user, copy.name, *again), copy.text())
+        self.close()
+
+    def _ask(self, words, pieces=()):
+        if self._gone:
+            raise self._gone    # once waited for is enough
+        try:
+            self._line = self._line or Line(self._path)
+        except Later as error:
+            self._gone = error
+            raise
+        self._line.ask(words, pieces)

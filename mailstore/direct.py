@@ -1,0 +1,80 @@
+"""Mailboxes that this process writes itself: one started by an ordinary user, or the delivery agent as their owner.
+
+mailstore/agent.py has the same for who may not.
+"""
+import posix
+
+from common.ownership import open_regular
+from mailstore.files import failed
+from mailstore.usable import check_usable
+
+
+class Direct:
+    """The way to mailboxes and to the files that the settings (a Settings) name. clock: a trace.Clock.
+
+    uid: who has the postmaster's mail, if there is no account to choose.
+    """
+
+    def __init__(self, settings, clock):
+        self._files = named_files(settings)
+        self._clock = clock
+        self.uid = posix.getuid()
+
+    def check(self, mailbox):
+        """Raise Later if mail could not be stored in `mailbox` now, for a reason one can see."""
+        check_usable(mailbox)
+
+    def open(self, name):
+        """A descriptor to read the file by that the settings name so. Raises OSError."""
+        return open_regular(self._files[name])
+
+    def errand(self):
+        """An Errand for one message."""
+        return Errand(self._clock)
+
+
+def named_files(settings):
+    """{what the settings call a file: its path}."""
+    certificate, key = settings.tls or ("", "")
+    return {"aliases": settings.aliases, "accounts": settings.accounts, "certificate": certificate, "key": key}
+
+
+class Errand:
+    """One message's copies (delivery.Copy) on their way into mailboxes.
+
+    deliver() is prepare() and commit() in one. All raise Later and NoRoom, and then nothing is kept of that copy.
+    """
+
+    def __init__(self, clock):
+        self._clock = clock
+
+    def prepare(self, copy, again=False):
+        """Make `copy` ready to be committed. again: a process that is dead has begun it before."""
+        try:
+            self._prepare(copy, again)
+        except OSError as error:
+            raise failed(error, copy.mailbox.path) from error
+
+    def _prepare(self, copy, again):
+        if copy.mailbox.is_mbox:
+            from mailstore import mbox
+            copy.prepared = mbox.prepare(copy.mailbox, self._clock)
+        else:
+            from mailstore import maildir
+            copy.prepared = maildir.prepare(copy.mailbox, copy.name, copy.text(), again)
+
+    def commit(self, copy):
+        if copy.mailbox.is_mbox:
+            copy.prepared.commit(copy.text())
+        else:
+            copy.prepared.commit()
+
+    def discard(self, copy):
+        copy.prepared.discard()
+
+    def deliver(self, copy, again=False):
+        self.prepare(copy, again)
+        self.commit(copy)
+
+    def close(self):
+        """Nothing more is asked."""

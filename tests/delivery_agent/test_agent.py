@@ -1,0 +1,170 @@
+"""The delivery agent: what is lost when it is killed (nothing), whom a mailbox that hangs delays (nobody else), and what
+becomes of mail without it."""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import random
+import signal
+import socket
+import time
+import unittest
+
+from tests.helpers import harness, support
+from tests.helpers.accounts import system_users
+from tests.helpers.load import Load, split_mbox
+
+SMALL = b"Subject: small\r\n\r\ntext\r\n.\r\n"
+
+
+class AgentKillTestCase(support.ServerTestCase):
+    options = ("-max", "24", "-relay", "tpmail.info.unicaen.fr=127.0.0.1:9")
+    SEED = 20260213
+
+    def kill_at_random(self, load: Load, kills: int) -> int:
+        """Kill agents, at every tenth time their master, until `load` is over or so many were hit; how many were."""
+        dice, hit = random.Random(self.SEED), 0
+        while load.alive() and hit < kills:
+            workers = self.server.agent_workers()
+            victims = [self.server.agent_master()] if hit % 10 == 9 else workers
+            for pid in dice.sample(victims, min(1, len(victims))):
+                time.sleep(dice.random() * 0.01)    # so that it falls anywhere in a delivery
+                with contextlib.suppress(ProcessLookupError):
+                    if pid:
+                        os.kill(pid, signal.SIGKILL)
+                        hit += 1
+        return hit
+
+
+@support.needs_root
+@support.both_listeners
+class KilledAgentTest(AgentKillTestCase):
+    """Maildirs that nobody reads meanwhile: nothing is lost, and nothing is there twice."""
+
+    MESSAGES = 1500 if support.LONG else 150
+    KILLS = 300 if support.LONG else 30
+
+    def test_kills(self):
+        for recipients in (["alice"], ["alice", "bob"]):
+            with Load(self.server.port, [self.address(one) for one in recipients], self.MESSAGES // 2) as load:
+                hit = self.kill_at_random(load, self.KILLS // 2)
+            self.assertGreater(hit, 3)
+            self.assertGreater(len(load.acknowledged), self.MESSAGES // 8)
+            for account in recipients:
+                messages = self.server.messages(account)
+                queued = [path.read_bytes() for path in self.server.spool.glob("queue/*.message")
+                          if '"mailbox": "%s"' % account in path.with_suffix(".envelope").read_text()]
+                load.check([message.content for message in messages] + queued)
+                for message in messages:
+                    message.path.unlink()
+        support.wait_for(lambda: self.server.send(self.address("bob"), SMALL).code == 250, "service")
+
+
+@support.needs_root
+class KilledAgentMboxTest(AgentKillTestCase):
+    """An mbox: what was begun is cut off; a copy is there twice where the agent died between commit and answer."""
+
+    options = ("-store", "mbox", "-max", "24")
+    accounts = None
+    MESSAGES = 600 if support.LONG else 60
+    KILLS = 120 if support.LONG else 12
+
+    def test_kills(self):
+        with system_users("essaiagent"):
+            recipient = "essaiagent@" + self.server.domain
+            with Load(self.server.port, [recipient], self.MESSAGES, clients=3) as load:
+                hit = self.kill_at_random(load, self.KILLS)
+            self.assertGreater(hit, 2)
+            support.wait_for(lambda: self.server.send(recipient, b"Subject: number 999999\r\n.\r\n").code == 250, "service")
+            *messages, last = split_mbox(pathlib.Path("/var/mail/essaiagent").read_bytes())
+            self.assertIn(b"Subject: number 999999\n", last)
+            load.check(messages, most_twice=hit)
+
+
+@support.needs_root
+class HangingTest(unittest.TestCase):
+    """A mailbox that keeps its delivery waiting for ever."""
+
+    PROLOGUE = ("import mailstore.agent, mailstore.maildir, time\nmailstore.agent.SECONDS = 3\n"
+                "import delivery_agent.requests\n"
+                "delivery_agent.requests.LATE_SECONDS, delivery_agent.requests.MOST_LATE = 0.2, 2\n"
+                "prepare = mailstore.maildir.prepare\n"
+                "def hang(mailbox, *more):\n"
+                "    if mailbox.user == 'alice':\n        time.sleep(3600)\n"
+                "    return prepare(mailbox, *more)\n"
+                "mailstore.maildir.prepare = hang\n")
+
+    def test_nobody_else_waits(self):
+        with harness.Handlers(prologue=self.PROLOGUE) as server, contextlib.ExitStack() as stack:
+            hanging = [stack.enter_context(server.client()) for _ in range(2)]
+            for client in hanging:
+                client.expect("EHLO x", 250)
+                client.expect("MAIL FROM:<a@b.example>", 250)
+                client.expect("RCPT TO:<alice@%s>" % server.domain, 250)
+                client.expect("DATA", 354)
+                client.write(SMALL)
+            self.assertEqual(server.send("bob@" + server.domain, SMALL).code, 250)
+            with server.client() as client:
+                client.expect("EHLO x", 250)
+                support.wait_for(lambda: client.ask("VRFY alice").code == 450, "no more for alice")
+                client.expect("MAIL FROM:<a@b.example>", 250)
+                client.expect("RCPT TO:<bob@%s>" % server.domain, 250)
+            for client in hanging:
+                self.assertEqual(client.reply().code, 451)
+            self.assertIn("nothing done within 3 s", server.log())
+
+    def test_lease(self):
+        """Its owner holds a lease on his mbox: whoever opens it would wait for him, the lock held, for 45 s."""
+        with harness.Handlers({"SMTP_STORE": "mbox"}, accounts=None) as server, system_users("essaiagent") as people:
+            mbox = pathlib.Path("/var/mail/essaiagent")
+            mbox.touch()
+            os.chown(mbox, people["essaiagent"].pw_uid, -1)
+            signal.signal(signal.SIGIO, signal.SIG_IGN)
+            with open(mbox) as file, server.client() as client:
+                fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+                client.expect("EHLO x", 250)
+                client.expect("MAIL FROM:<a@b.example>", 250)
+                client.expect("RCPT TO:<essaiagent@%s>" % server.domain, 450)
+                server.wait_log("(11) Resource temporarily unavailable: %s" % mbox)
+            self.assertEqual(server.send("essaiagent@" + server.domain, SMALL).code, 250)
+
+
+@support.needs_root
+class LeftTest(unittest.TestCase):
+    def test_socket_of_a_killed_server(self):
+        """The next start removes it; that of a server which runs stays."""
+        with support.Server() as running, support.Server() as killed, support.Server() as last:
+            running.start(), killed.start()
+            killed.destroy()
+            last.start()
+            sockets = os.listdir("/run/serveur-smtp-agent")
+            found = [str(server.process.pid) in sockets for server in (running, killed, last)]
+            self.assertEqual(found, [True, False, True])
+            self.assertEqual(running.send("alice@" + running.domain, SMALL).code, 250)
+            self.assertEqual((running.stop(), last.stop()), (0, 0))
+
+
+@support.needs_root
+class WithoutAgentTest(unittest.TestCase):
+    def test_nothing_is_delivered_by_anybody_else(self):
+        with harness.Handlers({"SMTP_AGENT": "/nonexistent/agent"}) as server, server.client() as client:
+            client.expect("EHLO x", 250)
+            client.expect("MAIL FROM:<a@b.example>", 250)
+            client.expect("RCPT TO:<alice@%s>" % server.domain, 451)
+            server.wait_log("delivery agent: /nonexistent/agent: No such file or directory")
+
+    def test_others_are_not_answered(self):
+        """The agent looks at who asks, whoever lets him in."""
+        with harness.Handlers() as server:
+            server.send("alice@" + server.domain, SMALL)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
+                asking.settimeout(support.PATIENCE)
+                asking.connect(server.agent.socket)
+                with contextlib.suppress(ConnectionError):
+                    asking.send(b".open\0aliases\n")
+                    self.assertEqual(asking.recv(100), b"")
+
+
+if __name__ == "__main__":
+    unittest.main()

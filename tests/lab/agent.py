@@ -1,0 +1,39 @@
+"""The delivery agent without serveur.sh, for tests that start sessions or the relay themselves. Only root needs one."""
+
+import contextlib
+import pathlib
+import subprocess
+import typing
+
+from tests.helpers import support
+
+RUN = "import sys\nsys.path.insert(0, %r)\n%s\nfrom delivery_agent.pool import main\nmain()\n"
+
+
+class Agent:
+    """Its socket is `folder`/agent/socket, what it writes goes to the file `output`. environment: the settings are taken
+    out of it; prologue: Python that it runs first."""
+
+    def __init__(self, folder: pathlib.Path, environment: typing.Dict[str, str], output: pathlib.Path, prologue: str = ""):
+        self.socket = socket_in(folder)
+        with contextlib.suppress(FileNotFoundError):
+            pathlib.Path(self.socket).unlink()
+        settings = {name: value for name, value in environment.items() if name.startswith("SMTP_")}
+        with open(output, "ab") as file:
+            self.process = subprocess.Popen(["/usr/bin/python3", "-ES", "-c", RUN % (str(support.ROOT), prologue)],
+                                            stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=folder,
+                                            env={**settings, "SMTP_AGENT": self.socket})
+        support.wait_for(lambda: pathlib.Path(self.socket).exists() or self.process.poll() is not None, "the agent's socket")
+
+    def workers(self) -> typing.List[int]:
+        """The pids of the processes that serve."""
+        children = pathlib.Path("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid)).read_text()
+        return [int(pid) for pid in children.split()]
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def socket_in(folder: pathlib.Path) -> str:
+    return str(folder / "agent" / "socket")
