@@ -8,7 +8,7 @@ import sys
 import time
 
 from common.french import reason
-from common.mainlog import Journal
+from common.mainlog import MainLog
 from common.privileges import become_service
 from launcher import preflight
 from mailstore.agent import Agent
@@ -108,7 +108,7 @@ def obey(settings, command, *ids):
         raise Refused(f"{settings.spool} n'existe pas : indiquez le dossier du serveur par -spool")
     become_service()
     backlog = Backlog(f"{settings.spool}/queue")
-    getattr(Command(backlog, Journal(settings.log)), command)(*ids)
+    getattr(Command(backlog, MainLog(settings.log)), command)(*ids)
 
 
 def work(settings, limits=Limits(), now=time.time):
@@ -117,18 +117,18 @@ def work(settings, limits=Limits(), now=time.time):
     preflight.make_state(settings)
     become_service()
     preflight.make_inside(settings)
-    journal = Journal(settings.log, settings.terminal)
+    mainlog = MainLog(settings.log, settings.terminal)
     backlog = Backlog(f"{settings.spool}/queue")
     backlog.make_folders()
     if not backlog.lock():
         raise Refused(f"un relais s'occupe déjà de {backlog.folder}")
     os.nice(NICENESS)
-    make_runner(settings, journal, backlog, limits, now).run()
+    make_runner(settings, mainlog, backlog, limits, now).run()
     # Threads may still wait for hosts that do not answer, or for mailboxes.
     os._exit(0)
 
 
-def make_runner(settings, journal, backlog, limits, now):
+def make_runner(settings, mainlog, backlog, limits, now):
     """All parts put together."""
     clock = Clock(settings.domain)
     access = Agent(settings.agent) if settings.agent else Direct(settings, clock)
@@ -138,7 +138,7 @@ def make_runner(settings, journal, backlog, limits, now):
     def make_postman(events, report):
         return Postman(settings, access, backlog.message_path, clock, events, report)
 
-    return Runner(settings.domain, journal, backlog, make_postman, router, mailboxes.is_local, clock, limits, now)
+    return Runner(settings.domain, mainlog, backlog, make_postman, router, mailboxes.is_local, clock, limits, now)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def _empty_slots(register):
         position = register.find(EMPTY, (slot + 1) * SLOT)
 
 
-class Register:
+class ClientTable:
     """At most `limit` sessions. Where their slots are is for a class of its own to say: _read() returns their
     octets, _take() fills this process's own, leave() empties it."""
 
@@ -51,17 +51,17 @@ class Register:
         """Take a slot for a client at `address` (str). Raises TooMany."""
         entry = network(address).encode()[:SLOT].ljust(SLOT, b"\0")
         register = self._read()
-        if self._is_pressed(register):
+        if self._is_under_stress(register):
             register = self._without_dead(register)
-            if self._is_pressed(register) and self._count(register, entry) > self.limit // 4:
+            if self._is_under_stress(register) and self._count(register, entry) > self.limit // 4:
                 raise TooMany(from_address=True)
         self._take(register, entry)
 
-    def pressed(self):
+    def under_stress(self):
         """Whether fewer than an eighth of the sessions are free."""
-        return self._is_pressed(self._read())
+        return self._is_under_stress(self._read())
 
-    def _is_pressed(self, register):
+    def _is_under_stress(self, register):
         return self._free(register) < self.limit // 8
 
     def _free(self, register):
@@ -76,7 +76,7 @@ class Register:
         return register
 
 
-class Sessions(Register):
+class ClientTableFile(ClientTable):
     """The register in the file `path`, for processes that do not know each other."""
 
     def __init__(self, path, limit):

@@ -30,7 +30,7 @@ def printable(text):
     return "".join(map(_escape, text))
 
 
-class Journal:
+class MainLog:
     """One log file, opened at the first line. `terminal`: also a short form on descriptor 2.
 
     Whoever renames the file need tell nobody: the next line goes into a new one.

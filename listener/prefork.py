@@ -5,7 +5,7 @@
 session needs and forks workers (listener/worker.py), each of which serves many sessions, makes way for a fresh one,
 and is replaced if it dies.
 
-A board in shared memory (listener/scoreboard.py) tells who is busy. A worker that gets busy and finds too few idle ones left
+A scoreboard in shared memory (listener/scoreboard.py) tells who is busy. A worker that gets busy and finds too few idle ones left
 wakes the master through a pipe; so do signals. The master forks so that SPARE are idle beside one for each client
 that waits, up to -max and some in all, and workers that have been idle for long end by themselves. It does not fork
 while clients are taken so fast that nobody waits for long: one process more would only drive the others out of the
@@ -24,13 +24,13 @@ import select
 import time
 
 from common import settings as configuration
-from common.mainlog import Journal
+from common.mainlog import MainLog
 from common.privileges import become_service
 from listener.preload import rehearse, warm_up
-from listener.scoreboard import Board
+from listener.scoreboard import Scoreboard
 from listener.sockets import LOOK_SECONDS, count_waiting, is_wait_long, open_sockets
-from listener.worker import NEWS, SIGNALS, SPARE, Worker
-from smtp.handler import Door
+from listener.worker import SESSION_BEGUN, SIGNALS, SPARE, Worker
+from smtp.handler import Endpoint
 
 GRACE_SECONDS = 8           # for running sessions at the end; then they hear 421 in their transaction too,
 LAST_SECONDS = 1            # or are killed, a second before serveur.sh does it
@@ -43,13 +43,13 @@ class Master:
     def __init__(self, settings):
         self.settings = settings
         self.sockets = open_sockets(settings)
-        self.doors = []
+        self.endpoints = []
         # A few more workers than sessions: a client too many is told so, where it would only wait.
         self.most = settings.max_sessions + settings.max_sessions // 8 + 1
-        self.board = Board(self.most, settings.max_sessions)
+        self.scoreboard = Scoreboard(self.most, settings.max_sessions)
         self.worker = None
-        self.places = {}
-        self.woken, self.wake = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
+        self.slots = {}
+        self.wake_reader, self.wake_writer = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
         self.alive_writer = -1
         self.stopping = False
         for listener in self.sockets:
@@ -59,9 +59,9 @@ class Master:
         """Serve until TERM or INT. Returns when every worker has ended."""
         warm_up(self.settings)
         become_service()
-        self.doors = [(s, Door(self.settings.at_port(s.getsockname()[1]), self.board)) for s in self.sockets]
+        self.endpoints = [(s, Endpoint(self.settings.at_port(s.getsockname()[1]), self.scoreboard)) for s in self.sockets]
         self._make_worker()
-        signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGHUP, lambda *_: self._tell_workers(signal.SIGHUP))
         signal.signal(signal.SIGTERM, self._stop)
@@ -73,7 +73,7 @@ class Master:
             if self._fork_enough(begun):
                 self._await_news(None)
             time.sleep(LOOK_SECONDS)
-            begun = self._await_news(0).count(NEWS)
+            begun = self._await_news(0).count(SESSION_BEGUN)
         self._await_end(GRACE_SECONDS)
         self._tell_workers(signal.SIGTERM)
         self._await_end(LAST_SECONDS)
@@ -82,22 +82,22 @@ class Master:
     def _make_worker(self):
         # Made by the workers' user, who will open it anew.
         alive, self.alive_writer = posix.pipe2(posix.O_CLOEXEC)
-        self.worker = Worker(self.board, self.wake, alive)
+        self.worker = Worker(self.scoreboard, self.wake_writer, alive)
         if not self.settings.verbose:       # whoever watches the dialogues would see these too
-            rehearse(self.worker, Door(self.settings, self.board))
-            self.board.clear(self.board.place)
+            rehearse(self.worker, Endpoint(self.settings, self.scoreboard))
+            self.scoreboard.clear(self.scoreboard.slot)
 
     def _await_news(self, seconds):
-        if select.select([self.woken], [], [], seconds)[0]:
-            return posix.read(self.woken, 4096)
+        if select.select([self.wake_reader], [], [], seconds)[0]:
+            return posix.read(self.wake_reader, 4096)
         return b""
 
     def _reap(self):
-        while self.places:
+        while self.slots:
             worker, status = posix.waitpid(-1, posix.WNOHANG)
             if not worker:
                 return
-            self.board.clear(self.places.pop(worker))
+            self.scoreboard.clear(self.slots.pop(worker))
             if posix.WIFEXITED(status) and posix.WEXITSTATUS(status):
                 time.sleep(REST_SECONDS)
 
@@ -108,34 +108,34 @@ class Master:
         enough = self.stopping
         while not enough:
             waiting = count_waiting(self.sockets)
-            enough = self.board.count_idle() >= SPARE + waiting or len(self.places) >= self.most
-            if enough or len(self.places) >= SPARE and not is_wait_long(waiting, begun):
+            enough = self.scoreboard.count_idle() >= SPARE + waiting or len(self.slots) >= self.most
+            if enough or len(self.slots) >= SPARE and not is_wait_long(waiting, begun):
                 break
             self._fork()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return enough
 
     def _fork(self):
-        place = self.board.reserve()
+        slot = self.scoreboard.reserve()
         worker = posix.fork()
         if not worker:
-            self._be_worker(place)
-        self.places[worker] = place
+            self._be_worker(slot)
+        self.slots[worker] = slot
 
-    def _be_worker(self, place):
+    def _be_worker(self, slot):
         status = 1
         try:
             signal.set_wakeup_fd(-1)
             posix.close(self.alive_writer)
-            self.worker.run(self.doors, place)
+            self.worker.run(self.endpoints, slot)
             status = 0
         except SystemExit:
             status = 0
         except Exception:
             from traceback import format_exc
-            journal = Journal(self.settings.log)
+            mainlog = MainLog(self.settings.log)
             for line in format_exc().rstrip("\n").split("\n"):
-                journal.write(line)
+                mainlog.write(line)
         finally:
             posix._exit(status)
 
@@ -146,7 +146,7 @@ class Master:
         self._tell_workers(signal.SIGTERM)
 
     def _tell_workers(self, number):
-        for worker in list(self.places):
+        for worker in list(self.slots):
             try:
                 posix.kill(worker, number)
             except ProcessLookupError:
@@ -155,7 +155,7 @@ class Master:
     def _await_end(self, seconds):
         deadline = time.monotonic() + seconds
         self._reap()            # of those who ended already the news may have been read
-        while self.places and (left := deadline - time.monotonic()) > 0:
+        while self.slots and (left := deadline - time.monotonic()) > 0:
             self._await_news(left)
             self._reap()
 

@@ -17,8 +17,8 @@ def warm_up(settings):
         __import__("smtp.transcript")
 
 
-def rehearse(worker, door):
-    """Serve a few sessions for nobody. worker: a Worker that does not listen yet; door: one of plain text.
+def rehearse(worker, endpoint):
+    """Serve a few sessions for nobody. worker: a Worker that does not listen yet; endpoint: one of plain text.
 
     The interpreter rewrites code that has run a few times, and remembers where it found things. Done before
     workers are forked, this lies in memory that they share; else each would write a copy of its own.
@@ -26,8 +26,8 @@ def rehearse(worker, door):
     for _ in range(REHEARSALS):
         client, server = _socket.socketpair()
         client.send(b"EHLO rehearsal\r\nNOOP\r\nQUIT\r\n")
-        worker.listen([(server, door)])
+        worker.listen([(server, endpoint)])
         worker.accept()         # in vain: nobody else could come to a socket that does not listen
-        worker.serve(door, server.detach(), ("127.0.0.1", 0))
+        worker.serve(endpoint, server.detach(), ("127.0.0.1", 0))
         worker.deafen()
         client.close()

@@ -19,15 +19,15 @@ from smtp import handler
 SPARE = 4                   # idle workers to have at hand
 SESSIONS = 200              # that one worker serves
 QUIET_SECONDS = 60          # after which an idle worker too many ends
-NEWS = b"\0"                # that a session begins; no signal has this number
+SESSION_BEGUN = b"\0"      # that a session begins; no signal has this number
 ORPHANED = signal.SIGUSR1   # tells that the master has died
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, ORPHANED)
 
 
 def wake(pipe):
-    """Put NEWS into `pipe`; a full one wakes its reader as well."""
+    """Put SESSION_BEGUN into `pipe`; a full one wakes its reader as well."""
     try:
-        posix.write(pipe, NEWS)
+        posix.write(pipe, SESSION_BEGUN)
     except BlockingIOError:
         pass
 
@@ -43,28 +43,28 @@ def _signalling(pipe):
 
 
 class Worker:
-    """board: the Board; wake: the pipe that tells the master of a change; alive: one whose writing end only the
+    """scoreboard: the Scoreboard; wake_writer: of the pipe that tells the master of a change; parent_pipe: one whose writing end only the
     master has.
 
     Made once, by the master; what it forks has all of it, and only run() is each worker's own.
     """
 
-    def __init__(self, board, wake, alive):
-        self.doors = {}
-        self.board = board
-        self.wake = wake
-        self.alive = alive
+    def __init__(self, scoreboard, wake_writer, parent_pipe):
+        self.endpoints = {}
+        self.scoreboard = scoreboard
+        self.wake_writer = wake_writer
+        self.parent_pipe = parent_pipe
         self.session = None
         self.ending = False
         self.stopping = False
         self.waiting = False
-        self.poll = self.life = None
-        self.nothing = posix.open("/dev/null", posix.O_RDWR)
+        self.poll = self.parent_end = None
+        self.dev_null = posix.open("/dev/null", posix.O_RDWR)
 
-    def run(self, doors, place):
-        """Serve at these doors, in this place on the board, until it is time to go. Called with SIGNALS blocked."""
-        self.board.place = place
-        self.listen(doors)
+    def run(self, endpoints, slot):
+        """Serve at these endpoints, in this slot on the scoreboard, until it is time to go. Called with SIGNALS blocked."""
+        self.scoreboard.slot = slot
+        self.listen(endpoints)
         signal.signal(signal.SIGTERM, self._terminate)
         signal.signal(ORPHANED, self._orphaned)
         signal.signal(signal.SIGHUP, self._retire)
@@ -77,33 +77,33 @@ class Worker:
                 accepted = self.accept()
             self.serve(*accepted)
 
-    def listen(self, doors):
-        """Await connections at these doors, pairs of (listening socket, its Door)."""
+    def listen(self, endpoints):
+        """Await connections at these endpoints, pairs of (listening socket, its Endpoint)."""
         self.poll = select.epoll()
-        self.life = _signalling(self.alive)
-        self.poll.register(self.life, select.EPOLLIN)
-        self.doors = {listener.fileno(): (listener, door) for listener, door in doors}
-        for descriptor in self.doors:
+        self.parent_end = _signalling(self.parent_pipe)
+        self.poll.register(self.parent_end, select.EPOLLIN)
+        self.endpoints = {listener.fileno(): (listener, endpoint) for listener, endpoint in endpoints}
+        for descriptor in self.endpoints:
             # Exclusive: one connection wakes one worker, not all of them.
             self.poll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def deafen(self):
         """Close what listen() opened."""
         self.poll.close()
-        posix.close(self.life)
+        posix.close(self.parent_end)
 
     def accept(self):
         """What serve() takes, or None when nobody has come."""
-        self.board.mark(IDLE)
+        self.scoreboard.mark(IDLE)
         ready = self._await_connection()
-        if not ready and self.board.count_idle() > SPARE:
+        if not ready and self.scoreboard.count_idle() > SPARE:
             sys.exit()
         for descriptor, _ in ready:
-            if descriptor not in self.doors:
+            if descriptor not in self.endpoints:
                 sys.exit()      # the master was gone before it could be told
-            listener, door = self.doors[descriptor]
+            listener, endpoint = self.endpoints[descriptor]
             try:
-                return door, *listener._accept()        # accept is a method of socket.socket only
+                return endpoint, *listener._accept()        # accept is a method of socket.socket only
             except OSError:
                 pass            # another worker was faster, or the client has left
         return None
@@ -116,21 +116,21 @@ class Worker:
             if self.ending:
                 sys.exit()
             # A signal that comes just before the call is heard after it: hence by the second.
-            ready = self.poll.poll(1, 1 + len(self.doors))
+            ready = self.poll.poll(1, 1 + len(self.endpoints))
             seconds += 1
         self.waiting = False
         return ready
 
-    def serve(self, door, connection, peer):
+    def serve(self, endpoint, connection, peer):
         """One session on `connection`, a descriptor, which is closed then. peer: its other end's name."""
-        self.board.mark(BUSY)
-        if self.board.count_idle() < SPARE:
-            wake(self.wake)
+        self.scoreboard.mark(BUSY)
+        if self.scoreboard.count_idle() < SPARE:
+            wake(self.wake_writer)
         self._take_as_ends(connection)
         posix.close(connection)
-        handler.serve(door, handler.host_of(peer), self._begin)
+        handler.serve(endpoint, handler.host_of(peer), self._begin)
         self.session = None
-        self._take_as_ends(self.nothing)
+        self._take_as_ends(self.dev_null)
 
     def _take_as_ends(self, descriptor):
         posix.dup2(descriptor, 0)
@@ -144,7 +144,7 @@ class Worker:
     def _terminate(self, *_):
         self.stopping = True
         self._retire()
-        for listener, _ in self.doors.values():
+        for listener, _ in self.endpoints.values():
             listener.close()
         if self.session:
             self.session.terminate()

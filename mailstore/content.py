@@ -1,6 +1,6 @@
 """A whole message, parted into header and body as Exim parts it, ready to be written anywhere.
 
-In a Draft's text LF ends a line, and CR stands where a client sent a bare CR or a bare LF. In the body
+In an IncomingText's text LF ends a line, and CR stands where a client sent a bare CR or a bare LF. In the body
 that becomes a line end; in the header it becomes a fold, so that it cannot begin a field of its own.
 """
 from mailstore.files import write_all
@@ -16,18 +16,18 @@ class HeaderTooBig(Exception):
     """The header passes the MiB that is kept in memory, or has more than MOST_FIELDS fields."""
 
 
-class Letter:
-    """A message out of a Draft.
+class Content:
+    """A message out of an IncomingText.
 
     The header's fields are kept without the three that only the final delivery may add.
     octets: what is stored, from the header's first octet on. Raises HeaderTooBig.
     """
 
-    def __init__(self, draft):
-        self._draft = draft
-        text = draft.beginning()
+    def __init__(self, incoming):
+        self._incoming = incoming
+        text = incoming.beginning()
         fields, start, first = split_header(text)
-        if draft.is_long and start == len(text) and not first:
+        if incoming.is_long and start == len(text) and not first:
             raise HeaderTooBig
         named = [(field_name(field), field.replace(b"\0", b"?")) for field in fields]
         self._fields = [(name, field) for name, field in named if name not in DELIVERY_FIELDS]
@@ -37,7 +37,7 @@ class Letter:
             self._body = first + text[start:].replace(b"\r", b"\n")
         else:
             self._body = memoryview(text)[start:]       # copying a long text takes as long as receiving it
-        self._body_octets = len(self._body) - len(text) + draft.octets
+        self._body_octets = len(self._body) - len(text) + incoming.octets
 
     @property
     def octets(self):
@@ -70,7 +70,7 @@ class Letter:
         """Yield the message in pieces, `front` (bytes) before its header."""
         yield b"".join([front, *self._header(), b"\n"])
         yield self._body
-        for piece in self._draft.remainder():
+        for piece in self._incoming.remainder():
             yield piece.replace(b"\r", b"\n")
 
     def write(self, file, front):
@@ -85,7 +85,7 @@ def field_name(field):
 
 
 def split_header(text):
-    """([fields], where the rest of the body starts, the body's beginning) of a Draft's `text`.
+    """([fields], where the rest of the body starts, the body's beginning) of an IncomingText's `text`.
 
     A field is a line and the lines behind it that begin with a blank; of those, last ones of nothing but
     blanks are dropped. What can be no field ends the header and is, in one piece, the body's beginning.

@@ -15,13 +15,13 @@ from mailstore.outcome import Later, NoRoom
 IDENTITY_CHARACTERS = 998   # RFC 5322 §2.1.1: a line that any program may rely on is no longer
 
 
-class Message:
-    """What was received. letter: a Letter; sender: the reverse-path, "" for null; recipients: pairs of
-    (address as given, Place); origin: a trace.Origin; utf8: whether SMTPUTF8 was asked for; chunked:
+class MailObject:
+    """What was received. content: a Content; sender: the reverse-path, "" for null; recipients: pairs of
+    (address as given, Resolution); origin: a trace.Origin; utf8: whether SMTPUTF8 was asked for; chunked:
     whether it came by BDAT."""
 
-    def __init__(self, letter, sender, recipients, origin, utf8=False, chunked=False):
-        self.letter = letter
+    def __init__(self, content, sender, recipients, origin, utf8=False, chunked=False):
+        self.content = content
         self.sender = sender
         self.recipients = recipients
         self.origin = origin
@@ -62,14 +62,14 @@ class Copy:
 
 
 def gather(recipients):
-    """The Copies for `recipients`, pairs of (address as given, Place), in the order of delivery: one for each
+    """The Copies for `recipients`, pairs of (address as given, Resolution), in the order of delivery: one for each
     mailbox, whose Envelope-to names all that led there, the last of them first.
 
     As Exim: what aliases led to comes first, the deepest before all.
     """
     arrivals = [(-depth, number, mailbox, given)
-                for number, (place, given) in enumerate(by_place(recipients))
-                for mailbox, depth in place.mailboxes.values()]
+                for number, (resolution, given) in enumerate(by_resolution(recipients))
+                for mailbox, depth in resolution.mailboxes.values()]
     arrivals.sort(key=lambda arrival: arrival[:2])
     groups = {}
     for _, _, mailbox, given in arrivals:
@@ -78,26 +78,26 @@ def gather(recipients):
             for mailbox, given in groups.values()]
 
 
-def by_place(recipients):
-    """[(Place, [addresses as given])]: the same Place stands behind an address however often it is given."""
-    places = {}
-    for given, place in recipients:
-        places.setdefault(id(place), (place, []))[1].append(given)
-    return list(places.values())
+def by_resolution(recipients):
+    """[(Resolution, [addresses as given])]: the same Resolution stands behind an address however often it is given."""
+    resolutions = {}
+    for given, resolution in recipients:
+        resolutions.setdefault(id(resolution), (resolution, []))[1].append(given)
+    return list(resolutions.values())
 
 
-def make_up(copy, letter, sender, received, name, seconds):
+def make_up(copy, content, sender, received, name, seconds):
     """Give `copy` the name of its file and its text.
 
     received: the Received field (str); seconds: the time of delivery since 1970.
     """
     copy.name = name
     if not copy.mailbox.is_mbox:
-        copy.text = lambda: letter.pieces(_front(copy, sender, received, seconds))
+        copy.text = lambda: content.pieces(_front(copy, sender, received, seconds))
     else:
         from mailstore import mbox
         line = mbox.from_line(sender, seconds).encode("utf-8", "surrogateescape")
-        copy.text = lambda: mbox.message(letter.pieces(line + _front(copy, sender, received, seconds)))
+        copy.text = lambda: mbox.message(content.pieces(line + _front(copy, sender, received, seconds)))
 
 
 def _front(copy, sender, received, seconds):
@@ -124,11 +124,11 @@ def check_room(copies, octets):
 
 
 class Delivery:
-    """The way in for messages. journal: the log; clock: a trace.Clock; domain: the local one; access: to the
+    """The way in for messages. mainlog: the log; clock: a trace.Clock; domain: the local one; access: to the
     mailboxes (mailstore/direct.py); queue: a mailstore.queue.Queue, called only for what must wait."""
 
-    def __init__(self, journal, clock, domain, access, queue):
-        self.journal = journal
+    def __init__(self, mainlog, clock, domain, access, queue):
+        self.mainlog = mainlog
         self.clock = clock
         self.domain = domain
         self.access = access
@@ -140,17 +140,17 @@ class Delivery:
         received = self._received(message, message_id, [given for given, _ in message.recipients], seconds)
         copies = gather(message.recipients)
         if len(copies) > 1:
-            check_room(copies, message.letter.octets)
-        distant = distant_recipients(message.recipients)
+            check_room(copies, message.content.octets)
+        remote = remote_recipients(message.recipients)
         errand = self.access.errand()
         for copy in copies:
-            make_up(copy, message.letter, message.sender, received, self.clock.file_name(), seconds)
+            make_up(copy, message.content, message.sender, received, self.clock.file_name(), seconds)
             copy.errand = errand
         try:
-            if len(copies) == 1 and not distant:
+            if len(copies) == 1 and not remote:
                 self._store_one(message, message_id, received, *copies)
             else:
-                self._store_all(message, message_id, received, copies, distant, seconds)
+                self._store_all(message, message_id, received, copies, remote, seconds)
         finally:
             errand.close()
 
@@ -161,21 +161,21 @@ class Delivery:
         except Later as error:
             self._log_late(copy, error, message_id)
             raise
-        self.journal.write(arrival(message, len(received)), message_id)
+        self.mainlog.write(arrival(message, len(received)), message_id)
         self._log_done([copy], [], message_id)
-        self.journal.write("Completed", message_id)
+        self.mainlog.write("Completed", message_id)
 
-    def _store_all(self, message, message_id, received, copies, distant, seconds):
-        ready = self._prepare(message, message_id, received, copies, distant, seconds)
-        self.journal.write(arrival(message, len(received)), message_id)
+    def _store_all(self, message, message_id, received, copies, remote, seconds):
+        ready = self._prepare(message, message_id, received, copies, remote, seconds)
+        self.mainlog.write(arrival(message, len(received)), message_id)
         late = self._commit(ready)
         if late:
             self._keep_for_later(message, message_id, received, late)
         self._log_done(copies, late, message_id)
-        if distant:
+        if remote:
             self.queue.wake(message_id)
         else:
-            self.journal.write("Completed", message_id)
+            self.mainlog.write("Completed", message_id)
 
     def _received(self, message, message_id, recipients, seconds):
         return trace.received(message.origin, self.domain, message_id, message.sender, recipients, seconds)
@@ -187,19 +187,19 @@ class Delivery:
             return received
         return self._received(message, message_id, [], seconds)
 
-    def _prepare(self, message, message_id, received, copies, distant, seconds):
+    def _prepare(self, message, message_id, received, copies, remote, seconds):
         """All that is to be committed, prepared: the queue's entry first, for it is the surest to work."""
         ready = []
         try:
-            if distant:
+            if remote:
                 carried = self._received_by_hosts(message, message_id, received, seconds)
-                ready.append(self.queue.prepare(message_id, message, carried, distant))
+                ready.append(self.queue.prepare(message_id, message, carried, remote))
             for copy in copies:
                 copy.errand.prepare(copy)
                 ready.append(copy)
         except Later as error:
-            if not distant or ready:
-                self._log_late(copies[len(ready) - bool(distant)], error, message_id)
+            if not remote or ready:
+                self._log_late(copies[len(ready) - bool(remote)], error, message_id)
             for item in ready:
                 item.discard()
             raise
@@ -224,8 +224,8 @@ class Delivery:
         """Queue the copies that failed, as a message of its own: the first one's entry may be at work already."""
         later_id = self.clock.message_id()
         self.queue.prepare_local(later_id, message, received, [copy for copy, _ in late]).commit()
-        size = message.letter.octets + len(received)
-        self.journal.write(f"<= {message.sender or '<>'} R={message_id} P=local S={size}", later_id)
+        size = message.content.octets + len(received)
+        self.mainlog.write(f"<= {message.sender or '<>'} R={message_id} P=local S={size}", later_id)
         self.queue.wake(later_id)
 
     def _log_done(self, copies, late, message_id):
@@ -234,18 +234,18 @@ class Delivery:
             if copy in errors:
                 self._log_late(copy, errors[copy], message_id)
             else:
-                self.journal.write(f"=> {copy.log_name()}", message_id)
+                self.mainlog.write(f"=> {copy.log_name()}", message_id)
 
     def _log_late(self, copy, error, message_id):
-        self.journal.write(f"== {copy.given} R=local_user T={copy.mailbox.transport} {error.detail}", message_id)
+        self.mainlog.write(f"== {copy.given} R=local_user T={copy.mailbox.transport} {error.detail}", message_id)
 
 
-def distant_recipients(recipients):
+def remote_recipients(recipients):
     """Pairs of (address to send to, [the addresses as given that led to it]) for all that is not in a mailbox
     here: who is on two lists gets one copy."""
     found = {}
-    for place, given in by_place(recipients):
-        for address in [*place.elsewhere, *place.unknown]:
+    for resolution, given in by_resolution(recipients):
+        for address in [*resolution.remote, *resolution.unknown_local]:
             found.setdefault(_case_folded(address), (address, {}))[1][given[0]] = None
     return [(address, list(given)) for address, given in found.values()]
 
@@ -266,17 +266,17 @@ def arrival(message, received_octets):
         words.append(f"X={origin.cipher} CV=no")
     if origin.login:
         words.append(f"A={origin.mechanism}:{origin.login}")
-    words.append(f"S={message.letter.octets + received_octets}")
-    identity = message_identity(message.letter)
+    words.append(f"S={message.content.octets + received_octets}")
+    identity = message_identity(message.content)
     if identity:
         words.append(f"id={identity}")
     return " ".join(words)
 
 
-def message_identity(letter):
+def message_identity(content):
     """The message's own Message-ID without its brackets, as the log shows it; "" if it is none. Of a long one the
     beginning: the log is no place for a megabyte."""
-    ids = letter.values(b"resent-message-id") or letter.values(b"message-id") or [b""]
+    ids = content.values(b"resent-message-id") or content.values(b"message-id") or [b""]
     text = _without_comments(ids[0].decode("utf-8", "surrogateescape"))
     if text.startswith("<") and text.endswith(">"):
         text = text[1:-1]

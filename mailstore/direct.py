@@ -5,7 +5,7 @@ mailstore/agent.py has the same for who may not.
 import posix
 
 from common.ownership import open_regular
-from mailstore.files import failed
+from mailstore.files import outcome_of
 from mailstore.usable import check_usable
 
 
@@ -53,7 +53,7 @@ class Errand:
         try:
             self._prepare(copy, again)
         except OSError as error:
-            raise failed(error, copy.mailbox.path) from error
+            raise outcome_of(error, copy.mailbox.path) from error
 
     def _prepare(self, copy, again):
         if copy.mailbox.is_mbox:

@@ -9,7 +9,7 @@ import posix
 from fcntl import LOCK_EX, LOCK_NB, lockf
 from time import sleep, time
 
-from mailstore.files import WRITE_NEW, failed, remove, write_all
+from mailstore.files import WRITE_NEW, outcome_of, remove, write_all
 from mailstore.outcome import Later
 
 STALE = 1800                # seconds, by the lock file's ctime
@@ -31,7 +31,7 @@ def lock(path, clock, tries, pause):
         finally:
             remove(hitching_post)
     except OSError as error:
-        raise failed(error, f"creating lock file hitching post {hitching_post}") from error
+        raise outcome_of(error, f"creating lock file hitching post {hitching_post}") from error
 
 
 def note_length(path, octets):

@@ -10,7 +10,7 @@ COPY_OCTETS = 262144
 NO_ATTRIBUTE = "user.serveur-smtp.none"
 
 
-def failed(error, doing):
+def outcome_of(error, doing):
     """The outcome that an OSError met while `doing` something stands for; to be raised."""
     if error.errno in (ENOSPC, EDQUOT):
         return NoRoom("No room to store the message", errno=error.errno, doing=doing)

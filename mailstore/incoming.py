@@ -4,13 +4,13 @@ The file loses its name as soon as it is made, so a client that leaves, or a cra
 """
 import posix
 
-from mailstore.files import COPY_OCTETS, failed, remove, write_all
+from mailstore.files import COPY_OCTETS, outcome_of, remove, write_all
 
 MEMORY_OCTETS = 1 << 20
 SMALL_OCTETS = 1024         # a piece below that is joined with the next: each alone takes a hundred octets more
 
 
-class Draft:
+class IncomingText:
     """`folder`: where the file is made if one is needed."""
 
     def __init__(self, folder):
@@ -39,10 +39,10 @@ class Draft:
                 self._file = self._nameless_file()
             write_all(self._file, text)
         except OSError as error:
-            raise failed(error, f"while writing to {self.folder}") from error
+            raise outcome_of(error, f"while writing to {self.folder}") from error
 
     def _nameless_file(self):
-        name = f"{self.folder}/draft.{posix.getpid()}"
+        name = f"{self.folder}/incoming.{posix.getpid()}"
         remove(name)
         file = posix.open(name, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
         posix.unlink(name)

@@ -41,15 +41,15 @@ class Mailbox:
         return tuple(f"{self.path}/{name}" for name in ("tmp", "new", "cur"))
 
 
-class Place:
-    """Where mail for one address goes. mailboxes: {path: (Mailbox, how many aliases deep)}; elsewhere: addresses
-    (str) in other domains; unknown: addresses of ours, named by an alias, that nobody has; is_alias: whether an
+class Resolution:
+    """Where mail for one address goes. mailboxes: {path: (Mailbox, how many aliases deep)}; remote: addresses
+    (str) in other domains; unknown_local: addresses of ours, named by an alias, that nobody has; is_alias: whether an
     alias led here."""
 
     def __init__(self):
         self.mailboxes = {}
-        self.elsewhere = []
-        self.unknown = []
+        self.remote = []
+        self.unknown_local = []
         self.is_alias = False
 
     def add(self, mailbox, depth=0):
@@ -60,7 +60,7 @@ class Place:
 
     def size(self):
         """How many there are to deliver to."""
-        return len(self.mailboxes) + len(self.elsewhere) + len(self.unknown)
+        return len(self.mailboxes) + len(self.remote) + len(self.unknown_local)
 
 
 class Mailboxes:
@@ -100,18 +100,18 @@ class Mailboxes:
         return bool(literal) and (literal.startswith("127.") or literal in ("::1", ask_own_address()))
 
     def resolve(self, local):
-        """The Place for a local part. Raises Never (nobody here, or `:fail:`) and Later (`:defer:`, or an alias
+        """The Resolution for a local part. Raises Never (nobody here, or `:fail:`) and Later (`:defer:`, or an alias
         that leads to more than MOST_TARGETS)."""
-        place = Place()
-        self._expand(local, place)
-        if not place.mailboxes and local.lower() == POSTMASTER:
-            place.add(self._postmaster())
-        if not place.mailboxes and not place.elsewhere:
+        resolution = Resolution()
+        self._expand(local, resolution)
+        if not resolution.mailboxes and local.lower() == POSTMASTER:
+            resolution.add(self._postmaster())
+        if not resolution.mailboxes and not resolution.remote:
             raise Never("No such user here", "Unrouteable address")
-        return place
+        return resolution
 
-    def _expand(self, local, place):
-        """Fill `place`. Each alias is followed once, depth first; one that leads back to itself names the account
+    def _expand(self, local, resolution):
+        """Fill `resolution`. Each alias is followed once, depth first; one that leads back to itself names the account
         of that name."""
         pending = [(local, f"{local}@{self.domain}")]
         opened = {}                     # the aliases that lead to what is at hand, the outermost first
@@ -123,24 +123,24 @@ class Mailboxes:
             name, address = target[0].lower(), target[1]
             entry = None if name in opened else self.aliases.get(name)
             if entry is None:
-                self._add_account(name, address, place, len(opened))
+                self._add_account(name, address, resolution, len(opened))
             elif name not in followed:
-                place.is_alias = True
+                resolution.is_alias = True
                 opened[name] = True
                 followed.add(name)
-                pending += [None, *reversed(self._targets(entry, place))]
-                if place.size() + len(pending) > MOST_TARGETS:
+                pending += [None, *reversed(self._targets(entry, resolution))]
+                if resolution.size() + len(pending) > MOST_TARGETS:
                     raise Later("Alias leads to too many recipients", f"{address}: more than {MOST_TARGETS} targets")
 
-    def _add_account(self, name, address, place, depth):
+    def _add_account(self, name, address, resolution, depth):
         mailbox = self.account(name)
         if mailbox:
-            place.add(mailbox, depth)
+            resolution.add(mailbox, depth)
         else:
-            place.unknown.append(address)
+            resolution.unknown_local.append(address)
 
-    def _targets(self, entry, place):
-        """Pairs of (local part, address) for an alias's targets that are ours; others go to `place`."""
+    def _targets(self, entry, resolution):
+        """Pairs of (local part, address) for an alias's targets that are ours; others go to `resolution`."""
         ours = []
         for target in alias_file.split_targets(entry):
             if target.startswith(":fail:"):
@@ -151,7 +151,7 @@ class Mailboxes:
                 continue
             local, at, domain = target.rpartition("@")
             if at and not self.is_local(domain):
-                place.elsewhere.append(target)
+                resolution.remote.append(target)
             else:
                 ours.append((alias_file.unquoted(local if at else target), target if at else f"{target}@{self.domain}"))
         return ours

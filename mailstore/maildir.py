@@ -5,7 +5,7 @@ with 250. Everything here runs as the mailbox's owner (common/privileges.py).
 """
 import posix
 
-from mailstore.files import FOLDER, WRITE_NEW, are_all, failed, parent, remove, sync_folder, try_entering, write_all
+from mailstore.files import FOLDER, WRITE_NEW, are_all, outcome_of, parent, remove, sync_folder, try_entering, write_all
 
 
 class Prepared:
@@ -25,12 +25,12 @@ class Prepared:
                 posix.rename(self._temporary, self._final)
         except OSError as error:
             self.discard()
-            raise failed(error, "while renaming tmp/NAME as new/NAME") from error
+            raise outcome_of(error, "while renaming tmp/NAME as new/NAME") from error
         try:
             posix.fsync(self._new_folder)
         except OSError as error:
             remove(self._final)
-            raise failed(error, f"while syncing {self.mailbox.path}/new") from error
+            raise outcome_of(error, f"while syncing {self.mailbox.path}/new") from error
         finally:
             posix.close(self._new_folder)
 
@@ -57,7 +57,7 @@ def prepare(mailbox, name, pieces, again=False):
         return Prepared(mailbox, name, posix.open(f"{mailbox.path}/new", FOLDER))
     except OSError as error:
         remove(path)
-        raise failed(error, "error while writing to tmp/NAME") from error
+        raise outcome_of(error, "error while writing to tmp/NAME") from error
     finally:
         posix.close(file)
 
@@ -80,7 +80,7 @@ def _make_folders(mailbox):
         for folder in (*home, mailbox.path, *mailbox.folders):
             _make_folder(folder)
     except OSError as error:
-        raise failed(error, f"cannot create {mailbox.path}") from error
+        raise outcome_of(error, f"cannot create {mailbox.path}") from error
 
 
 def _make_folder(path):
@@ -97,4 +97,4 @@ def _create(path):
     try:
         return posix.open(path, WRITE_NEW, 0o600)
     except OSError as error:
-        raise failed(error, "failed to open tmp/NAME") from error
+        raise outcome_of(error, "failed to open tmp/NAME") from error

@@ -10,9 +10,9 @@ from errno import EACCES, EAGAIN
 from fcntl import LOCK_EX, LOCK_NB, lockf
 from time import sleep
 
-from common.octets import begun
+from common.octets import partial_match_length
 from mailstore import dotlock
-from mailstore.files import failed, parent, sync_folder, write_all
+from mailstore.files import outcome_of, parent, sync_folder, write_all
 from mailstore.outcome import Later
 from mailstore.trace import mbox_date
 from mailstore.usable import check_mbox_state
@@ -41,7 +41,7 @@ class Prepared:
             posix.fsync(file)
         except OSError as error:
             posix.ftruncate(file, length)
-            raise failed(error, f"error while writing to {self.path}") from error
+            raise outcome_of(error, f"error while writing to {self.path}") from error
         finally:
             self.discard()
 
@@ -75,7 +75,7 @@ def escaped(pieces):
     held = b""
     for piece in pieces:
         data = held + piece
-        keep = begun(data, FROM_LINE)
+        keep = partial_match_length(data, FROM_LINE)
         held = data[len(data) - keep:]
         yield data[:len(data) - keep].replace(FROM_LINE, b"\n>From ")
     yield held
@@ -88,7 +88,7 @@ def _lock(mailbox, clock):
         return _open_locked(mailbox)
     except OSError as error:
         dotlock.unlock(mailbox.path)
-        raise failed(error, f"while opening mailbox {mailbox.path}") from error
+        raise outcome_of(error, f"while opening mailbox {mailbox.path}") from error
     except Later:
         dotlock.unlock(mailbox.path)
         raise

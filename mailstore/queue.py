@@ -26,7 +26,7 @@ Text is UTF-8 with surrogateescape. `wake` is a FIFO: a line in it, `new ID`, te
 """
 import posix
 
-from mailstore.files import WRITE_NEW, failed, remove, sync_folder, write_all
+from mailstore.files import WRITE_NEW, outcome_of, remove, sync_folder, write_all
 
 ENVELOPE = ".envelope"
 MESSAGE = ".message"
@@ -48,7 +48,7 @@ class Prepared:
             sync_folder(self._folder)
         except OSError as error:
             self.discard()
-            raise failed(error, f"while queueing {self._id}") from error
+            raise outcome_of(error, f"while queueing {self._id}") from error
 
     def discard(self):
         """Leave nothing behind."""
@@ -63,12 +63,12 @@ class Queue:
     def __init__(self, folder):
         self.folder = folder
 
-    def prepare(self, message_id, message, received, distant):
-        """A Prepared for `message` (a delivery.Message) to `distant`, pairs of (address, [as given]).
+    def prepare(self, message_id, message, received, remote):
+        """A Prepared for `message` (a delivery.MailObject) to `remote`, pairs of (address, [as given]).
 
         received: the Received field (str). Raises Later, NoRoom.
         """
-        recipients = [_recipient(address, given) for address, given in distant]
+        recipients = [_recipient(address, given) for address, given in remote]
         return self._prepare(message_id, message, received, recipients)
 
     def prepare_local(self, message_id, message, received, copies):
@@ -82,11 +82,11 @@ class Queue:
                     "notified": False, "recipients": recipients}
         try:
             self._make_folders()
-            self._write_message(message_id, message.letter, received.encode("utf-8", "surrogateescape"))
+            self._write_message(message_id, message.content, received.encode("utf-8", "surrogateescape"))
             self.write_new_envelope(envelope)
         except OSError as error:
             Prepared(self.folder, message_id).discard()
-            raise failed(error, f"while queueing {message_id}") from error
+            raise outcome_of(error, f"while queueing {message_id}") from error
         return Prepared(self.folder, message_id)
 
     def _make_folders(self):
@@ -96,10 +96,10 @@ class Queue:
             except FileExistsError:
                 pass
 
-    def _write_message(self, message_id, letter, front):
+    def _write_message(self, message_id, content, front):
         file = posix.open(f"{self.folder}/tmp/{message_id}{MESSAGE}", WRITE_NEW, 0o600)
         try:
-            letter.write(file, front)
+            content.write(file, front)
             posix.fsync(file)
         finally:
             posix.close(file)

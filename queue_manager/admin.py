@@ -2,24 +2,24 @@
 from queue_manager.queue_store import Unreadable
 
 
-def remove(backlog, journal, message_id, user):
+def remove(backlog, mainlog, message_id, user):
     """Remove a message, from the queue or from aside. Nobody is told but the log."""
     backlog.forget(message_id)
     backlog.forget(message_id, aside=True)
-    journal.write(f"removed by {user}", message_id)
-    journal.write("Completed", message_id)
+    mainlog.write(f"removed by {user}", message_id)
+    mainlog.write("Completed", message_id)
 
 
-def thaw(backlog, journal, message_id):
+def thaw(backlog, mainlog, message_id):
     """Put a message that was set aside back into the queue, to be tried anew."""
     try:
         envelope = backlog.load(message_id, aside=True)
     except Unreadable as error:
-        journal.write(f"still frozen (queue file cannot be read: {error})", message_id)
+        mainlog.write(f"still frozen (queue file cannot be read: {error})", message_id)
         return
     for recipient in envelope["recipients"]:
         if recipient["state"] == "failed":
             recipient["state"] = "waiting"
     backlog.take_back(message_id)
     backlog.replace(envelope)
-    journal.write("Unfrozen by forced delivery", message_id)
+    mainlog.write("Unfrozen by forced delivery", message_id)

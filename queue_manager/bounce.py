@@ -79,7 +79,7 @@ class Report:
     sender = ""
 
     def __init__(self, text, utf8):
-        self.letter = self
+        self.content = self
         self.utf8 = utf8
         self._text = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
         self.octets = len(self._text)

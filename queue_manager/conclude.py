@@ -14,11 +14,11 @@ from smtp_client.result import DONE, NEVER, Fate
 
 
 class Settler:
-    """journal: the log; backlog: a Backlog; clock: a trace.Clock, for ids; domain: ours; now: gives the
+    """mainlog: the log; backlog: a Backlog; clock: a trace.Clock, for ids; domain: ours; now: gives the
     seconds since 1970; queued: called with the id of each report."""
 
-    def __init__(self, journal, backlog, clock, domain, now, queued):
-        self._journal = journal
+    def __init__(self, mainlog, backlog, clock, domain, now, queued):
+        self._mainlog = mainlog
         self._backlog = backlog
         self._clock = clock
         self._domain = domain
@@ -29,7 +29,7 @@ class Settler:
     def write(self, attempt, lines):
         """Write `lines` about the attempt into the log."""
         for line in lines:
-            self._journal.write(line, attempt.id)
+            self._mainlog.write(line, attempt.id)
 
     def note(self, attempt, fates):
         """Log `fates`, pairs of (recipient, Fate), and keep them. What is done is written down now if the
@@ -46,7 +46,7 @@ class Settler:
     def _log(self, attempt, fates):
         followed = None
         for recipient, fate in fates:
-            self._journal.write(fate.line(recipient, follows=fate is followed), attempt.id)
+            self._mainlog.write(fate.line(recipient, follows=fate is followed), attempt.id)
             if fate.outcome == DONE and not fate.account:
                 followed = fate
 
@@ -54,7 +54,7 @@ class Settler:
         try:
             self._backlog.replace(attempt.envelope)
         except OSError as error:
-            self._journal.write(f"queue file cannot be written now: {error.strerror}", attempt.id)
+            self._mainlog.write(f"queue file cannot be written now: {error.strerror}", attempt.id)
 
     def finish(self, attempt):
         """The attempt is over. Returns when to try again (seconds since 1970), or None."""
@@ -72,7 +72,7 @@ class Settler:
         over = [pair for pair in attempt.late if schedule.is_over(received, pair[0]["tries"], now)]
         for recipient, fate in over:
             text = "retry timeout exceeded"
-            self._journal.write(Fate(NEVER, text).line(recipient), attempt.id)
+            self._mainlog.write(Fate(NEVER, text).line(recipient), attempt.id)
             failed = Fate(NEVER, f"{fate.reason()}: {text}", 0, fate.host, fate.address, fate.reply, "5.4.7")
             attempt.failed.append((recipient, failed))
         attempt.late = [pair for pair in attempt.late if pair not in over]
@@ -83,7 +83,7 @@ class Settler:
                 self._send(attempt, failure, attempt.failed)
         except (OSError, Later) as error:
             # No room, say. They stay as they are, and are tried again.
-            self._journal.write(f"cannot queue a bounce: {getattr(error, 'detail', error)}", attempt.id)
+            self._mainlog.write(f"cannot queue a bounce: {getattr(error, 'detail', error)}", attempt.id)
             attempt.late += attempt.failed
             return
         for recipient, _ in attempt.failed:
@@ -103,7 +103,7 @@ class Settler:
                     f"\tid {message_id}{recipient};\n\t{mail_date()}\n")
         self._backlog.prepare(message_id, message, received, [(sender, [sender])]).commit()
         size = message.octets + len(received)
-        self._journal.write(f"<= <> R={attempt.id} U={self._user} P=local S={size}", message_id)
+        self._mainlog.write(f"<= <> R={attempt.id} U={self._user} P=local S={size}", message_id)
         self._queued(message_id)
 
     def _postpone(self, attempt):
@@ -125,15 +125,15 @@ class Settler:
                 self._send(attempt, delay, attempt.late)
             attempt.envelope["notified"] = True
         except (OSError, Later) as error:
-            self._journal.write(f"cannot queue a notice of delay: {getattr(error, 'detail', error)}", attempt.id)
+            self._mainlog.write(f"cannot queue a notice of delay: {getattr(error, 'detail', error)}", attempt.id)
 
     def _end(self, attempt):
         """Nobody waits for the message any more."""
         if attempt.failed_without_sender():
             self._save(attempt)
             self._backlog.set_aside(attempt.id)
-            self._journal.write("Frozen (delivery error message)", attempt.id)
+            self._mainlog.write("Frozen (delivery error message)", attempt.id)
         else:
             # In this order, so that a relay killed in between leaves no life without its end in the log.
-            self._journal.write("Completed", attempt.id)
+            self._mainlog.write("Completed", attempt.id)
             self._backlog.forget(attempt.id)

@@ -47,7 +47,7 @@ class Postman:
 
     def expand(self, address, done):
         """Have `done` called with where mail for `address`, one of ours, goes: a pair of [(address, envelope_to,
-        mailbox) of each place] and [addresses that nobody has]; or with the Fate that it has no such place."""
+        mailbox) of each] and [addresses that nobody has]; or with the Fate that it has no such place."""
         self._give("", partial(self._expand, address), done)
 
     def deliver(self, message_id, sender, recipient, done):
@@ -95,10 +95,10 @@ class Postman:
 
     def _expand(self, address):
         """The aliases may have changed since the last time."""
-        place = Mailboxes(self._settings, self._access).resolve(address.rpartition("@")[0])
-        copies = [(copy.given, copy.envelope_to, copy.mailbox.user) for copy in gather([(address, place)])]
-        others = [(other, [address], None) for other in place.elsewhere]
-        return copies + others, place.unknown
+        resolution = Mailboxes(self._settings, self._access).resolve(address.rpartition("@")[0])
+        copies = [(copy.given, copy.envelope_to, copy.mailbox.user) for copy in gather([(address, resolution)])]
+        others = [(other, [address], None) for other in resolution.remote]
+        return copies + others, resolution.unknown_local
 
     def _deliver(self, path, sender, recipient, name):
         mailbox = Mailboxes(self._settings, self._access).named_by_us(recipient["mailbox"])
@@ -107,8 +107,8 @@ class Postman:
         copy = Copy(mailbox, recipient["envelope_to"][::-1])
         errand = self._access.errand()
         try:
-            with StoredLetter(path) as letter:
-                make_up(copy, letter, sender, "", name, time.time())
+            with StoredContent(path) as content:
+                make_up(copy, content, sender, "", name, time.time())
                 errand.deliver(copy)
         except Later as error:
             return Fate(LATER, error.doing, error.errno or UNKNOWN, router="local_user", transport=mailbox.transport)
@@ -117,7 +117,7 @@ class Postman:
         return Fate(DONE, router="local_user", transport=mailbox.transport, account=mailbox.user)
 
 
-class StoredLetter:
+class StoredContent:
     """A message in the queue, as a mailbox takes it. Its Received field is there already."""
 
     def __init__(self, path):

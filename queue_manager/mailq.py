@@ -16,11 +16,11 @@ class Refused(Exception):
 
 
 class Command:
-    """backlog: a Backlog; journal: the log; now: gives the seconds since 1970."""
+    """backlog: a Backlog; mainlog: the log; now: gives the seconds since 1970."""
 
-    def __init__(self, backlog, journal, now=time.time):
+    def __init__(self, backlog, mainlog, now=time.time):
         self._backlog = backlog
-        self._journal = journal
+        self._mainlog = mainlog
         self._now = now
         self._is_held = False
 
@@ -99,7 +99,7 @@ class Command:
         self._hold()
         for message_id in ids or self._backlog.ids():
             if self._backlog.has(message_id, aside=True):
-                thaw(self._backlog, self._journal, message_id)
+                thaw(self._backlog, self._mainlog, message_id)
             self._make_due(message_id)
         print("Le relais ne tourne pas : l'essai se fera dès qu'il sera lancé (serveur.sh, ou relay.py seul).")
 
@@ -123,7 +123,7 @@ class Command:
                 self._wait_gone(message_id)
             else:
                 self._hold()
-                remove(self._backlog, self._journal, message_id, user)
+                remove(self._backlog, self._mainlog, message_id, user)
             print(f"Message {message_id} supprimé.")
 
     def _wait_gone(self, message_id):

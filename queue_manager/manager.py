@@ -28,19 +28,19 @@ AFTER_TROUBLE = 900         # seconds after which a message is tried again that 
 
 
 class Runner:
-    """domain: ours. journal: the log. backlog: a Backlog whose lock we hold. make_postman: makes a Postman of an
+    """domain: ours. mainlog: the log. backlog: a Backlog whose lock we hold. make_postman: makes a Postman of an
     Events and a function that takes tracebacks. router: a Router. is_local: tells whether a domain is ours. clock: a
     trace.Clock for ids. limits: a Limits. now: gives the seconds since 1970."""
 
-    def __init__(self, domain, journal, backlog, make_postman, router, is_local, clock, limits, now=time.time):
-        self._journal = journal
+    def __init__(self, domain, mainlog, backlog, make_postman, router, is_local, clock, limits, now=time.time):
+        self._mainlog = mainlog
         self._backlog = backlog
         self._now = now
         self._events = Events()
         self._postman = make_postman(self._events, self._report)
         self._lanes = Lanes(domain, router.own, self._events, limits, self._report)
         self._finder = RouteFinder(router, self._events)
-        self._settler = Settler(journal, backlog, clock, domain, now, self._schedule)
+        self._settler = Settler(mainlog, backlog, clock, domain, now, self._schedule)
         self._dispatcher = Dispatcher(self._finder, router.share, self._lanes, self._postman, self._settler,
                                       is_local, backlog.message_path, self._guard)
         self._timetable = Timetable()
@@ -59,13 +59,13 @@ class Runner:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._events.put(self._stop))
         self._events.woken_by_signals()
-        self._journal.write(f"relay started: pid={os.getpid()}, queue {self._backlog.folder}")
+        self._mainlog.write(f"relay started: pid={os.getpid()}, queue {self._backlog.folder}")
         self._backlog.remove_leftovers()
         self.look()
         while not self._is_stopping:
             self.step(self._seconds_to_sleep())
         self._wait_for_answers()
-        self._journal.write(f"relay stopped: pid={os.getpid()}")
+        self._mainlog.write(f"relay stopped: pid={os.getpid()}")
 
     def step(self, seconds):
         """Begin what is due, and handle what happens within `seconds`."""
@@ -124,8 +124,8 @@ class Runner:
         for message_id in self._backlog.ids(aside=True):
             if schedule.age_of(self._backlog.set_aside_at(message_id), self._now()) > schedule.ASIDE_SECONDS:
                 self._backlog.forget(message_id, aside=True)
-                self._journal.write("cancelled by timeout_frozen_after", message_id)
-                self._journal.write("Completed", message_id)
+                self._mainlog.write("cancelled by timeout_frozen_after", message_id)
+                self._mainlog.write("Completed", message_id)
 
     def _due_time(self, noted):
         return schedule.due_time(noted, self._now())
@@ -147,7 +147,7 @@ class Runner:
         except Gone:
             return None
         except Unreadable as error:
-            self._journal.write(f"Frozen (queue file cannot be read: {error})", message_id)
+            self._mainlog.write(f"Frozen (queue file cannot be read: {error})", message_id)
             self._backlog.set_aside(message_id)
             return None
 
@@ -179,7 +179,7 @@ class Runner:
             self.look()
         for message_id in filter(ID.fullmatch, ids or self._timetable.ids()):
             if self._backlog.has(message_id, aside=True):
-                thaw(self._backlog, self._journal, message_id)
+                thaw(self._backlog, self._mainlog, message_id)
             if message_id not in self._attempts:
                 self._begin(message_id, None)
 
@@ -189,7 +189,7 @@ class Runner:
             attempt.removed_by = user
         elif ID.fullmatch(message_id):
             self._timetable.drop(message_id)
-            remove(self._backlog, self._journal, message_id, user)
+            remove(self._backlog, self._mainlog, message_id, user)
 
     # Attempts
 
@@ -225,11 +225,11 @@ class Runner:
         if again is None:
             self._has_removed = True
         elif attempt.removed_by:
-            remove(self._backlog, self._journal, attempt.id, attempt.removed_by)
+            remove(self._backlog, self._mainlog, attempt.id, attempt.removed_by)
         else:
             self._timetable.put(attempt.id, again)
 
     def _report(self, text):
         """A traceback, into the log."""
         for line in text.rstrip("\n").split("\n"):
-            self._journal.write(line)
+            self._mainlog.write(line)

@@ -27,7 +27,7 @@ def _accounts(session):
     """The accounts as they are now, so that a new one needs no restart. Raises auth.Unreadable."""
     path = session.settings.accounts
     try:
-        with open(session.service.access.open("accounts"), "rb") as file:
+        with open(session.backend.access.open("accounts"), "rb") as file:
             return auth.read_accounts(path, file.read())
     except OSError as error:
         raise auth.Unreadable(path, error) from error
@@ -42,16 +42,16 @@ def authenticate(session, argument):
         return replies.UNKNOWN_MECHANISM
     except auth.Unreadable as error:
         why = error.error.strerror if error.error else "not a regular file"
-        session.journal.write(f"accounts cannot be read: {error.path}: {why}")
+        session.mainlog.write(f"accounts cannot be read: {error.path}: {why}")
         return replies.AUTHENTICATION_LATER
-    session.slow_down(limits.delay(session.service.guesses.failures(session.address) + 1, limits.FREE_FAILURES))
+    session.slow_down(limits.delay(session.backend.guesses.failures(session.address) + 1, limits.FREE_FAILURES))
     try:
         verdict = _exchange(session, exchange, initial.strip())
     except _Ended as end:
         _log_failure(session, exchange, end.reply.code, end.reply.texts[0])
         return end.reply
     except OSError as error:
-        session.journal.write(f"passwords cannot be checked: {error.strerror}: {error.filename}")
+        session.mainlog.write(f"passwords cannot be checked: {error.strerror}: {error.filename}")
         return replies.AUTHENTICATION_LATER
     return _conclude(session, exchange, verdict)
 
@@ -103,7 +103,7 @@ def _take_place(session):
 
 def _places(session):
     """Those that a client may take: one whose address has failed often has not all of them."""
-    has_guessed = session.service.guesses.failures(session.address) >= limits.FREE_FAILURES
+    has_guessed = session.backend.guesses.failures(session.address) >= limits.FREE_FAILURES
     return GUESSERS_PLACES if has_guessed else PLACES
 
 
@@ -139,7 +139,7 @@ def _conclude(session, exchange, verdict):
     if isinstance(verdict, auth.Malformed):
         return replies.NO_INITIAL_RESPONSE
     session.failures += 1
-    session.service.guesses.note(session.address)
+    session.backend.guesses.note(session.address)
     _log_failure(session, exchange, 535, "Incorrect authentication data", verdict.login)
     if session.failures >= limits.MOST_FAILURES:
         return replies.too_many_failures(session.domain)
@@ -148,5 +148,5 @@ def _conclude(session, exchange, verdict):
 
 def _log_failure(session, exchange, code, text, login=None):
     who = f" (set_id={login})" if login else ""
-    session.journal.write(f"{exchange.mechanism.lower()} authenticator failed for {session.log_host()}: "
+    session.mainlog.write(f"{exchange.mechanism.lower()} authenticator failed for {session.log_host()}: "
                           f"{code} {text}{who}")

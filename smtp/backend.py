@@ -15,16 +15,16 @@ class on_first_use:
         return value
 
 
-class Service:
-    """settings: a Settings; journal: the log; sessions: the register of who is connected, or None.
+class Backend:
+    """settings: a Settings; mainlog: the log; client_table: who is connected, or None.
 
     What stores mail is imported when a session first has some: most of those that only knock never do.
     """
 
-    def __init__(self, settings, journal, sessions):
+    def __init__(self, settings, mainlog, client_table):
         self.settings = settings
-        self.journal = journal
-        self._sessions = sessions
+        self.mainlog = mainlog
+        self._client_table = client_table
 
     def session(self, channel, address, ask_own_address):
         """A Session of this server."""
@@ -54,21 +54,21 @@ class Service:
         from mailstore.delivery import Delivery
         from mailstore.queue import Queue
         queue = Queue(f"{self.settings.spool}/queue")
-        return Delivery(self.journal, self.clock, self.settings.domain, self.access, queue)
+        return Delivery(self.mainlog, self.clock, self.settings.domain, self.access, queue)
 
     @on_first_use
     def guesses(self):
         from common.guesses import Guesses
         return Guesses(f"{self.settings.spool}/failures")
 
-    def is_pressed(self):
+    def is_under_stress(self):
         """Whether sessions are so scarce that idle ones must go."""
-        return bool(self._sessions) and self._sessions.pressed()
+        return bool(self._client_table) and self._client_table.under_stress()
 
     def leave(self):
         """The session at hand is over, and counts no more."""
-        if self._sessions:
-            self._sessions.leave()
+        if self._client_table:
+            self._client_table.leave()
 
     @on_first_use
     def _tls_context(self):

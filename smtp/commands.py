@@ -126,7 +126,7 @@ def starttls(session, _):
     try:
         return session.start_tls()
     except OSError as error:
-        session.journal.write(f"TLS cannot be used: {error.strerror}")
+        session.mainlog.write(f"TLS cannot be used: {error.strerror}")
         return replies.TLS_UNAVAILABLE
 
 

@@ -2,8 +2,8 @@
 §6.1; RFC 3030)."""
 from time import monotonic
 
-from mailstore.content import HeaderTooBig, Letter
-from mailstore.delivery import Message
+from mailstore.content import Content, HeaderTooBig
+from mailstore.delivery import MailObject
 from mailstore.outcome import Later, NoRoom
 from smtp import limits, replies
 from smtp.channel import Disconnected, TimedOut
@@ -41,7 +41,7 @@ def _receiving(session, read):
 
 def _abandon(session, what, reply):
     sender = f" F=<{session.transaction.sender.text}>" if session.transaction else ""
-    session.journal.write(f"{what} (message abandoned) on connection from {session.log_host()}{sender}")
+    session.mainlog.write(f"{what} (message abandoned) on connection from {session.log_host()}{sender}")
     return reply
 
 
@@ -52,13 +52,13 @@ def _read_text(session):
     """
     channel = session.channel
     reader = DataReader(channel.crlf_seen)
-    draft = session.transaction.draft
+    incoming = session.transaction.incoming
     began = monotonic()
     problem = None
     while not reader.ended:
         text = reader.feed(_read_some(session, began, reader.octets))
         if not problem:
-            problem = _keep(session, draft, text, reader.octets)
+            problem = _keep(session, incoming, text, reader.octets)
         elif reader.octets > session.settings.max_size + limits.DROPPED_OCTETS:
             return problem.as_last()
     channel.crlf_seen = reader.crlf_seen
@@ -68,14 +68,14 @@ def _read_text(session):
     return problem
 
 
-def _keep(session, draft, text, octets):
+def _keep(session, incoming, text, octets):
     if octets > session.settings.max_size:
         _log_too_big(session, octets)
         return replies.MESSAGE_TOO_BIG
     if session.channel.transcript:
         session.channel.transcript.text(text)
     try:
-        draft.write(text)
+        incoming.write(text)
     except Later as error:
         _log_rejected(session, error.detail)
         return _later_reply(error)
@@ -89,7 +89,7 @@ def _read_some(session, began, octets):
     piece = None
     while piece is None:
         try:
-            piece = session.channel.read_some(monotonic() + limits.PRESSED_SECONDS)
+            piece = session.channel.read_some(monotonic() + limits.STRESS_SECONDS)
         except TimedOut:
             if monotonic() - waited_from >= limits.IDLE_SECONDS:
                 raise
@@ -160,7 +160,7 @@ def _may_send_chunk(session):
 
 
 def _read_chunk(session, octets):
-    """Read a chunk into the draft. Returns the Reply that refuses the text, or None."""
+    """Read a chunk into the transaction. Returns the Reply that refuses the text, or None."""
     transaction = session.transaction
     if not transaction.chunks:
         transaction.chunks = ChunkReader()
@@ -169,7 +169,7 @@ def _read_chunk(session, octets):
     problem = None
     for piece in _pieces(session, octets, transaction.text_began, reader.octets):
         text = reader.feed(piece)
-        problem = problem or _keep(session, transaction.draft, text, reader.octets)
+        problem = problem or _keep(session, transaction.incoming, text, reader.octets)
     return problem
 
 
@@ -193,28 +193,28 @@ def _finish_chunks(session):
     transaction = session.transaction
     if session.channel.transcript:
         session.channel.transcript.end_of_text(transaction.chunks.octets)
-    return (_keep(session, transaction.draft, transaction.chunks.finish(), transaction.chunks.octets)
+    return (_keep(session, transaction.incoming, transaction.chunks.finish(), transaction.chunks.octets)
             or _accept(session))
 
 
 def _accept(session):
     """The Reply to a text that has come in whole."""
-    message_id = session.service.clock.message_id()
+    message_id = session.backend.clock.message_id()
     transaction = session.transaction
     try:
-        letter = Letter(transaction.draft)
+        content = Content(transaction.incoming)
     except HeaderTooBig:
         _log_rejected(session, "message header too big", message_id)
         return replies.HEADER_TOO_BIG
-    if len(letter.values(b"received")) > MOST_RECEIVED:
+    if len(content.values(b"received")) > MOST_RECEIVED:
         _log_rejected(session, 'Too many "Received" headers - suspected mail loop', message_id)
         return replies.MAIL_LOOP
     if session.login:
-        letter.complete(message_id, transaction.sender.text or session.login_address, session.domain)
-    message = Message(letter, transaction.sender.text, transaction.recipients, session.origin(),
+        content.complete(message_id, transaction.sender.text or session.login_address, session.domain)
+    message = MailObject(content, transaction.sender.text, transaction.recipients, session.origin(),
                       transaction.utf8, transaction.chunks is not None)
     try:
-        session.service.delivery.accept(message, message_id)
+        session.backend.delivery.accept(message, message_id)
     except Later as error:
         _log_rejected(session, error.detail, message_id)
         return _later_reply(error)
@@ -233,5 +233,5 @@ def _log_too_big(session, octets):
 
 def _log_rejected(session, why, message_id=""):
     how = "temporarily rejected" if why.startswith("defer") else "rejected"
-    session.journal.write(f"H={session.log_host()} F=<{session.transaction.sender.text}> "
+    session.mainlog.write(f"H={session.log_host()} F=<{session.transaction.sender.text}> "
                           f"{how} after DATA: {why}", message_id)

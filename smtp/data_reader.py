@@ -10,7 +10,7 @@ Unix file sent as it is, LF ends every line, as Exim has it. A dot is taken off 
 begins as the protocol counts lines, so a dot behind a bare CR or LF stays, and nothing that is stored
 can be taken for an end of data when it is sent on (CVE-2023-51764).
 """
-from common.octets import begun
+from common.octets import partial_match_length
 
 CRLF = b"\r\n"
 LF = b"\n"
@@ -65,7 +65,7 @@ class DataReader:
             data = data[:end + len(line_end)]
         elif not whole:
             # A last CR may be half a CRLF, whichever line end counts now.
-            keep = begun(data, line_end + b"." + line_end) or data.endswith(b"\r")
+            keep = partial_match_length(data, line_end + b"." + line_end) or data.endswith(b"\r")
             data, self._held = data[:len(data) - keep], data[len(data) - keep:]
         data = data.replace(line_end + b".", line_end)
         self.octets += len(data)

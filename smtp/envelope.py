@@ -2,8 +2,8 @@
 from posix import statvfs
 
 from common.settings import canonical
-from mailstore.incoming import Draft
-from mailstore.mailboxes import MOST_TARGETS, Place
+from mailstore.incoming import IncomingText
+from mailstore.mailboxes import MOST_TARGETS, Resolution
 from mailstore.outcome import Later, Never, Unavailable
 from smtp import replies
 from smtp.syntax import Malformed, MalformedParameter, parse_parameters, parse_path, parse_size
@@ -15,16 +15,16 @@ class Transaction:
     """From MAIL to the end of its data; RSET throws it away whole.
 
     sender: a syntax.Address; utf8: whether SMTPUTF8 was asked for; recipients: pairs of (the address as
-    the client wrote it, its Place); located: {an address, however it is spelled: (its Place, the Reply to it)};
+    the client wrote it, its Resolution); located: {an address, however it is spelled: (its Resolution, the Reply to it)};
     targets: how many mailboxes and addresses elsewhere these lead to; refused: how many RCPT were turned away;
-    draft: the text to come; chunks: the data.ChunkReader once BDAT has begun, or None; text_began: when that was
+    incoming: the text to come; chunks: the data.ChunkReader once BDAT has begun, or None; text_began: when that was
     (monotonic seconds).
     """
 
-    def __init__(self, sender, utf8, draft):
+    def __init__(self, sender, utf8, incoming):
         self.sender = sender
         self.utf8 = utf8
-        self.draft = draft
+        self.incoming = incoming
         self.recipients = []
         self.located = {}
         self.targets = 0
@@ -33,7 +33,7 @@ class Transaction:
         self.text_began = 0
 
     def close(self):
-        self.draft.close()
+        self.incoming.close()
 
 
 def mail(session, argument):
@@ -53,8 +53,8 @@ def mail(session, argument):
         return replies.UTF8_NOT_ANNOUNCED
     refusal = _check_parameters(session, parameters) or _check_owner(session, sender)
     if not refusal:
-        draft = Draft(f"{session.settings.spool}/tmp")
-        session.transaction = Transaction(sender, "SMTPUTF8" in parameters, draft)
+        incoming = IncomingText(f"{session.settings.spool}/tmp")
+        session.transaction = Transaction(sender, "SMTPUTF8" in parameters, incoming)
     return refusal or replies.SENDER_OK
 
 
@@ -90,7 +90,7 @@ def _check_size(session, value):
     except MalformedParameter:
         return replies.BAD_PARAMETER
     if octets > session.settings.max_size:
-        session.journal.write(f"rejected MAIL H={session.log_host()}: message too big: "
+        session.mainlog.write(f"rejected MAIL H={session.log_host()}: message too big: "
                               f"size={octets} max={session.settings.max_size}")
         return replies.MESSAGE_TOO_BIG
     return _check_room(session, octets)
@@ -148,66 +148,66 @@ def _add_recipient(session, address):
     if len(transaction.recipients) >= session.settings.max_recipients:
         return _too_many_recipients(session)
     try:
-        place, reply = _located(session, address)
+        resolution, reply = _located(session, address)
     except (Later, Never) as error:
         transaction.refused += 1
         return _refuse(session, address, error)
-    if not place:
+    if not resolution:
         return reply
     given = address.text if address.domain else f"{address.text}@{session.domain}"
-    transaction.recipients.append((given, place))
+    transaction.recipients.append((given, resolution))
     session.idle_commands -= 1
     return reply
 
 
 def _located(session, address):
-    """(Place, Reply) for a recipient who can receive now. What the transaction knows already is not looked up, checked
-    and kept once more: a list may be given as often as it has members. Place is None if this makes too many.
+    """(Resolution, Reply) for a recipient who can receive now. What the transaction knows already is not looked up, checked
+    and kept once more: a list may be given as often as it has members. Resolution is None if this makes too many.
     Raises Never and Later as locate()."""
     transaction = session.transaction
     located = transaction.located
     is_ours = _is_ours(session, address)
     key = (address.local.lower(),) if is_ours else (address.local, address.domain.lower())
     if key not in located:
-        place, reply = locate(session, address)
-        transaction.targets += place.size()
+        resolution, reply = locate(session, address)
+        transaction.targets += resolution.size()
         if transaction.targets > max(MOST_TARGETS, session.settings.max_recipients):
             return None, _too_many_recipients(session)
-        for mailbox, _ in place.mailboxes.values():
-            session.service.access.check(mailbox)
-        located[key] = place, reply
+        for mailbox, _ in resolution.mailboxes.values():
+            session.backend.access.check(mailbox)
+        located[key] = resolution, reply
     return located[key]
 
 
 def _too_many_recipients(session):
-    session.journal.write(f"too many recipients: excess temporarily rejected: "
+    session.mainlog.write(f"too many recipients: excess temporarily rejected: "
                           f"sender=<{session.transaction.sender.text}> H={session.log_host()}")
     return replies.TOO_MANY_RECIPIENTS
 
 
 def _is_ours(session, address):
-    return not address.domain or session.service.mailboxes.is_local(address.domain, session.ask_own_address)
+    return not address.domain or session.backend.mailboxes.is_local(address.domain, session.ask_own_address)
 
 
 def locate(session, address):
-    """(Place, Reply) for a forward-path. Raises Never and Later, whose `reply` answers RCPT or VRFY."""
+    """(Resolution, Reply) for a forward-path. Raises Never and Later, whose `reply` answers RCPT or VRFY."""
     if not _is_ours(session, address):
-        return _locate_elsewhere(session, address.text, address.domain)
-    place = session.service.mailboxes.resolve(address.local)
-    if place.is_alias and not place.mailboxes and len(place.elsewhere) == 1:
-        target = place.elsewhere[0]
-        if not session.service.carries(target.rpartition("@")[2], session.login):
+        return _locate_remote(session, address.text, address.domain)
+    resolution = session.backend.mailboxes.resolve(address.local)
+    if resolution.is_alias and not resolution.mailboxes and len(resolution.remote) == 1:
+        target = resolution.remote[0]
+        if not session.backend.carries(target.rpartition("@")[2], session.login):
             raise _answered(Never("user not local"), replies.please_try(target))
-        return place, replies.will_forward(target)
-    return place, replies.RECIPIENT_OK
+        return resolution, replies.will_forward(target)
+    return resolution, replies.RECIPIENT_OK
 
 
-def _locate_elsewhere(session, text, domain):
-    if not session.service.carries(domain, session.login):
+def _locate_remote(session, text, domain):
+    if not session.backend.carries(domain, session.login):
         raise _answered(Never("relay not permitted"), replies.RELAY_REFUSED)
-    place = Place()
-    place.elsewhere.append(text)
-    return place, replies.RECIPIENT_OK
+    resolution = Resolution()
+    resolution.remote.append(text)
+    return resolution, replies.RECIPIENT_OK
 
 
 def _answered(outcome, reply):
@@ -228,6 +228,6 @@ def refusal_reply(outcome):
 
 def _refuse(session, address, outcome):
     how = "rejected" if isinstance(outcome, Never) else "temporarily rejected"
-    session.journal.write(f"H={session.log_host()} F=<{session.transaction.sender.text}> "
+    session.mainlog.write(f"H={session.log_host()} F=<{session.transaction.sender.text}> "
                           f"{how} RCPT <{address.text}>: {outcome.detail}")
     return refusal_reply(outcome)

@@ -8,8 +8,8 @@ import _socket
 import posix
 
 from common import settings as configuration
-from common.admission import Sessions, TooMany
-from common.mainlog import Journal
+from common.admission import ClientTableFile, TooMany
+from common.mainlog import MainLog
 from common.privileges import become_service
 from smtp import replies
 from smtp.channel import Channel, Disconnected
@@ -25,72 +25,72 @@ def main():
     _hide_client_from_tracebacks()
     settings = configuration.from_environ()
     become_service()
-    door = Door(settings)
+    endpoint = Endpoint(settings)
     address = _client_address()
     if address:
-        serve(door, address, when_begun=_end_on_signal)
+        serve(endpoint, address, when_begun=_end_on_signal)
     posix._exit(0)
 
 
-class Door:
+class Endpoint:
     """What stands before a session: who may come in, and where that is noted.
 
-    settings: a Settings; journal: the log; sessions: the register of who is connected, the one in the state folder
-    unless another is given, or None where that cannot be kept. service: what sessions need of the server, made when
+    settings: a Settings; mainlog: the log; client_table: who is connected, the one in the state folder
+    unless another is given, or None where that cannot be kept. backend: what sessions need of the server, made when
     the first one begins.
     """
 
-    def __init__(self, settings, sessions=None):
+    def __init__(self, settings, client_table=None):
         self.settings = settings
-        self.journal = Journal(settings.log, settings.terminal)
-        self.sessions = sessions or self._register()
-        self._service = None
+        self.mainlog = MainLog(settings.log, settings.terminal)
+        self.client_table = client_table or self._open_client_table()
+        self._backend = None
 
-    def _register(self):
+    def _open_client_table(self):
         path = f"{self.settings.spool}/sessions"
         try:
-            return Sessions(path, self.settings.max_sessions)
+            return ClientTableFile(path, self.settings.max_sessions)
         except OSError as error:
-            self.journal.write(f"{path}: {error.strerror}: sessions are not counted")
+            self.mainlog.write(f"{path}: {error.strerror}: sessions are not counted")
             return None
 
     @property
-    def service(self):
-        if not self._service:
-            from smtp.backend import Service
-            self._service = Service(self.settings, self.journal, self.sessions)
-        return self._service
+    def backend(self):
+        if not self._backend:
+            from smtp.backend import Backend
+            self._backend = Backend(self.settings, self.mainlog, self.client_table)
+        return self._backend
 
 
-def serve(door, address, when_begun):
+def serve(endpoint, address, when_begun):
     """Serve one connection on descriptors 0 and 1, and leave nothing of it behind.
 
     address: the client's; when_begun: is called with the Session before it runs.
     """
-    channel = Channel(transcript=_transcript(door.settings))
+    channel = Channel(transcript=_transcript(endpoint.settings))
     try:
-        _converse(door, channel, address, when_begun)
+        _converse(endpoint, channel, address, when_begun)
     except Disconnected:
         pass
     except Exception:
-        _report(channel, door.journal, door.settings.domain)
+        _report(channel, endpoint.mainlog, endpoint.settings.domain)
     finally:
-        if door.sessions:
-            door.sessions.leave()
+        if endpoint.client_table:
+            endpoint.client_table.leave()
 
 
-def _converse(door, channel, address, when_begun):
-    domain = door.settings.domain
-    refusal = _admit(door.sessions, address, domain)
+def _converse(endpoint, channel, address, when_begun):
+    domain = endpoint.settings.domain
+    refusal = _admit(endpoint.client_table, address, domain)
     if refusal:
-        door.journal.write(f"Connection from [{address}] refused: too many connections")
-    if not door.settings.implicit_tls:
+        endpoint.mainlog.write(f"Connection from [{address}] refused: too many connections")
+    if not endpoint.settings.implicit_tls:
         channel.send(refusal or replies.greeting(domain))
         channel.flush()
     if refusal:
         channel.linger(BRIEF_SECONDS)
     else:
-        session = door.service.session(channel, address, _own_address)
+        session = endpoint.backend.session(channel, address, _own_address)
         when_begun(session)
         session.run()
 
@@ -99,11 +99,11 @@ def _end_on_signal(session):
     _signal.signal(_signal.SIGTERM, lambda *_: session.terminate())
 
 
-def _admit(sessions, address, domain):
+def _admit(client_table, address, domain):
     """The Reply that sends a client away, or None."""
     try:
-        if sessions:
-            sessions.enter(address)
+        if client_table:
+            client_table.enter(address)
     except TooMany as error:
         refuse = replies.too_many_from_address if error.from_address else replies.too_many_sessions
         return refuse(domain)
@@ -163,10 +163,10 @@ def host_of(name):
     return name[0].removeprefix("::ffff:") if isinstance(name, tuple) else THIS_HOST
 
 
-def _report(channel, journal, domain):
+def _report(channel, mainlog, domain):
     from traceback import format_exc
     for line in format_exc().rstrip("\n").split("\n"):
-        journal.write(line)
+        mainlog.write(line)
     try:
         channel.send(replies.internal_error(domain))
         channel.flush()

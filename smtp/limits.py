@@ -1,20 +1,20 @@
 """The bounds of a session: for each of its states so many octets and so much time, however busy its client is.
 
 State                  Octets                           Seconds
-a command or answer    LINE_OCTETS; of a longer one     IDLE for all of it, PRESSED under pressure
+a command or answer    LINE_OCTETS; of a longer one     IDLE for all of it, STRESS under stress
                        DROPPED are read, then it ends
 handshake of TLS       OpenSSL's own bound              HANDSHAKE for all of it
-a message's text       -size, and DROPPED more          IDLE of silence, PRESSED under pressure; text_seconds() in all
+a message's text       -size, and DROPPED more          IDLE of silence, STRESS under stress; text_seconds() in all
 a chunk that is        DROPPED, else the session ends   the same
 refused
 replies to send        OUTPUT are gathered              WRITE for all of them
-between two messages   MOST_ERRORS, MOST_IDLE_COMMANDS  FRUITLESS, PRESSED_FRUITLESS under pressure
+between two messages   MOST_ERRORS, MOST_IDLE_COMMANDS  FRUITLESS, STRESS_FRUITLESS under stress
 a password's check     MOST_FAILURES in a session       LONGEST_DELAY, once FREE_FAILURES are over; CHECK for a place
 a refused recipient    -rcpts of them                   LONGEST_DELAY, once FREE_REFUSALS are over
-the whole session                                       SESSION, PRESSED_SESSION under pressure; its last message may end
+the whole session                                       SESSION, STRESS_SESSION under stress; its last message may end
 after the last reply   read and dropped                 LINGER, or TEXT_LINGER where a text was refused halfway
 
-Under pressure: while fewer than an eighth of the sessions are free (common/admission.py).
+Under stress: while fewer than an eighth of the sessions are free (common/admission.py).
 """
 
 # Octets
@@ -26,22 +26,22 @@ LEAST_OCTETS_A_SECOND = 1024    # of a text, on an average: a modem's pace
 # Counts
 MOST_ERRORS = 20
 MOST_IDLE_COMMANDS = 1000   # that bring no message nearer, since the last message
-PRESSED_IDLE_COMMANDS = 30
+STRESS_IDLE_COMMANDS = 30
 MOST_FAILURES = 3           # of AUTH
 FREE_FAILURES = 3           # of an address, in any number of sessions, before the next attempts wait
 FREE_REFUSALS = 20          # recipients: a list may have some who are gone; who guesses has thousands
 
 # Seconds
 IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.7
-PRESSED_SECONDS = 30        # waited for at a time; ten times are IDLE_SECONDS
+STRESS_SECONDS = 30         # waited for at a time; ten times are IDLE_SECONDS
 HANDSHAKE_SECONDS = 30      # for TLS, which no person types
 WRITE_SECONDS = 60          # for a client that reads nothing although more is due than its system takes
 GRACE_SECONDS = 300         # in which a text may come as slowly as it likes
-PRESSED_TEXT_SECONDS = 300  # 50 MiB at 1.4 Mbit/s
+STRESS_TEXT_SECONDS = 300   # 50 MiB at 1.4 Mbit/s
 FRUITLESS_SECONDS = 3600    # for a client that has commands, but no message
-PRESSED_FRUITLESS_SECONDS = 300
+STRESS_FRUITLESS_SECONDS = 300
 SESSION_SECONDS = 86400     # whoever has more mail comes back
-PRESSED_SESSION_SECONDS = 3600
+STRESS_SESSION_SECONDS = 3600
 LINGER_SECONDS = 1          # for a client to read the last reply
 TEXT_LINGER_SECONDS = 5     # for one that first has to stop sending
 FIRST_DELAY = 0.1           # for who guesses; doubled each time
@@ -49,10 +49,10 @@ LONGEST_DELAY = 5           # others come from the same address, behind NAT or o
 CHECK_SECONDS = 10          # for a place among those whose passwords are checked
 
 
-def text_seconds(octets, pressed):
+def text_seconds(octets, under_stress):
     """How long a text may have taken of which so many octets have come."""
-    if pressed:
-        return min(PRESSED_TEXT_SECONDS, max(PRESSED_SECONDS, octets / LEAST_OCTETS_A_SECOND))
+    if under_stress:
+        return min(STRESS_TEXT_SECONDS, max(STRESS_SECONDS, octets / LEAST_OCTETS_A_SECOND))
     return max(GRACE_SECONDS, octets / LEAST_OCTETS_A_SECOND)
 
 

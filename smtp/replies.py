@@ -2,7 +2,7 @@
 
 A reply holds one text, or a tuple of texts for several lines. Where a text has to carry something that
 came from outside, a function makes the reply, and `_clean` lets only printable ASCII through; for addresses
-and names `_printable` lets any printable character through, and whoever answers asks the Reply for_client().
+and names `_for_people` lets any printable character through, and whoever answers asks the Reply for_client().
 """
 
 LINE_OCTETS = 512           # RFC 5321 §4.5.3.1.5, CRLF included
@@ -60,7 +60,7 @@ def _clean(text):
     return "".join(c if " " <= c <= "~" else "?" for c in text)
 
 
-def _printable(text):
+def _for_people(text):
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -219,11 +219,11 @@ def bad_recipient(reason):
 
 
 def will_forward(address):
-    return Reply(251, "2.1.5", f"User not local; will forward to <{_printable(address)}>", otherwise=RECIPIENT_OK)
+    return Reply(251, "2.1.5", f"User not local; will forward to <{_for_people(address)}>", otherwise=RECIPIENT_OK)
 
 
 def please_try(address):
-    return Reply(551, "5.1.6", f"User not local; please try <{_printable(address)}>", refusal=True,
+    return Reply(551, "5.1.6", f"User not local; please try <{_for_people(address)}>", refusal=True,
                  otherwise=Reply(550, "5.1.6", "User not local", refusal=True))
 
 
@@ -271,4 +271,4 @@ def members(entries):
     """entries: `<address>`, or `Name <address>`. For who takes no UTF-8, a name that needs it is left out."""
     plain = [entry if entry.isascii() else entry[entry.rindex("<"):] for entry in entries]
     otherwise = Reply(250, "2.1.5", *map(_clean, plain)) if all(map(str.isascii, plain)) else ADDRESS_NEEDS_UTF8
-    return Reply(250, "2.1.5", *map(_printable, entries), otherwise=otherwise)
+    return Reply(250, "2.1.5", *map(_for_people, entries), otherwise=otherwise)

@@ -18,7 +18,7 @@ FACTS = ("This is a small mail server that netcat drives; mail for {domain} is s
 
 
 class Session:
-    """channel: a Channel; service: what the session needs of the server (a smtp.backend.Service);
+    """channel: a Channel; backend: what the session needs of the server (a smtp.backend.Backend);
     address: the client's; ask_own_address: a function that returns ours, as the client reached it, or "".
 
     name: what the client called itself, "" before HELO. extended: whether it said EHLO.
@@ -35,12 +35,12 @@ class Session:
     _auth_tried = False
     _errors = _refusals = 0
 
-    def __init__(self, channel, service, address, ask_own_address):
+    def __init__(self, channel, backend, address, ask_own_address):
         self.channel = channel
-        self.service = service
-        self.settings = service.settings
-        self.journal = service.journal
-        self.domain = service.settings.domain
+        self.backend = backend
+        self.settings = backend.settings
+        self.mainlog = backend.mainlog
+        self.domain = backend.settings.domain
         self.address = address
         self.ask_own_address = ask_own_address
         self.last_message = self._began = monotonic()
@@ -57,14 +57,14 @@ class Session:
                 pass
             if last.code == 221:
                 # A client that comes back at once must not find its old session still counted.
-                self.service.leave()
+                self.backend.leave()
             self.channel.finish()
             if last.code != 221:
                 self.channel.linger(limits.LINGER_SECONDS if last.code == 421 else limits.TEXT_LINGER_SECONDS)
         except HandshakeFailed as error:
-            self.journal.write(f"TLS error on connection from {self.log_host()} (SSL_accept): {error.reason}")
+            self.mainlog.write(f"TLS error on connection from {self.log_host()} (SSL_accept): {error.reason}")
         except Disconnected as error:
-            self.journal.write(f"SMTP connection from {self.log_host()} lost {str(error) or self._while()}".rstrip())
+            self.mainlog.write(f"SMTP connection from {self.log_host()} lost {str(error) or self._while()}".rstrip())
         except Interrupted:
             pass                # no reply can be read before TLS, or after the last one
         finally:
@@ -72,7 +72,7 @@ class Session:
 
     def _start_with_tls(self):
         try:
-            self._go_on_under(self.service.tls_layer())
+            self._go_on_under(self.backend.tls_layer())
         except OSError as error:
             raise HandshakeFailed(error.strerror) from error
         self.channel.send(replies.greeting(self.domain))
@@ -87,7 +87,7 @@ class Session:
         except LineTooLong as error:
             reply = self._end_line_without_end() if error.endless else replies.LINE_TOO_LONG
         except TimedOut:
-            self.journal.write(f"SMTP command timeout on connection from {self.log_host()}")
+            self.mainlog.write(f"SMTP command timeout on connection from {self.log_host()}")
             reply = replies.timed_out(self.domain)
         except Interrupted:
             reply = replies.stopping(self.domain)
@@ -98,7 +98,7 @@ class Session:
         return reply if reply.closes else None
 
     def _end_line_without_end(self):
-        self.journal.write(f"SMTP call from {self.log_host()} dropped: a line without end")
+        self.mainlog.write(f"SMTP call from {self.log_host()} dropped: a line without end")
         return replies.LINE_TOO_LONG.as_last()
 
     # Reading
@@ -117,25 +117,25 @@ class Session:
             return self.is_late(now - self.transaction.text_began, self.transaction.chunks.octets)
         fruitless = now - self.last_message
         age = 0 if self.transaction else now - self._began
-        if fruitless < limits.PRESSED_FRUITLESS_SECONDS and age < limits.PRESSED_SESSION_SECONDS:
+        if fruitless < limits.STRESS_FRUITLESS_SECONDS and age < limits.STRESS_SESSION_SECONDS:
             return False
-        return (fruitless >= limits.FRUITLESS_SECONDS or age >= limits.SESSION_SECONDS or self.service.is_pressed())
+        return (fruitless >= limits.FRUITLESS_SECONDS or age >= limits.SESSION_SECONDS or self.backend.is_under_stress())
 
     def is_late(self, seconds, octets):
         """Whether a text takes too long of which so many octets have come in so many seconds."""
         return seconds > limits.text_seconds(octets, False) or (
-            seconds > limits.text_seconds(octets, True) and self.service.is_pressed())
+            seconds > limits.text_seconds(octets, True) and self.backend.is_under_stress())
 
     def _line_in_time(self):
         started = monotonic()
-        deadline = started + limits.PRESSED_SECONDS
+        deadline = started + limits.STRESS_SECONDS
         while True:
             try:
                 return self.channel.read_line(deadline)
             except TimedOut:
-                if deadline >= started + limits.IDLE_SECONDS or self.service.is_pressed():
+                if deadline >= started + limits.IDLE_SECONDS or self.backend.is_under_stress():
                     raise
-                deadline += limits.PRESSED_SECONDS
+                deadline += limits.STRESS_SECONDS
 
     def next_secret_line(self):
         """One line that must not be shown: a response of an authentication. Raises as read_line."""
@@ -175,7 +175,7 @@ class Session:
 
     def _dismiss_browser(self, request):
         """The last Reply, for a web page has made its reader's browser come: it must not be able to send mail."""
-        self.journal.write(f'SMTP call from {self.log_host()} dropped: HTTP request "{request[:SHOWN_CHARACTERS]}"')
+        self.mainlog.write(f'SMTP call from {self.log_host()} dropped: HTTP request "{request[:SHOWN_CHARACTERS]}"')
         return replies.no_web_server(self.domain)
 
     def _without_secret(self, line, verb):
@@ -194,7 +194,7 @@ class Session:
 
     def _protocol_error(self, kind, command, reply):
         """Log a command that could not be obeyed, as Exim words it; returns `reply`."""
-        self.journal.write(f'SMTP {kind} error in "{command}" H={self.log_host()} {reply.texts[0]}')
+        self.mainlog.write(f'SMTP {kind} error in "{command}" H={self.log_host()} {reply.texts[0]}')
         return reply
 
     def _count(self, reply):
@@ -209,10 +209,10 @@ class Session:
         if reply.closes:
             return reply
         if self._errors >= limits.MOST_ERRORS or self._refusals >= self.settings.max_recipients:
-            self.journal.write(f"SMTP call from {self.log_host()} dropped: too many syntax or protocol errors")
+            self.mainlog.write(f"SMTP call from {self.log_host()} dropped: too many syntax or protocol errors")
             return replies.too_many_errors(self.domain)
         if self._only_keeps_busy():
-            self.journal.write(f"SMTP call from {self.log_host()} dropped: too many nonmail commands")
+            self.mainlog.write(f"SMTP call from {self.log_host()} dropped: too many nonmail commands")
             return replies.too_many_idle_commands(self.domain)
         return reply
 
@@ -223,8 +223,8 @@ class Session:
 
     def _only_keeps_busy(self):
         """Whether this client does not come for mail: NOOP for ever is as good as silence."""
-        return self.idle_commands > limits.PRESSED_IDLE_COMMANDS and (
-            self.idle_commands > limits.MOST_IDLE_COMMANDS or self.service.is_pressed())
+        return self.idle_commands > limits.STRESS_IDLE_COMMANDS and (
+            self.idle_commands > limits.MOST_IDLE_COMMANDS or self.backend.is_under_stress())
 
     # What handlers use
 
@@ -261,7 +261,7 @@ class Session:
 
     def start_tls(self):
         """Answer 220 and set up TLS. Raises OSError without a usable certificate, and as Channel.start_tls."""
-        layer = self.service.tls_layer()
+        layer = self.backend.tls_layer()
         self.channel.send(replies.TLS_GO_AHEAD)
         self._go_on_under(layer)
         self.forget_client()

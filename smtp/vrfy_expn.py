@@ -30,7 +30,7 @@ def _verify(session, argument):
     try:
         return _verify_address(session, address)
     except (Later, Never) as error:
-        named = session.service.mailboxes.named(argument) if isinstance(error, Never) else []
+        named = session.backend.mailboxes.named(argument) if isinstance(error, Never) else []
         return _choose(session, named) if named else refusal_reply(error)
 
 
@@ -40,20 +40,20 @@ def _with_domain(session, argument):
 
 
 def _verify_address(session, address):
-    place, reply = locate(session, address)
-    mailboxes = [mailbox for mailbox, _ in place.mailboxes.values()]
+    resolution, reply = locate(session, address)
+    mailboxes = [mailbox for mailbox, _ in resolution.mailboxes.values()]
     for mailbox in mailboxes:
-        session.service.access.check(mailbox)
+        session.backend.access.check(mailbox)
     if not mailboxes:
         return reply if reply.code == 251 else replies.CANNOT_VERIFY
-    if place.is_alias:
+    if resolution.is_alias:
         return replies.members([f"<{address.text}>"])
     return replies.members([_entry(session, mailboxes[0])])
 
 
 def _verify_name(session, argument):
     """RFC 821 §3.3: the argument may be somebody's name."""
-    named = session.service.mailboxes.named(argument)
+    named = session.backend.mailboxes.named(argument)
     if named:
         return _choose(session, named)
     if all(character.isalpha() or character in " -'." for character in argument):
@@ -65,7 +65,7 @@ def _choose(session, mailboxes):
     if len(mailboxes) > 1:
         return replies.AMBIGUOUS
     try:
-        session.service.access.check(mailboxes[0])
+        session.backend.access.check(mailboxes[0])
     except Later as error:
         return refusal_reply(error)
     return replies.members([_entry(session, mailboxes[0])])
@@ -83,7 +83,7 @@ def expand(session, argument):
 
 
 def _expand(session, argument):
-    mailboxes = session.service.mailboxes
+    mailboxes = session.backend.mailboxes
     try:
         address, rest = parse_path(_with_domain(session, argument))
         is_ours = not rest and mailboxes.is_local(address.domain, session.ask_own_address)
@@ -99,5 +99,5 @@ def _expand(session, argument):
 def _member(session, target):
     if "@" in target:
         return f"<{target}>"
-    mailbox = session.service.mailboxes.account(target.lower())
+    mailbox = session.backend.mailboxes.account(target.lower())
     return _entry(session, mailbox) if mailbox else f"<{target}@{session.domain}>"

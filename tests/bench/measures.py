@@ -30,7 +30,7 @@ FULL = Effort(seconds=1.2, greetings=25, small=250, large=15, deliveries=20, cro
 
 
 def settle(contestant: Contestant) -> None:
-    """Until the server has delivered everything.  Its mailbox keeps it: an ext4 without a journal, as machines in
+    """Until the server has delivered everything.  Its mailbox keeps it: an ext4 without a mainlog, as machines in
     the cloud have, looks through all files deleted in the last minutes before it makes one, up to 1 ms long."""
     support.wait_for(contestant.is_idle, "the end of its deliveries", 120)
     time.sleep(NAP)

@@ -38,7 +38,7 @@ class ListsTest(support.ServerTestCase):
         for name in MEMBERS:
             cls.server.add_account(name)
 
-    def begun(self):
+    def partial_match_length(self):
         client = self.client()
         self.addCleanup(client.close)
         client.expect("EHLO client.example", 250)

@@ -23,11 +23,11 @@ ADDRESSED = OPENED + b"RCPT TO:<%s>\r\n" % TO.encode()
 IN_DATA = ADDRESSED + b"DATA\r\n"
 ENVELOPE = b"MAIL FROM:<a@x.example>\r\nRCPT TO:<%s>\r\n" % TO.encode()
 MESSAGE = ENVELOPE + b"BDAT 14 LAST\r\nSubject: x\r\n\r\n"
-PRESSED = "import smtp.backend\nsmtp.backend.Service.is_pressed = lambda self: True"
-PATIENT = "limits.MOST_IDLE_COMMANDS = limits.PRESSED_IDLE_COMMANDS = limits.MOST_ERRORS = 1e9"
+PRESSED = "import smtp.backend\nsmtp.backend.Backend.is_under_stress = lambda self: True"
+PATIENT = "limits.MOST_IDLE_COMMANDS = limits.STRESS_IDLE_COMMANDS = limits.MOST_ERRORS = 1e9"
 SOON = "0.3"
-FRUITLESS = "FRUITLESS_SECONDS = limits.PRESSED_FRUITLESS_SECONDS"
-SESSION = "SESSION_SECONDS = limits.PRESSED_SESSION_SECONDS"
+FRUITLESS = "FRUITLESS_SECONDS = limits.STRESS_FRUITLESS_SECONDS"
+SESSION = "SESSION_SECONDS = limits.STRESS_SESSION_SECONDS"
 
 
 class Row(typing.NamedTuple):
@@ -42,25 +42,25 @@ class Row(typing.NamedTuple):
 
 
 ROWS = {
-    "silence": Row("IDLE_SECONDS = limits.PRESSED_SECONDS", b"", b"", b"421 4.4.2", "SMTP command timeout"),
-    "silence under pressure": Row("PRESSED_SECONDS", GREETED, b"", b"421 4.4.2", "SMTP command timeout", True),
-    "a command that drips": Row("IDLE_SECONDS = limits.PRESSED_SECONDS", b"", b"N", b"421 4.4.2", "SMTP command timeout"),
+    "silence": Row("IDLE_SECONDS = limits.STRESS_SECONDS", b"", b"", b"421 4.4.2", "SMTP command timeout"),
+    "silence under pressure": Row("STRESS_SECONDS", GREETED, b"", b"421 4.4.2", "SMTP command timeout", True),
+    "a command that drips": Row("IDLE_SECONDS = limits.STRESS_SECONDS", b"", b"N", b"421 4.4.2", "SMTP command timeout"),
     "a command without end": Row("DROPPED_OCTETS", GREETED, b"x" * 65536, b"500 5.5.2 Line too long", "dropped: a line without end"),
     "commands that come to nothing": Row(FRUITLESS, GREETED, b"NOOP\r\n", b"421 4.4.2", "SMTP command timeout"),
     "recipients for ever": Row(FRUITLESS, OPENED, b"RCPT TO:<%s>\r\n" % TO.encode(), b"421 4.4.2", "timeout"),
     "transactions for ever": Row(FRUITLESS, GREETED, ENVELOPE + b"RSET\r\n", b"421 4.4.2", "timeout"),
-    "commands under pressure": Row("PRESSED_FRUITLESS_SECONDS", GREETED, b"NOOP\r\n", b"421 4.4.2", "timeout", True),
+    "commands under pressure": Row("STRESS_FRUITLESS_SECONDS", GREETED, b"NOOP\r\n", b"421 4.4.2", "timeout", True),
     "messages for ever": Row(SESSION, GREETED, MESSAGE, b"421 4.4.2", "SMTP command timeout"),
-    "messages under pressure": Row("PRESSED_SESSION_SECONDS", GREETED, MESSAGE, b"421 4.4.2", "timeout", True),
-    "silence in a text": Row("IDLE_SECONDS = limits.PRESSED_SECONDS", IN_DATA, b"", b"421 4.4.2", "SMTP data timeout"),
+    "messages under pressure": Row("STRESS_SESSION_SECONDS", GREETED, MESSAGE, b"421 4.4.2", "timeout", True),
+    "silence in a text": Row("IDLE_SECONDS = limits.STRESS_SECONDS", IN_DATA, b"", b"421 4.4.2", "SMTP data timeout"),
     "a text that drips": Row("GRACE_SECONDS", IN_DATA, b"x", b"421 4.4.2", "SMTP data too slow"),
-    "a text that drips, under pressure": Row("PRESSED_SECONDS", IN_DATA, b"x", b"421 4.4.2", "SMTP data too slow", True),
-    "a long text under pressure": Row("PRESSED_TEXT_SECONDS = limits.PRESSED_SECONDS", IN_DATA, b"x" * 1000, b"421 4.4.2",
+    "a text that drips, under pressure": Row("STRESS_SECONDS", IN_DATA, b"x", b"421 4.4.2", "SMTP data too slow", True),
+    "a long text under pressure": Row("STRESS_TEXT_SECONDS = limits.STRESS_SECONDS", IN_DATA, b"x" * 1000, b"421 4.4.2",
                                       "SMTP data too slow", True),
     "a text without end": Row("DROPPED_OCTETS", IN_DATA, b"x" * 65536, b"552 5.3.4", "message too big"),
     "chunks that drip": Row("GRACE_SECONDS", ADDRESSED, b"BDAT 1\r\nx", b"421 4.4.2", "on connection from"),
     "a chunk that drips": Row("GRACE_SECONDS", ADDRESSED + b"BDAT 9000\r\n", b"x", b"421 4.4.2", "SMTP data too slow"),
-    "chunks that drip, under pressure": Row("PRESSED_SECONDS", ADDRESSED, b"BDAT 1\r\nx", b"421 4.4.2", "on connection from", True),
+    "chunks that drip, under pressure": Row("STRESS_SECONDS", ADDRESSED, b"BDAT 1\r\nx", b"421 4.4.2", "on connection from", True),
     "nothing between two chunks": Row("GRACE_SECONDS", ADDRESSED + b"BDAT 1\r\nx", b"NOOP\r\n", b"421 4.4.2", "timeout"),
     "a chunk for nobody": Row("DROPPED_OCTETS", GREETED + b"BDAT %d\r\n" % (10 ** 20 - 1), b"x" * 400, b"503 5.5.1", "SMTP protocol error"),
     "a chunk for nobody that drips": Row("GRACE_SECONDS", GREETED + b"BDAT 9000\r\n", b"x", b"421 4.4.2", "too slow"),
@@ -72,7 +72,7 @@ ROWS = {
 ELSEWHERE = {
     "HANDSHAKE_SECONDS": "test_tls", "WRITE_SECONDS": "test_session_limits", "OUTPUT_OCTETS": "test_hostile",
     "LINE_OCTETS": "test_authentication", "MOST_ERRORS": "errors-twenty.txt", "MOST_IDLE_COMMANDS": "idle-commands.txt",
-    "PRESSED_IDLE_COMMANDS": "test_hostile", "MOST_FAILURES": "test_authentication", "FREE_REFUSALS": "test_guessing",
+    "STRESS_IDLE_COMMANDS": "test_hostile", "MOST_FAILURES": "test_authentication", "FREE_REFUSALS": "test_guessing",
     "LONGEST_DELAY": "test_guessing", "FIRST_DELAY": "test_guessing", "FREE_FAILURES": "test_guessing", "CHECK_SECONDS": "test_guessing", "LEAST_OCTETS_A_SECOND": "with GRACE_SECONDS", "TEXT_LINGER_SECONDS": "test_chunking",
 }
 
@@ -129,7 +129,7 @@ for case in ROWS.items():
 class LineTest(unittest.TestCase):
     def test_pause_in_a_line_that_is_too_long(self):
         """What comes behind a pause is still of that line, and no command."""
-        server = harness.Handlers(prologue="from smtp import limits\nlimits.PRESSED_SECONDS = 0.1")
+        server = harness.Handlers(prologue="from smtp import limits\nlimits.STRESS_SECONDS = 0.1")
         self.addCleanup(server.destroy)
         with server.client() as client:
             client.write(b"x" * 20000)

@@ -20,9 +20,9 @@ from common import mainlog                                                      
 from common import accounts as passwords                                                            # noqa: E402
 from common.settings import from_environ                                            # noqa: E402
 from mailstore import aliases, delivery, mbox# noqa: E402
-from mailstore.content import HeaderTooBig, Letter                           # noqa: E402
+from mailstore.content import HeaderTooBig, Content                           # noqa: E402
 from mailstore.direct import Direct                                          # noqa: E402
-from mailstore.incoming import Draft                                           # noqa: E402
+from mailstore.incoming import IncomingText                                           # noqa: E402
 from mailstore.mailboxes import Mailboxes                                   # noqa: E402
 from mailstore.outcome import Later, Never                                  # noqa: E402
 from queue_manager import bounce as report# noqa: E402
@@ -49,10 +49,10 @@ def octet_by_octet(text: bytes):
 
 # -- what reads ------------------------------------------------------------------------------------------
 
-def letter(text: bytes) -> Letter:
-    draft = Draft("/nowhere")
+def letter(text: bytes) -> Content:
+    draft = IncomingText("/nowhere")
     draft.write(text)
-    return Letter(draft)
+    return Content(draft)
 
 
 def header(text: bytes) -> None:
@@ -69,7 +69,7 @@ def identity(text: bytes) -> None:
 
 
 def draft(text: bytes) -> None:
-    kept = Draft("/nowhere")
+    kept = IncomingText("/nowhere")
     for piece in octet_by_octet(text):
         kept.write(piece)
     kept.beginning()

@@ -37,14 +37,14 @@ class TimeOutTest(unittest.TestCase):
         client.expect("DATA", 354)
 
     def test_idle(self):
-        server = self.serve(LIMITS + "limits.IDLE_SECONDS, limits.PRESSED_SECONDS = 0.2, 0.1")
+        server = self.serve(LIMITS + "limits.IDLE_SECONDS, limits.STRESS_SECONDS = 0.2, 0.1")
         with server.client() as client:
             client.write(b"NOO")
             self.assert_sent_away(client, "4.4.2 %s timeout" % server.domain, server,
                                   "SMTP command timeout on connection from [127.0.0.1]")
 
     def test_idle_in_data(self):
-        server = self.serve(LIMITS + "limits.IDLE_SECONDS = limits.PRESSED_SECONDS = 0.2")
+        server = self.serve(LIMITS + "limits.IDLE_SECONDS = limits.STRESS_SECONDS = 0.2")
         with server.client() as client:
             self.begin_data(client, server)
             client.write(b"Subject: x\r\n")
@@ -53,7 +53,7 @@ class TimeOutTest(unittest.TestCase):
         self.assertEqual(server.messages("alice"), [])
 
     def test_trickle(self):
-        server = self.serve(LIMITS + "limits.GRACE_SECONDS = limits.PRESSED_SECONDS = 0.2")
+        server = self.serve(LIMITS + "limits.GRACE_SECONDS = limits.STRESS_SECONDS = 0.2")
         with server.client() as client:
             self.begin_data(client, server)
             while not select.select([client.socket], [], [], 0.02)[0]:
@@ -73,7 +73,7 @@ class TimeOutTest(unittest.TestCase):
 
     def test_idle_under_pressure(self):
         """When no session is free, one that idles goes, and another client can come."""
-        server = self.serve(LIMITS + "limits.PRESSED_SECONDS = 0.1", MAX="8")
+        server = self.serve(LIMITS + "limits.STRESS_SECONDS = 0.1", MAX="8")
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(server.client()) for _ in range(8)]
             ready, _, _ = select.select([client.socket for client in clients], [], [], support.PATIENCE)
@@ -84,7 +84,7 @@ class TimeOutTest(unittest.TestCase):
             stack.enter_context(server.client()).expect("NOOP", 250)
 
     def test_slow_data_under_pressure(self):
-        server = self.serve(LIMITS + "limits.PRESSED_SECONDS = 0.1", MAX="8")
+        server = self.serve(LIMITS + "limits.STRESS_SECONDS = 0.1", MAX="8")
         with contextlib.ExitStack() as stack:
             first, *_ = [stack.enter_context(server.client()) for _ in range(8)]
             self.begin_data(first, server)
@@ -203,7 +203,7 @@ class FaultTest(unittest.TestCase):
     FAULT = "def fault(*_):\n    raise RuntimeError('a fault of the test')\n"
 
     FULL = ("from common import mainlog\ndef full(*_):\n    raise OSError(28, 'No space left on device')\n"
-            "mainlog.Journal._append = full\n")
+            "mainlog.MainLog._append = full\n")
 
     def serve(self, prologue: str, **arguments) -> harness.Handlers:
         server = harness.Handlers(prologue=self.FAULT + prologue, **arguments)
@@ -253,7 +253,7 @@ class FaultTest(unittest.TestCase):
         self.check("import smtp.commands\nsmtp.commands.VERBS['MAIL'].handler = fault")
 
     def test_service(self):
-        self.check("import smtp.backend\nsmtp.backend.Service.__init__ = fault")
+        self.check("import smtp.backend\nsmtp.backend.Backend.__init__ = fault")
 
     def test_log_that_cannot_be_written(self):
         """Mail must go on; the lines are shown where the server was started."""

@@ -147,7 +147,7 @@ class EndlessTest(support.ServerTestCase):
 class TimesTest(unittest.TestCase):
     """What takes minutes, with the minutes made short."""
 
-    SHORT_IDLE = "from smtp import limits\nlimits.IDLE_SECONDS, limits.PRESSED_SECONDS = 0.3, 0.1"
+    SHORT_IDLE = "from smtp import limits\nlimits.IDLE_SECONDS, limits.STRESS_SECONDS = 0.3, 0.1"
 
     def check(self, prologue: str, begin, drip: bytes, **variables):
         """A client that sends an octet now and then is sent away."""
@@ -168,8 +168,8 @@ class TimesTest(unittest.TestCase):
 
     def test_command_by_command_under_pressure(self):
         """One that is never silent, but has no mail either."""
-        self.check("from smtp import limits\nlimits.PRESSED_IDLE_COMMANDS = 5\n"
-                   "import smtp.backend\nsmtp.backend.Service.is_pressed = lambda self: True", self.say_noop, b"")
+        self.check("from smtp import limits\nlimits.STRESS_IDLE_COMMANDS = 5\n"
+                   "import smtp.backend\nsmtp.backend.Backend.is_under_stress = lambda self: True", self.say_noop, b"")
 
     def say_noop(self, client: Client, _):
         for _ in range(5):

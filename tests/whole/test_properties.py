@@ -16,9 +16,9 @@ except ImportError:
 
 from common.mainlog import printable
 from mailstore import mbox
-from mailstore.content import Letter, field_name, split_header
-from mailstore.delivery import Message
-from mailstore.incoming import Draft
+from mailstore.content import Content, field_name, split_header
+from mailstore.delivery import MailObject
+from mailstore.incoming import IncomingText
 from queue_manager.queue_store import Backlog
 from smtp import replies
 from smtp.data_reader import ChunkReader, DataReader
@@ -141,7 +141,7 @@ class StoredTextTest(unittest.TestCase):
     def test_draft(self, text, cuts):
         """However it comes in, and whether it stays in memory or not, it is the same."""
         with tempfile.TemporaryDirectory() as folder:
-            draft = Draft(folder)
+            draft = IncomingText(folder)
             for piece in pieces(text, cuts):
                 draft.write(piece)
             self.assertEqual(draft.beginning() + b"".join(draft.remainder()), text)
@@ -182,11 +182,11 @@ class EnvelopeTest(unittest.TestCase):
     def test_round_trip(self, sender, addresses, utf8, text):
         """What is put into the queue is what the relay takes out of it, octet for octet."""
         with tempfile.TemporaryDirectory() as folder:
-            draft = Draft(folder)
+            draft = IncomingText(folder)
             draft.write(text)
-            letter = Letter(draft)
+            letter = Content(draft)
             origin = types.SimpleNamespace()
-            message = Message(letter, sender, [], origin, utf8=utf8)
+            message = MailObject(letter, sender, [], origin, utf8=utf8)
             backlog = Backlog(folder + "/queue")
             distant = [(address, [given_as]) for address, given_as in addresses]
             backlog.prepare("1xVkyz-0002Ae-0G", message, "Received: x\n", distant).commit()
