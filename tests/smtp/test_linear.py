@@ -196,19 +196,19 @@ def envelope(text: str) -> None:
     """A queued message for as many recipients as `text` has words."""
     with tempfile.TemporaryDirectory() as folder:
         backlog = Backlog(folder + "/queue")
-        message = types.SimpleNamespace(letter=letter(b"\n"), sender=text, utf8=False)
+        message = types.SimpleNamespace(content=letter(b"\n"), sender=text, utf8=False)
         backlog.prepare("1xVkyz-0002Ae-0G", message, "", [(word, [word]) for word in text.split()]).commit()
         backlog.load("1xVkyz-0002Ae-0G")
 
 
 def copies(text: str) -> None:
     """A message for as many recipients as `text` has words, all of them with the same mailbox."""
-    place = types.SimpleNamespace(mailboxes={"x": (types.SimpleNamespace(path="x"), 0)}, elsewhere=["x@y"], unknown=[])
-    others = [types.SimpleNamespace(mailboxes=dict(place.mailboxes), elsewhere=[], unknown=[]) for _ in text.split()]
+    place = types.SimpleNamespace(mailboxes={"x": (types.SimpleNamespace(path="x"), 0)}, remote=["x@y"], unknown_local=[])
+    others = [types.SimpleNamespace(mailboxes=dict(place.mailboxes), remote=[], unknown_local=[]) for _ in text.split()]
     recipients = [(word, one) for word, other in zip(text.split(), others) for one in (place, other)]
     for copy in delivery.gather(recipients):
         ",\n ".join(copy.envelope_to)
-    delivery.distant_recipients(recipients)
+    delivery.remote_recipients(recipients)
 
 
 def accounts(text: bytes) -> None:
