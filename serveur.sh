@@ -30,13 +30,14 @@ request_stop() {
     close_life
 }
 
-# Heard from the first line on, and never lost: for that there is no $(...) and no <(...) in this process from here on, since a
-# signal that comes while bash works on one of these may run no trap.  What a program says comes through "program | read".
+# Heard from the first line on, and never lost: for that there is no $(...) and no <(...) in this process from here on,
+# since a signal that comes while bash works on one of these may run no trap.  What a program says comes through
+# "program | read".
 shopt -s lastpipe
 trap request_stop INT TERM HUP
 
-# A closed descriptor would be given to the next file: a netcat's socket would pass for its output, and bash 5.1 closes the
-# pipe to `read` that it got as 0.
+# A closed descriptor would be given to the next file: a netcat's socket would pass for its output, and bash 5.1 closes
+# the pipe to `read` that it got as 0.
 [ -e /proc/$$/fd/0 ] || exec </dev/null
 [ -e /proc/$$/fd/2 ] || exec 2>/dev/null
 [ -e /proc/$$/fd/1 ] || exec >/dev/null
@@ -242,7 +243,10 @@ main() {
     enable_migration
     start
     for endpoint in "${endpoints[@]}"; do
-        wait_for_port "${endpoint% *}" || { code=1; warn "personne n'écoute sur le port ${endpoint% *} : abandon"; request_stop; }
+        wait_for_port "${endpoint% *}" && continue
+        warn "personne n'écoute sur le port ${endpoint% *} : abandon"
+        code=1
+        request_stop
     done
     [ -n "$stopping" ] || announce
     await_jobs

@@ -1,14 +1,14 @@
 """The certificate of `-tls`: made when none is given, and checked before the server starts.
 
-Used by launcher/preflight.py only, which has it before it stops being root; the library's own can be imported by anyone, when needed.
-Messages are French: the person who starts the server reads them.
+Used by launcher/preflight.py only, which has it before it stops being root; the library's own can be imported by
+anyone, when needed. Messages are French: the person who starts the server reads them.
 """
 import os
 
 from common.french import reason
 
 DAYS = "3650"
-NAME_SECONDS = 2            # that this host's full name may take to be found; a silent name server must not stop the start
+NAME_SECONDS = 2            # that this host's full name may take to be found: a silent name server must not stop the start
 
 
 class Unusable(Exception):
@@ -49,7 +49,8 @@ def _keep_up(files, hosts, addresses, tell):
         return
     unnamed = [address for address in addresses if not _names(files[0], "-verify_ip", address)]
     if unnamed:
-        tell(f"le certificat {files[0]} ne nomme pas l'adresse {', '.join(unnamed)} ; supprimez-le pour qu'il soit refait")
+        tell(f"le certificat {files[0]} ne nomme pas l'adresse {', '.join(unnamed)} ; "
+             "supprimez-le pour qu'il soit refait")
 
 
 def _names(certificate, option, name):
@@ -72,7 +73,8 @@ def _ask_hostname(option):
     """What hostname(1) answers, "" if it does not know, or not soon."""
     import subprocess
     try:
-        return subprocess.run(["hostname", option], check=False, capture_output=True, text=True, timeout=NAME_SECONDS).stdout
+        return subprocess.run(["hostname", option], check=False, capture_output=True, text=True,
+                              timeout=NAME_SECONDS).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
 
@@ -118,7 +120,8 @@ def check(certificate, key):
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise Unusable(f"la clé {key} n'est pas celle du certificat {certificate}") from error
-        raise Unusable(f"{certificate}, {key} : le certificat ou la clé n'est pas un fichier PEM sans mot de passe") from error
+        raise Unusable(f"{certificate}, {key} : le certificat ou la clé n'est pas un fichier PEM sans mot de passe"
+                       ) from error
     if _has_expired(certificate):
         raise Unusable(f"le certificat {certificate} a expiré")
 

@@ -79,6 +79,7 @@ lay_copy() {
     for home in "${COPY_HOMES[@]}"; do remove_left_copies "$home"; done
     for home in "${COPY_HOMES[@]}"; do ! make_copy "$home" || break; done
     exec {gate}>&-
-    [ -n "$copy" ] || fail 1 "le programme, lancé en root, doit être copié dans ${COPY_HOMES[0]} ou ${COPY_HOMES[1]}, et ne le peut : \
-il y faut un dossier de root, où nul autre n'écrit, sur un disque inscriptible qui n'est pas monté noexec"
+    [ -n "$copy" ] || fail 1 "le programme, lancé en root, doit être copié dans ${COPY_HOMES[0]} ou ${COPY_HOMES[1]}, \
+et ne le peut : il y faut un dossier de root, où nul autre n'écrit, sur un disque inscriptible qui n'est pas monté \
+noexec"
 }

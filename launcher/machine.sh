@@ -44,7 +44,8 @@ fetch_netcat() {
     rm -rf "$folder/apt"
 } >"$apt_output" 2>&1
 
-# why_no_netcat OUTPUT: leaves in $reason why, out of what apt-get and dpkg wrote; their own words if it isn't a usual one
+# why_no_netcat OUTPUT: leaves in $reason why, out of what apt-get and dpkg wrote; their own words if it isn't a usual
+# one
 why_no_netcat() {
     local line last=
     case $1 in
@@ -88,8 +89,8 @@ netcat_is_ours() { [[ $NETCAT = "$SMTP_SPOOL"/* ]]; }
 
 # The locks are one user's own: netcat can't share a port with another user, the kernel sees to that. They are where
 # no other user can have put anything, whatever -spool says: each of these folders is root's work or the user's
-# (at the worst, where a user has no home either, launcher/preflight.py made the last one; what it tells apart then is only two
-# starts at the same moment: otherwise the port itself is seen to be taken).
+# (at the worst, where a user has no home either, launcher/preflight.py made the last one; what it tells apart then is
+# only two starts at the same moment: otherwise the port itself is seen to be taken).
 open_locks() {
     local base namespace bases=("/run/user/$EUID" "${XDG_STATE_HOME:-${HOME-}/.local/state}" "$SMTP_SPOOL")
     [ "$EUID" != 0 ] || bases=(/run)
@@ -153,7 +154,10 @@ say_why() {
     case $error in
     13) reason="-port : le port $1 est réservé à root : choisissez-en un à partir de 1024, ou démarrez en root" ;;
     22) reason="-bind attend une adresse IP comme 127.0.0.1, pas « $2 »" ;;
-    98) reason="le port $1 est déjà pris ${holder:-par un autre programme (que montre, en root : ss -Hltnp sport = $1)}" ;;
+    98)
+        : "${holder:=par un autre programme (que montre, en root : ss -Hltnp sport = $1)}"
+        reason="le port $1 est déjà pris $holder"
+        ;;
     99) reason="-bind : l'adresse $2 n'est pas de cette machine (ip address montre les siennes)" ;;
     *) reason="impossible d'écouter sur le port $1 (erreur $error)" ;;
     esac
@@ -197,7 +201,8 @@ claim_state() {
     # A folder can be locked itself: so there is no file that somebody might have put there.
     exec {lock}<"$SMTP_SPOOL" || return
     flock -n -x -E 75 "$lock"
-    (($? != 75)) || fail 2 "un autre serveur.sh se sert déjà de $SMTP_SPOOL : il faut à celui-ci son propre dossier, -spool DOSSIER"
+    (($? != 75)) || fail 2 "un autre serveur.sh se sert déjà de $SMTP_SPOOL : \
+il faut à celui-ci son propre dossier, -spool DOSSIER"
     keep_for_launcher "$lock"
 }
 
@@ -215,9 +220,11 @@ enable_migration() {
     [ "$value" = 0 ] || return
     if [ -n "$migration_lock" ] && echo 1 2>/dev/null >"$MIGRATE"; then
         echo "$value" >"$locks-migration"
-        say "net.ipv4.tcp_migrate_req passe à 1, pour ne perdre aucun client d'une rafale ; l'arrêt le remettra à $value."
+        say "net.ipv4.tcp_migrate_req passe à 1, pour ne perdre aucun client d'une rafale ; \
+l'arrêt le remettra à $value."
     else
-        say "Pour ne perdre aucun client d'une rafale, l'administrateur peut taper : sysctl -w net.ipv4.tcp_migrate_req=1"
+        say "Pour ne perdre aucun client d'une rafale, l'administrateur peut taper : \
+sysctl -w net.ipv4.tcp_migrate_req=1"
     fi
 }
 

@@ -85,7 +85,8 @@ OPTIONS = (
            default=settings.SYSTEM_ALIASES, kind=path),
     Option("-relay", "SMTP_RELAY", "DOMAINE[=HÔTE[:PORT]]", "domaine relayé, par ses MX ou vers HÔTE ; répétable ;",
            "'*=HÔTE' : tous les autres, pour qui s'est authentifié", default=settings.RELAY_DOMAIN, repeatable=True),
-    Option("-tls", "SMTP_TLS", "CERT[,CLÉ]", "certificat PEM, pour STARTTLS et -smtps ;", "« -tls auto » en fabrique un",
+    Option("-tls", "SMTP_TLS", "CERT[,CLÉ]", "certificat PEM, pour STARTTLS et -smtps ;",
+           "« -tls auto » en fabrique un",
            kind=certificate),
     Option("-spool", "SMTP_SPOOL", "DOSSIER", f"file d'attente et état : {settings.SYSTEM_SPOOL} pour root,",
            "sinon ~/.local/state/serveur-smtp", kind=path),
@@ -147,7 +148,8 @@ def _help_lines(option):
     if option.default:
         shown = f"[{option.default}]"
         room = WIDTH - COLUMN - len(texts[-1]) - 1
-        texts[-1:] = [f"{texts[-1]} {shown:>{room}}"] if len(shown) <= room else [texts[-1], f"{shown:>{WIDTH - COLUMN}}"]
+        beside, below = f"{texts[-1]} {shown:>{room}}", f"{shown:>{WIDTH - COLUMN}}"
+        texts[-1:] = [beside] if len(shown) <= room else [texts[-1], below]
     if len(start) >= COLUMN:
         yield start
         start = ""

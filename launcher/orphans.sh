@@ -1,15 +1,16 @@
 # Who is left when keepers, or the launcher with all of them, were killed with SIGKILL, and how those end.
 # shellcheck shell=bash
 #
-# Each background job leads a process group, and all that it starts is in there.  The launcher writes the jobs down, with
-# the times they were started at, in a file beside the locks, on which it holds a lock itself.  So a file whose lock is
-# free tells the next start what a killed launcher may have left.
+# Each background job leads a process group, and all that it starts is in there.  The launcher writes the jobs down,
+# with the times they were started at, in a file beside the locks, on which it holds a lock itself.  So a file whose
+# lock is free tells the next start what a killed launcher may have left.
 
 record=                         # descriptor of our file
 session=                        # the kernel's session that this launcher and all of its jobs are in
 orphan_groups=()                # process groups of killed launchers, which are ending
 
-# read_stat PID: leaves in $name and $stat (from 0: state, parent, group, session ...) what proc(5) says; false if it is gone
+# read_stat PID: leaves in $name and $stat (from 0: state, parent, group, session ...) what proc(5) says; false if it is
+# gone
 read_stat() {
     local line=
     { read -r -d '' line <"/proc/$1/stat"; } 2>/dev/null
@@ -24,8 +25,8 @@ gone() {
     ! read_stat "$1" || [ "${stat[0]}" = Z ]
 }
 
-# open_record: from now on our jobs are written down; what killed launchers left begins to end.  The file's first line tells
-# in which pid namespace, since which boot, its numbers have a meaning.
+# open_record: from now on our jobs are written down; what killed launchers left begins to end.  The file's first line
+# tells in which pid namespace, since which boot, its numbers have a meaning.
 open_record() {
     local file pids boot lock name stat entry inherited=() killed=() orphans=()
     readlink /proc/self/ns/pid | read -r pids
@@ -83,8 +84,8 @@ note_job() {
 
 close_record() { [ -z "$record" ] || rm -f "$locks-jobs-$$"; }
 
-# find_orphans GROUP:SESSION...: leaves in $orphans whom killed keepers, whose process groups these are, have left; what is
-# still bash there only watched for its keeper
+# find_orphans GROUP:SESSION...: leaves in $orphans whom killed keepers, whose process groups these are, have left; what
+# is still bash there only watched for its keeper
 find_orphans() {
     local entry name stat
     local -A session_of=()

@@ -50,8 +50,8 @@ close_voice() {
 }
 
 # Not "read -t", which costs no fork: bash 5.1 has SIGALRM end that, and looks whether it came before it calls read(2).
-# Where it comes in between, for the processor was another's meanwhile, nothing ends that read any more.  (bash 5.2 waits
-# with select(2).)  With a second or more, as elsewhere in this file, it can't come so early.
+# Where it comes in between, for the processor was another's meanwhile, nothing ends that read any more.  (bash 5.2
+# waits with select(2).)  With a second or more, as elsewhere in this file, it can't come so early.
 nap() { sleep "$1"; }
 
 # Which children have ended is asked of each (alive); wait -n only says that it is time to ask again:

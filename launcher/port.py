@@ -1,9 +1,11 @@
 """What the launcher, which is bash, can't ask of a TCP port itself.
 
-port.py check SHARED PORT ADDRESS...    can each ADDRESS be bound? The exit status is errno, 0 if they can. SHARED is 1 for
-                                        what netcat does; 0 to see also those who would share the port. On standard output, where
-                                        the port is taken: by whom, in French, if that can be seen.
-port.py hold (PORT ADDRESS)...          keep each from everybody else until TERM, without listening: clients are refused at once
+port.py check SHARED PORT ADDRESS...    can each ADDRESS be bound? The exit status is errno, 0 if they can. SHARED is
+                                        1 for what netcat does; 0 to see also those who would share the port. On
+                                        standard output, where the port is taken: by whom, in French, if that can be
+                                        seen.
+port.py hold (PORT ADDRESS)...          keep each from everybody else until TERM, without listening: clients are
+                                        refused at once
 """
 import _signal as signal
 import _socket as socket

@@ -5,14 +5,15 @@
 session needs and forks workers (listener/worker.py), each of which serves many sessions, makes way for a fresh one,
 and is replaced if it dies.
 
-A scoreboard in shared memory (listener/scoreboard.py) tells who is busy. A worker that gets busy and finds too few idle ones left
-wakes the master through a pipe; so do signals. The master forks so that SPARE are idle beside one for each client
+A scoreboard in shared memory (listener/scoreboard.py) tells who is busy. A worker that gets busy and finds too few idle ones
+left wakes the master through a pipe; so do signals. The master forks so that SPARE are idle beside one for each client
 that waits, up to -max and some in all, and workers that have been idle for long end by themselves. It does not fork
 while clients are taken so fast that nobody waits for long: one process more would only drive the others out of the
 processor's caches (of 16 clients at once, 4 workers serve a third more than 20).
 
 TERM: listen no more, let sessions finish their transaction, end. A second TERM does not let them. HUP: fresh
-workers, which read aliases and certificate anew; the old ones finish their sessions. Sockets may come from systemd (LISTEN_FDS).
+workers, which read aliases and certificate anew; the old ones finish their sessions. Sockets may come from systemd
+(LISTEN_FDS).
 """
 import sys
 sys.path[0] = __file__.rpartition("/listener/")[0]      # run as a script, it finds only its own room there

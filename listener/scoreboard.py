@@ -1,5 +1,5 @@
-"""What listener/prefork.py's master and workers know of each other, in memory that they share: of each worker whether it is
-idle, and the client that it serves.
+"""What listener/prefork.py's master and workers know of each other, in memory that they share: of each worker whether
+it is idle, and the client that it serves.
 
 A worker has a slot of its own, so here no lock says whose a slot is, as in the register that netcat's sessions keep.
 """

@@ -4,8 +4,8 @@ It takes a connection as descriptors 0 and 1, and nothing of the session is left
 TERM: no more connections, the session at hand ends when its transaction does; a second TERM ends that too.
 HUP: the session at hand is this worker's last. The master's death is as a TERM.
 
-`posix` and `_signal` are here what `os` and `signal` are elsewhere, and sockets are `_socket`'s: the others bring enums and
-abstract classes, of which each worker would soon have a copy of its own (200 KiB).
+`posix` and `_signal` are here what `os` and `signal` are elsewhere, and sockets are `_socket`'s: the others bring enums
+and abstract classes, of which each worker would soon have a copy of its own (200 KiB).
 """
 import _signal as signal
 import fcntl

@@ -92,7 +92,8 @@ class Settler:
     def _send(self, attempt, report, told):
         """Queue a report about the attempt's message."""
         envelope = attempt.envelope
-        about = Original(envelope, self._backlog.message_path(attempt.id), schedule.age_of(envelope["received"], self._now()))
+        about = Original(envelope, self._backlog.message_path(attempt.id),
+                         schedule.age_of(envelope["received"], self._now()))
         if report is delay and about.wants_no_notice():
             return
         message_id = self._clock.message_id()

@@ -11,7 +11,8 @@ replies to send        OUTPUT are gathered              WRITE for all of them
 between two messages   MOST_ERRORS, MOST_IDLE_COMMANDS  FRUITLESS, STRESS_FRUITLESS under stress
 a password's check     MOST_FAILURES in a session       LONGEST_DELAY, once FREE_FAILURES are over; CHECK for a place
 a refused recipient    -rcpts of them                   LONGEST_DELAY, once FREE_REFUSALS are over
-the whole session                                       SESSION, STRESS_SESSION under stress; its last message may end
+the whole session                                       SESSION, STRESS_SESSION under stress; its last
+                                                        message may end
 after the last reply   read and dropped                 LINGER, or TEXT_LINGER where a text was refused halfway
 
 Under stress: while fewer than an eighth of the sessions are free (common/admission.py).
