@@ -8,7 +8,7 @@ import os
 from common.french import reason
 
 DAYS = "3650"
-NAME_SECONDS = 2            # that this host's full name may take to be found: a silent name server must not stop the start
+NAME_SECONDS = 2            # for this host's full name to be found: a silent name server must not stop the start
 
 
 class Unusable(Exception):

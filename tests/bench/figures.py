@@ -33,7 +33,8 @@ NAMES = {
 
 
 class Aim(typing.NamedTuple):
-    """`server`'s figure is to be at least, or at most, `factor` times that of `other`; with other "", `factor` itself."""
+    """`server`'s figure is to be at least, or at most, `factor` times that of `other`; with other "", `factor`
+    itself."""
     server: str
     figure: str
     other: str

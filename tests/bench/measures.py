@@ -123,7 +123,8 @@ MEASURES = (greeting, sessions(1), sessions(4), sessions(16), sessions(64), mess
 
 
 def raw_maildir(effort: Effort, folder: str) -> typing.Dict[str, float]:
-    """The floor of a delivery: a file written, synced, renamed, and its folder synced; nothing else.  Below `folder`."""
+    """The floor of a delivery: a file written, synced, renamed, and its folder synced; nothing else.  Below
+    `folder`."""
     found = {}
     for name, octets, count in (("small", 1024, effort.small), ("large", 1 << 20, effort.large)):
         seconds = write_many(tempfile.mkdtemp(dir=folder), b"x" * octets, count)

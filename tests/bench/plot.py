@@ -21,7 +21,8 @@ BARS = (("greeting_ms", ""), ("delivery_ms", ""), ("small_accepted", "small_stor
 WIDTH, HEIGHT = 900, 850            # the whole
 PANEL_WIDTH, PANEL_HEIGHT = 430, 270
 LEFT, TOP, BOTTOM, RIGHT = 118, 34, 40, 46      # a panel's margins
-STYLE = "text{font-family:DejaVu Sans,Helvetica,Arial,sans-serif;font-size:11px;fill:#222}.t{font-size:13px;font-weight:bold}"
+STYLE = "text{font-family:DejaVu Sans,Helvetica,Arial,sans-serif;font-size:11px;fill:#222}" \
+        ".t{font-size:13px;font-weight:bold}"
 
 
 def drawing(values: Values) -> str:
@@ -71,7 +72,8 @@ def bar(name: str, own: typing.Dict[str, float], figure: str, mark: str, scale: 
              text(LEFT + length + 4, y + height / 2 + 4, written(own[figure], digits))]
     if mark in own and own[mark] < 0.98 * own[figure]:
         x = LEFT + own[mark] * scale
-        parts.append('<path d="M%.1f %.1fv%.1f" stroke="#000" stroke-width="2"/>' % (x, y + height * 0.08, height * 0.84))
+        parts.append('<path d="M%.1f %.1fv%.1f" stroke="#000" stroke-width="2"/>'
+                     % (x, y + height * 0.08, height * 0.84))
     return parts
 
 
@@ -108,7 +110,8 @@ def lines_panel(values: Values) -> str:
         return bottom - (bottom - TOP) * (math.log10(value) - low) / (high - low)
 
     parts = [text(0, 16, "Sessions par seconde", kind="t"), line(left, bottom, right, bottom, "#444"),
-             line(left, TOP, left, bottom, "#444"), text((left + right) / 2, bottom + 30, "sessions à la fois", "middle")]
+             line(left, TOP, left, bottom, "#444"),
+             text((left + right) / 2, bottom + 30, "sessions à la fois", "middle")]
     for power in range(low, high + 1):
         parts += [line(left, y_of(10 ** power), right, y_of(10 ** power), "#ddd"),
                   text(left - 6, y_of(10 ** power) + 4, "%d" % 10 ** power, "end")]

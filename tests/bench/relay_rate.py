@@ -65,8 +65,10 @@ def main() -> None:
     messages, octets = (*map(int, sys.argv[1:3]), *(1000, 1024)[len(sys.argv) - 1:])[:2]
     rates, connections = zip(*(rate(messages, octets) for _ in range(RUNS)))
     print("relay: %d messages of %d octets to a fast host: %.0f a second (median of %d runs, %.0f to %.0f), "
-          "%d connections at most" % (messages, octets, statistics.median(rates), RUNS, min(rates), max(rates), max(connections)))
-    print("greeting: %.2f ms after connecting with an idle relay, %.2f ms with a relay at full speed" % greeting_delays())
+          "%d connections at most" % (
+              messages, octets, statistics.median(rates), RUNS, min(rates), max(rates), max(connections)))
+    print("greeting: %.2f ms after connecting with an idle relay, %.2f ms with a relay at full speed"
+          % greeting_delays())
 
 
 if __name__ == "__main__":

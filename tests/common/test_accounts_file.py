@@ -53,7 +53,9 @@ class StartTest(StartCase):
     def test_bad_lines(self):
         self.write(b"alice:un\nbob\nalice:deux\n\xff\xfe:x\n:sans login\n")
         self.assert_refused("ligne 2 : le compte « bob » n'a pas de mot de passe",
-                            "ligne 3 : le compte « alice » est déjà à la ligne 1", "ligne 4 : ce n'est pas du texte en UTF-8", "ligne 5 : il manque le login", "rien n'a été lancé")
+                            "ligne 3 : le compte « alice » est déjà à la ligne 1",
+                            "ligne 4 : ce n'est pas du texte en UTF-8", "ligne 5 : il manque le login",
+                            "rien n'a été lancé")
 
     def test_readable_by_others(self):
         self.write(ACCOUNTS, 0o644)

@@ -34,7 +34,8 @@ class IdentityTest(support.ServerTestCase):
 
     def test_at_every_step(self):
         with self.client() as client:
-            for command in ("EHLO x", "MAIL FROM:<a@client.example>", "RCPT TO:<%s>" % self.address("alice"), "VRFY alice", "DATA"):
+            for command in ("EHLO x", "MAIL FROM:<a@client.example>", "RCPT TO:<%s>" % self.address("alice"),
+                            "VRFY alice", "DATA"):
                 self.assertLess(client.ask(command).code, 400)
                 pid = self.server.process_of(client)
                 self.assertEqual(support.identity_of(pid), self.mail, command)
@@ -324,7 +325,8 @@ class MboxLinksTest(support.ServerTestCase):
             client.expect("RCPT TO:<essaimallory@%s>" % self.server.domain, 250)
             client.expect("DATA", 354)
             client.write(SMALL)
-            support.wait_for(lambda: list(pathlib.Path("/var/mail").glob("essaimallory.lock.*")), "it waits for the lock")
+            support.wait_for(lambda: list(pathlib.Path("/var/mail").glob("essaimallory.lock.*")),
+                             "it waits for the lock")
             self.assertTrue(target.read_text().endswith("0\n"))
             lock.unlink()
             self.assertEqual(client.reply().code, 250)

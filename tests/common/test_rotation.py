@@ -15,7 +15,8 @@ def recipe(log: pathlib.Path, user: str) -> str:
     """README.txt's recipe for logrotate, for another log and another user."""
     text = (support.ROOT / "README.txt").read_text("utf-8")
     found, = re.findall(r"^    (/var/spool/serveur-smtp/mainlog \{\n(?:     .*\n)+    \})$", text, re.M)
-    return found.replace("/var/spool/serveur-smtp/mainlog", str(log)).replace("mail mail", "%s %s" % (user, user)) + "\n"
+    ours = found.replace("/var/spool/serveur-smtp/mainlog", str(log))
+    return ours.replace("mail mail", "%s %s" % (user, user)) + "\n"
 
 
 @support.both_listeners

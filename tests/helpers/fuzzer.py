@@ -1,29 +1,32 @@
 """Whole sessions made at random from a seed: commands and texts, well-formed, nearly so and not at all, cut anywhere.
 
-The same seed makes the same session.  A session is a list of pieces; each is sent as it is, and what the server owes to it
-is not predicted: tests/whole/test_fuzzing.py holds what must be true whatever was said.
+The same seed makes the same session.  A session is a list of pieces; each is sent as it is, and what the server owes to
+it is not predicted: tests/whole/test_fuzzing.py holds what must be true whatever was said.
 """
 
 import random
 import typing
 
-VERBS = (b"HELO", b"EHLO", b"MAIL", b"RCPT", b"DATA", b"BDAT", b"RSET", b"NOOP", b"QUIT", b"HELP", b"VRFY", b"EXPN", b"AUTH", b"STARTTLS",
-         b"SEND", b"TURN", b"XYZZY", b"")
+VERBS = (b"HELO", b"EHLO", b"MAIL", b"RCPT", b"DATA", b"BDAT", b"RSET", b"NOOP", b"QUIT", b"HELP", b"VRFY", b"EXPN",
+         b"AUTH", b"STARTTLS", b"SEND", b"TURN", b"XYZZY", b"")
 LINE_ENDS = (b"\r\n",) * 12 + (b"\n", b"\r", b"\r\r\n", b"\n\r", b"")
 SPECIALS = b"<>@:,;.\"\\()[] \t%!|/=+-_\0\r\n\x1b\x7f\x80\xff0aA"
-WORDS = (b"alice", b"bob", b"list", b"postmaster", b"nobody", b"a", b"x" * 300, b"..", b"../x", b'"a b"', b"a@b", b"@", b"<>", b"\xc3\xa9",
-         b"=?utf-8?q?x?=", b"tpmail.info.unicaen.fr", b"[127.0.0.1]", b"[IPv6:::1]", b"client.example", b"-", b"1", b"99999999999999999999")
-PARAMETERS = (b"SIZE=100", b"SIZE=", b"SIZE=99999999999", b"BODY=8BITMIME", b"BODY=x", b"SMTPUTF8", b"SMTPUTF8=1", b"AUTH=<>", b"X", b"X=Y",
-              b"=", b"SIZE=1 SIZE=1")
-MIME_FIELDS = (b"Content-Type: multipart/mixed; boundary=b", b"Content-Type: multipart/mixed", b"Content-Type: message/rfc822", b"--b", b"--b--",
-               b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: 8bit", b"\xc3\xa9 \xe9", b"\xff\x0b\x0c\x1c\x85", b"")
-FIELDS = (b"Subject: x", b"Received: from x", b"From: a@b", b"To: \xff", b" folded", b"Return-path: <x>", b"no colon", b": empty", b"X\0Y: z",
-          b"a:", b"From x y", b".", b"..", b"")
+WORDS = (b"alice", b"bob", b"list", b"postmaster", b"nobody", b"a", b"x" * 300, b"..", b"../x", b'"a b"', b"a@b", b"@",
+         b"<>", b"\xc3\xa9", b"=?utf-8?q?x?=", b"tpmail.info.unicaen.fr", b"[127.0.0.1]", b"[IPv6:::1]",
+         b"client.example", b"-", b"1", b"99999999999999999999")
+PARAMETERS = (b"SIZE=100", b"SIZE=", b"SIZE=99999999999", b"BODY=8BITMIME", b"BODY=x", b"SMTPUTF8", b"SMTPUTF8=1",
+              b"AUTH=<>", b"X", b"X=Y", b"=", b"SIZE=1 SIZE=1")
+MIME_FIELDS = (b"Content-Type: multipart/mixed; boundary=b", b"Content-Type: multipart/mixed",
+               b"Content-Type: message/rfc822", b"--b", b"--b--",
+               b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: 8bit", b"\xc3\xa9 \xe9",
+               b"\xff\x0b\x0c\x1c\x85", b"")
+FIELDS = (b"Subject: x", b"Received: from x", b"From: a@b", b"To: \xff", b" folded", b"Return-path: <x>", b"no colon",
+          b": empty", b"X\0Y: z", b"a:", b"From x y", b".", b"..", b"")
 
 
 class Fuzzer:
-    """Sessions for a server of `domain`.  rng: all of its choices come from there.  relayed: addresses elsewhere, which then get
-    most of the mail; there are MIME fields in it, and its sender is bob."""
+    """Sessions for a server of `domain`.  rng: all of its choices come from there.  relayed: addresses elsewhere, which
+    then get most of the mail; there are MIME fields in it, and its sender is bob."""
 
     def __init__(self, seed: int, domain: str, relayed: typing.Sequence[bytes] = ()):
         self.rng = random.Random(seed)
@@ -85,7 +88,8 @@ class Fuzzer:
         commands = [b"MAIL FROM:<%b>" % self.sender, *(b"RCPT TO:<%b>" % address for address in recipients)]
         text = self._text()
         if self.rng.random() < 0.3:
-            body = b"BDAT %d\r\n" % len(text) + text + b"BDAT 0 LAST\r\n" if self.rng.random() < 0.5 else b"BDAT %d LAST\r\n" % len(text) + text
+            last, behind = (b"", b"BDAT 0 LAST\r\n") if self.rng.random() < 0.5 else (b" LAST", b"")
+            body = b"BDAT %d%b\r\n%b%b" % (len(text), last, text, behind)
         else:
             body = b"DATA\r\n" + text + b"\r\n.\r\n"
         return b"RSET\r\n" + b"".join(command + b"\r\n" for command in commands) + body

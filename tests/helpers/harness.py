@@ -1,4 +1,5 @@
-"""Handlers without a launcher: each connection's process started by the test, with a few lines of Python run in it first.
+"""Handlers without a launcher: each connection's process started by the test, with a few lines of Python run in it
+first.
 
 For what a real server takes minutes to do (time-outs, locks) or never does (a fault inside it):
 

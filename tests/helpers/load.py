@@ -1,4 +1,5 @@
-"""Clients that send numbered messages, several at once, while something happens to the server; and the count afterwards.
+"""Clients that send numbered messages, several at once, while something happens to the server; and the count
+afterwards.
 
     with Load(server.port, ["alice@" + server.domain], count=150) as load:
         ...                                 # kill something
@@ -20,12 +21,13 @@ LINES = 60                      # of a message; it ends in a line that says so
 
 def text_of(number: int) -> bytes:
     """Message `number` as it is stored, without what the server adds."""
-    return b"Subject: number %d\n\n%bend of number %d\n" % (number, b"line of some length, to be written\n" * LINES, number)
+    return b"Subject: number %d\n\n%bend of number %d\n" % (number, b"line of some length, to be written\n" * LINES,
+                                                            number)
 
 
 class Load:
-    """`count` messages to `recipients` at TCP port `port`, by `clients` threads, `burst` messages a session.  Each is tried
-    once: who hears no reply does not know, and does not ask again.
+    """`count` messages to `recipients` at TCP port `port`, by `clients` threads, `burst` messages a session.  Each is
+    tried once: who hears no reply does not know, and does not ask again.
 
     acknowledged: the numbers of those that were answered by 250.  unanswered: how often a client that was greeted heard
     nothing to a command.
@@ -119,5 +121,6 @@ class Load:
 
 def split_mbox(data: bytes) -> typing.List[bytes]:
     """The messages of an mbox; AssertionError when it doesn't end as one does."""
-    assert not data or data.startswith(b"From ") and data.endswith(b"\n\n"), "no whole mbox: %r ... %r" % (data[:100], data[-200:])
+    whole = not data or data.startswith(b"From ") and data.endswith(b"\n\n")
+    assert whole, "no whole mbox: %r ... %r" % (data[:100], data[-200:])
     return [part.partition(b"\n")[2] + b"\n" for part in re.split(rb"(?:\A|\n\n)(?=From )", data.rstrip(b"\n")) if part]

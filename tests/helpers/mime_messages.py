@@ -3,12 +3,14 @@
 import email
 import random
 
-WORDS = (b"caf\xc3\xa9", b"plain", b"\xe9t\xe9", b"a=b", b"--", b"--x", b".", b" ", b"\t", b"=3D", b"From x", b"\x0b\x0c\x1c", b"\x85",
-         "\u6f22\u5b57".encode() * 20, b"x" * 150)
-ENCODINGS = (b"", b"Content-Transfer-Encoding: 8bit\n", b"Content-Transfer-Encoding:\n 8BIT\n", b"Content-transfer-encoding: binary\n")
+WORDS = (b"caf\xc3\xa9", b"plain", b"\xe9t\xe9", b"a=b", b"--", b"--x", b".", b" ", b"\t", b"=3D", b"From x",
+         b"\x0b\x0c\x1c", b"\x85", "\u6f22\u5b57".encode() * 20, b"x" * 150)
+ENCODINGS = (b"", b"Content-Transfer-Encoding: 8bit\n", b"Content-Transfer-Encoding:\n 8BIT\n",
+             b"Content-transfer-encoding: binary\n")
 BOUNDARIES = (b"abc", b"b d", b"x--", b"=_y")
 ADDED = ("content-transfer-encoding", "mime-version")       # fields that an encoded body changes or adds
-ADDED_TYPES = ("text/plain; charset=utf-8", "text/plain; charset=unknown-8bit")     # what plain text gets that has no type
+# what plain text gets that has no type
+ADDED_TYPES = ("text/plain; charset=utf-8", "text/plain; charset=unknown-8bit")
 KINDS = ("text", "text", "text", "file", "multipart", "multipart", "message", "untyped")
 MOST_DEEP = 4
 
@@ -25,14 +27,16 @@ class Maker:
     def _entity(self, depth: int, kind: str) -> bytes:
         encoding = self.rng.choice(ENCODINGS)
         if kind == "text":
-            return self.rng.choice((b"Content-Type: text/plain; charset=utf-8\n", b"Content-Type: text/html\n")) + encoding + b"\n" + self._lines()
+            kind = self.rng.choice((b"Content-Type: text/plain; charset=utf-8\n", b"Content-Type: text/html\n"))
+            return kind + encoding + b"\n" + self._lines()
         if kind == "untyped":
             return encoding + b"X-Y: \xe9\n\n" + self._lines()
         if kind == "file":
             content = bytes(self.rng.randrange(1, 256) for _ in range(self.rng.randrange(400))).replace(b"\r", b"")
             return encoding + b'Content-Type: application/pdf; name="r\xc3\xa9sum\xc3\xa9.pdf"\n\n' + content + b"\n"
         if kind == "message":
-            return b"Content-Type: message/rfc822\n" + encoding + b"\nMIME-Version: 1.0\nSubject: inn\xc3\xa9r\n" + self._inner(depth)
+            head = b"Content-Type: message/rfc822\n" + encoding + b"\nMIME-Version: 1.0\nSubject: inn\xc3\xa9r\n"
+            return head + self._inner(depth)
         return self._multipart(depth, encoding)
 
     def _inner(self, depth: int) -> bytes:
@@ -43,11 +47,13 @@ class Maker:
         pieces = [b'Content-Type: multipart/mixed;\n boundary="%b"\n' % boundary, encoding, b"\n",
                   self.rng.choice((b"", b"preamble\n", b"pr\xc3\xa9ambule\n"))]
         for _ in range(self.rng.randrange(1, 4)):
-            pieces += [b"--" + boundary + self.rng.choice((b"", b" ", b"\t")) + b"\n", self._inner(depth), self.rng.choice((b"", b"\n"))]
+            pieces += [b"--" + boundary + self.rng.choice((b"", b" ", b"\t")) + b"\n", self._inner(depth),
+                       self.rng.choice((b"", b"\n"))]
         return b"".join(pieces) + b"--" + boundary + b"--\n" + self.rng.choice((b"", b"epilogue\n", b"\xe9pilogue\n"))
 
     def _lines(self) -> bytes:
-        lines = (b" ".join(self.rng.choice(WORDS) for _ in range(self.rng.randrange(5))) for _ in range(self.rng.randrange(12)))
+        lines = (b" ".join(self.rng.choice(WORDS) for _ in range(self.rng.randrange(5)))
+                 for _ in range(self.rng.randrange(12)))
         return b"".join(line + b"\n" for line in lines)
 
 
@@ -57,7 +63,8 @@ def structure(data: bytes):
 
 
 def _structure(entity):
-    fields = [(name, str(value)) for name, value in entity.raw_items() if name.lower() not in ADDED and value not in ADDED_TYPES]
+    fields = [(name, str(value)) for name, value in entity.raw_items()
+              if name.lower() not in ADDED and value not in ADDED_TYPES]
     if entity.is_multipart():
         content = [_structure(part) for part in entity.get_payload()]
     else:

@@ -77,8 +77,8 @@ class Certificate:
     def _sign(self, folder: pathlib.Path, days: int) -> None:
         (folder / "ca.cnf").write_text(AUTHORITY.format(folder=folder))
         (folder / "issued").touch()
-        run_openssl("ca", "-batch", "-selfsign", "-notext", "-config", str(folder / "ca.cnf"), "-keyfile", str(self.key),
-                    "-in", str(folder / "c.req"), "-startdate", certificate_date(min(days, 0) - 1),
+        run_openssl("ca", "-batch", "-selfsign", "-notext", "-config", str(folder / "ca.cnf"), "-keyfile",
+                    str(self.key), "-in", str(folder / "c.req"), "-startdate", certificate_date(min(days, 0) - 1),
                     "-enddate", certificate_date(days), "-out", str(self.certificate))
 
     @property

@@ -48,7 +48,8 @@ LONG = bool(os.environ.get("TESTS_LONG"))       # tests/run -long
 
 @functools.lru_cache(maxsize=None)
 def open_root() -> pathlib.Path:
-    """The checkout, for whatever another user runs: a copy of it where only its owner gets there (/root, a home of Debian 13)."""
+    """The checkout, for whatever another user runs: a copy of it where only its owner gets there (/root, a home of
+    Debian 13)."""
     if all(folder.stat().st_mode & 0o005 == 0o005 for folder in (ROOT, *ROOT.parents)):
         return ROOT
     place = pathlib.Path(tempfile.mkdtemp(prefix="serveur-smtp-essai-"))
@@ -109,7 +110,8 @@ def listeners(port: int) -> int:
 
 
 def connections_at(port: int) -> typing.Dict[str, int]:
-    """The clients' connections to the TCP port: {as a descriptor's link names it, "socket:[inode]": the client's port}."""
+    """The clients' connections to the TCP port: {as a descriptor's link names it, "socket:[inode]": the client's
+    port}."""
     rows = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError):
@@ -275,8 +277,8 @@ class Server:
         identity = {} if self.run_as is None else dict(user=self.run_as, group=self.run_as, extra_groups=[])
         with open(self.output_path, "ab") as output:
             self.process = subprocess.Popen(
-                [*self.interpreter, str(self.script), *self.arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                cwd=self.folder, start_new_session=True, **identity,
+                [*self.interpreter, str(self.script), *self.arguments], stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output, cwd=self.folder, start_new_session=True, **identity,
                 env=marked_environment(self.mark, **self._environment))
         return self.process
 
@@ -431,7 +433,8 @@ class ServerTestCase(unittest.TestCase):
 
 
 def both_listeners(case: typing.Type[ServerTestCase]) -> typing.Type[ServerTestCase]:
-    """Class decorator: the tests of `case` are run once more, as `...Prefork`, with listener/prefork.py in netcat's place."""
+    """Class decorator: the tests of `case` are run once more, as `...Prefork`, with listener/prefork.py in netcat's
+    place."""
     variant = type(case.__name__ + "Prefork", (case,), {"listener": "prefork", "__module__": case.__module__})
     setattr(sys.modules[case.__module__], variant.__name__, variant)
     return case

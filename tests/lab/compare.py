@@ -106,7 +106,8 @@ def first_difference(ours: bytes, theirs: bytes) -> str:
 
 
 def as_one(copies: typing.List[Copy], envelope_to: bytes) -> typing.List[Copy]:
-    """Exim's copies for two spellings of one recipient, as the only one that we store, with our Envelope-to (a field's value)."""
+    """Exim's copies for two spellings of one recipient, as the only one that we store, with our Envelope-to (a field's
+    value)."""
     first = copies[0].content
     behind = SECOND.search(first)
     content = first[:behind.start()] + b"\n" if behind else first

@@ -28,8 +28,8 @@ LETTERS = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 
 
 class Message(typing.NamedTuple):
-    """One message: its commands up to RCPT, the bytes after the 354, and what we store where that isn't Exim's: the text, or
-    the Envelope-to of what for us is one copy."""
+    """One message: its commands up to RCPT, the bytes after the 354, and what we store where that isn't Exim's: the
+    text, or the Envelope-to of what for us is one copy."""
     name: str
     commands: typing.List[str]
     wire: bytes

@@ -3,7 +3,8 @@
     with NameServer({"one.example": [(10, "mx.one.example")]}, {"mx.one.example": "127.0.0.2"}) as names:
         ...  SMTP_DNS=names.server
 
-It alone knows .example (an address may be a list of them); names below servfail.test get SERVFAIL, and those below silent.test no answer at all.
+It alone knows .example (an address may be a list of them); names below servfail.test get SERVFAIL, and those below
+silent.test no answer at all.
 """
 
 import pathlib
@@ -20,14 +21,15 @@ class NameServer:
     """mail_hosts: {domain: [(preference, host)]}, the host "." for a null MX; addresses: {host: IPv4 address};
     aliases: {name: the name that its CNAME record gives}."""
 
-    def __init__(self, mail_hosts: typing.Dict[str, typing.Sequence], addresses: typing.Dict[str, typing.Union[str, typing.List[str]]],
+    def __init__(self, mail_hosts: typing.Dict[str, typing.Sequence],
+                 addresses: typing.Dict[str, typing.Union[str, typing.List[str]]],
                  aliases: typing.Optional[typing.Dict[str, str]] = None):
         self._failing, self._silent = udp_socket(), udp_socket()
         self.port = support.free_port()
         self.server = "127.0.0.1#%d" % self.port
         self._folder = tempfile.TemporaryDirectory(prefix="dns-essai-")
-        lines = ["port=%d" % self.port, "listen-address=127.0.0.1", "bind-interfaces", "no-resolv", "no-hosts", "no-daemon",
-                 "user=", "pid-file=", "local=/example/",
+        lines = ["port=%d" % self.port, "listen-address=127.0.0.1", "bind-interfaces", "no-resolv", "no-hosts",
+                 "no-daemon", "user=", "pid-file=", "local=/example/",
                  "server=/servfail.test/127.0.0.1#%d" % self._failing.getsockname()[1],
                  "server=/silent.test/127.0.0.1#%d" % self._silent.getsockname()[1]]
         lines += ["mx-host=%s,%s,%d" % (domain, host, preference)

@@ -11,8 +11,8 @@ It does three things, together or not:
   - `routes`: {domain: port}, domains ("*" for all others) it sends on to that port of 127.0.0.1.
 
 Root only (`@needs_exim`, or `@needs_model_exim` where we are compared with it).  There is but one place where Debian's
-binary takes a configuration from and may still change users, so it runs in a mount namespace of its own where that place
-shows ours; nothing on the machine changes.
+binary takes a configuration from and may still change users, so it runs in a mount namespace of its own where that
+place shows ours; nothing on the machine changes.
 """
 
 import atexit
@@ -163,13 +163,15 @@ def needs_exim(test):
 
 
 def needs_model_exim(test):
-    """Decorator for what is compared with Exim, octet for octet and line by line: 4.96 was the model, and those before it
-    name files and read line ends in another way."""
-    return needs_exim(support.unittest.skipIf(version() < (4, 96), "l'Exim d'ici est plus vieux que le modèle, 4.96")(test))
+    """Decorator for what is compared with Exim, octet for octet and line by line: 4.96 was the model, and those before
+    it name files and read line ends in another way."""
+    return needs_exim(support.unittest.skipIf(version() < (4, 96),
+                                              "l'Exim d'ici est plus vieux que le modèle, 4.96")(test))
 
 
 class Exim:
-    """See the module.  `store` is "maildir" or "mbox"; `aliases` the text of an aliases file; `options` main options."""
+    """See the module.  `store` is "maildir" or "mbox"; `aliases` the text of an aliases file; `options` main
+    options."""
 
     def __init__(self, store: str = "maildir", domain: str = support.DOMAIN, aliases: str = ALIASES,
                  collect: typing.Sequence[str] = (), routes: typing.Optional[typing.Dict[str, int]] = None,
@@ -184,7 +186,8 @@ class Exim:
         self.process: typing.Optional[subprocess.Popen] = None
         self._prepare(aliases, routes or {}, CONFIGURATION.format(
             domain=domain, folder=self.folder, port=self.port, collect=":".join(collect), routed=":".join(routes or {}),
-            options=options, long_lines=long_lines(), transport={"maildir": "maildir_home", "mbox": "mail_spool"}[store]))
+            options=options, long_lines=long_lines(),
+            transport={"maildir": "maildir_home", "mbox": "mail_spool"}[store]))
 
     def _prepare(self, aliases: str, routes: typing.Dict[str, int], configuration: str) -> None:
         (self.folder / "etc").mkdir()

@@ -34,8 +34,8 @@ class Trial:
     def run(self) -> None:
         """AssertionError, OSError or smtplib.SMTPException when something isn't as README.txt says."""
         with subprocess.Popen(["./serveur.sh", "-tls", "auto", "-port", str(self.port), "-listen", self.listener],
-                              cwd=support.ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True) as server:
+                              cwd=support.ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True) as server:
             try:
                 self._wait_for_start(server)
                 self._exchange(tls=False)

@@ -45,7 +45,8 @@ class Relay:
         self.queue, self._offset = self.spool / "queue", self.folder / "offset"
         self.mark = "RELAIS_ESSAI=" + self.folder.name
         self.process: typing.Optional[subprocess.Popen] = None
-        self._limits, self._bounds, self._mail_port = {**LIMITS, **(limits or {})}, {**BOUNDS, **(bounds or {})}, mail_port
+        self._limits, self._bounds = {**LIMITS, **(limits or {})}, {**BOUNDS, **(bounds or {})}
+        self._mail_port = mail_port
         self._made, self._ahead = 0, 0.0
         (self.queue / "tmp").mkdir(parents=True)
         self.mail.mkdir()

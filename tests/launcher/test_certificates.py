@@ -106,7 +106,8 @@ class CertificateTest(CertificateCase):
         self.assertEqual(server.stop(), 0)
 
     def test_auto(self):
-        """The certificate stays the same from start to start, and its fingerprint is shown so that a user can compare."""
+        """The certificate stays the same from start to start, and its fingerprint is shown so that a user can
+        compare."""
         server = self.server("-tls", "auto")
         for count in (1, 2):
             server.start()
@@ -134,8 +135,9 @@ class CertificateTest(CertificateCase):
         """Put a certificate with these names where `server` keeps its own; returns its fingerprint."""
         server.spool.mkdir(mode=0o755)
         made, key = (server.spool / (server.domain + ending) for ending in (".pem", ".key"))
-        secure.run_openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                           "-subj", "/CN=x", "-addext", "subjectAltName=" + ",".join(names), "-keyout", str(key), "-out", str(made))
+        secure.run_openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+                           "2", "-subj", "/CN=x", "-addext", "subjectAltName=" + ",".join(names), "-keyout", str(key),
+                           "-out", str(made))
         if support.IS_ROOT:
             for path in (server.spool, made, key):
                 support.shutil.chown(path, "mail", "mail")

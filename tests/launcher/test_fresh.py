@@ -9,8 +9,8 @@ FRESH = support.ROOT / "tests" / "fresh"
 
 
 def run_fresh(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([FRESH, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True)
+    return subprocess.run([FRESH, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
 
 
 class RefusalTest(unittest.TestCase):

@@ -32,7 +32,8 @@ class MigrationTest(PoolTestCase):
             self.skipTest("noyau antérieur à Linux 5.14")
 
     def inside(self, *command: str, **arguments) -> subprocess.CompletedProcess:
-        return subprocess.run(["nsenter", "-n", "-t", str(self.keeper.pid), *command], capture_output=True, text=True, **arguments)
+        return subprocess.run(["nsenter", "-n", "-t", str(self.keeper.pid), *command], capture_output=True, text=True,
+                              **arguments)
 
     def value(self) -> str:
         return self.inside("cat", MIGRATE).stdout.strip()

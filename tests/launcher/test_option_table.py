@@ -1,4 +1,5 @@
-"""The table of options (launcher/options.py) against what people read and what processes read: -help, README.txt, settings."""
+"""The table of options (launcher/options.py) against what people read and what processes read: -help, README.txt,
+settings."""
 
 import re
 import subprocess

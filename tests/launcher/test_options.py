@@ -1,4 +1,5 @@
-"""serveur.sh before and while it starts: options, what it says, what it refuses, where it may be started from, netcat's package."""
+"""serveur.sh before and while it starts: options, what it says, what it refuses, where it may be started from, netcat's
+package."""
 
 import contextlib
 import os
@@ -16,8 +17,8 @@ from tests.helpers import support
 from tests.helpers.client import PATIENCE
 
 SCRIPT = support.ROOT / "serveur.sh"
-OPTIONS = ("-port", "-smtps", "-bind", "-pass", "-match-sender", "-noms", "-domain", "-store", "-aliases", "-relay", "-tls",
-           "-spool", "-log", "-max", "-size", "-rcpts", "-listen", "-v", "-help")
+OPTIONS = ("-port", "-smtps", "-bind", "-pass", "-match-sender", "-noms", "-domain", "-store", "-aliases", "-relay",
+           "-tls", "-spool", "-log", "-max", "-size", "-rcpts", "-listen", "-v", "-help")
 VALUELESS = ("-match-sender", "-v", "-help")
 LETTER = b"Subject: x\r\n\r\nx\r\n.\r\n"
 STRANGER = 61234                # a user id that no login has
@@ -150,9 +151,9 @@ class AnnouncementTest(LauncherTestCase):
     def test_what_a_user_reads(self):
         server = self.make_server().start()
         text = support.wait_for(lambda: "telnet" in server.output() and server.output(), "the announcement")
-        for expected in ("Le serveur écoute sur le port %d (127.0.0.1)." % server.port, "Domaine local : " + server.domain,
-                         str(server.mail / "compte" / "Maildir"), str(server.log_path), "tout le monde",
-                         "telnet 127.0.0.1 %d" % server.port):
+        for expected in ("Le serveur écoute sur le port %d (127.0.0.1)." % server.port,
+                         "Domaine local : " + server.domain, str(server.mail / "compte" / "Maildir"),
+                         str(server.log_path), "tout le monde", "telnet 127.0.0.1 %d" % server.port):
             self.assertIn(expected, text)
         self.assertEqual(server.stop(), 0)
         self.assertEqual(server.output().splitlines()[-1], "Serveur arrêté.")
@@ -192,7 +193,8 @@ class PortTest(LauncherTestCase):
 
     def test_second_start(self):
         server = self.make_server().start()
-        self.assertIn("un autre serveur.sh écoute déjà sur le port %d" % server.port, self.refused(self.on_port_of(server, "-bind", "127.0.0.1"), 1))
+        self.assertIn("un autre serveur.sh écoute déjà sur le port %d" % server.port,
+                      self.refused(self.on_port_of(server, "-bind", "127.0.0.1"), 1))
         server.client().close()
         self.assertEqual(server.stop(), 0)
 
@@ -224,8 +226,8 @@ class PortTest(LauncherTestCase):
                 taken.bind(("127.0.0.1", server.port))
                 taken.listen()
                 self.assertIn("le port %d est déjà pris par %s (processus %d, utilisateur %s)" % (
-                    server.port, pathlib.Path("/proc/self/comm").read_text().strip(), os.getpid(), user_name(os.geteuid())),
-                    self.refused(server, 1))
+                    server.port, pathlib.Path("/proc/self/comm").read_text().strip(), os.getpid(),
+                    user_name(os.geteuid())), self.refused(server, 1))
 
     @support.needs_root
     def test_port_of_another_users_server(self):
@@ -276,7 +278,8 @@ class PortTest(LauncherTestCase):
 
 @unittest.skipUnless(socket.has_dualstack_ipv6(), "pas d'IPv6 ici")
 class TwinTest(LauncherTestCase):
-    """Clients told "localhost" try ::1 first. Beside a server that listens on IPv4 only, nobody else may listen there."""
+    """Clients told "localhost" try ::1 first. Beside a server that listens on IPv4 only, nobody else may listen
+    there."""
 
     def server(self, *options, bind=()) -> support.Server:
         server = self.make_server(*options)
@@ -299,10 +302,12 @@ class TwinTest(LauncherTestCase):
             with self.subTest(options=options, bind=bind), self.server(*options, bind=bind).start() as server:
                 support.wait_for(lambda: "telnet" in server.output(), "the announcement")
                 support.wait_for(lambda: self.is_held(server.port), "the port's IPv6 twin to be held")
-                for more in ((), (socket.SO_REUSEADDR,), (socket.SO_REUSEPORT,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)):
+                for more in ((), (socket.SO_REUSEADDR,), (socket.SO_REUSEPORT,),
+                             (socket.SO_REUSEADDR, socket.SO_REUSEPORT)):
                     with self.assertRaises(OSError):
                         self.attack(server.port, "::1", *more)
-                with self.assertRaises(ConnectionRefusedError), socket.create_connection(("::1", server.port), PATIENCE):
+                with self.assertRaises(ConnectionRefusedError), socket.create_connection(("::1", server.port),
+                                                                                         PATIENCE):
                     pass
                 self.assertEqual(server.stop(), 0)
                 self.attack(server.port, "::1")
@@ -321,9 +326,11 @@ class TwinTest(LauncherTestCase):
             self.assertIn("le port %d est déjà pris par " % server.port, self.refused(server, 1))
 
     def test_both_kinds_of_address(self):
-        """What is given twice, or stands for others that are given too, is bound once; and the server keeps no one out."""
+        """What is given twice, or stands for others that are given too, is bound once; and the server keeps no one
+        out."""
         for bind, hosts in ((("0.0.0.0", "::"), ("127.0.0.1", "::1")), (("::1", "0.0.0.0"), ("127.0.0.1", "::1")),
-                            (("127.0.0.1", "127.0.0.1", "::1"), ("127.0.0.1", "::1")), (("127.0.0.1", "0.0.0.0"), ("127.0.0.1",))):
+                            (("127.0.0.1", "127.0.0.1", "::1"), ("127.0.0.1", "::1")),
+                            (("127.0.0.1", "0.0.0.0"), ("127.0.0.1",))):
             with self.subTest(bind):
                 options = [word for address in bind for word in ("-bind", address)]
                 with self.server("-listen", "prefork", bind=options).start() as server:
@@ -371,8 +378,8 @@ class LocksTest(LauncherTestCase):
         with server.start(), other:
             locks = folder / ("serveur-smtp-%d" % STRANGER)
             self.assertEqual(locks.stat().st_mode & 0o777, 0o700)
-            self.assertIn("un autre serveur.sh écoute déjà sur le port %d (processus %d)" % (server.port, server.process.pid),
-                          self.refused(other, 1))
+            self.assertIn("un autre serveur.sh écoute déjà sur le port %d (processus %d)"
+                          % (server.port, server.process.pid), self.refused(other, 1))
             self.assertEqual(server.stop(), 0)
 
     @support.needs_root
@@ -426,7 +433,8 @@ class PlaceTest(LauncherTestCase):
         done = subprocess.run(command, user=STRANGER, group=STRANGER, env={}, cwd="/", capture_output=True, text=True,
                               timeout=support.PATIENCE)
         self.assertEqual(done.returncode, 2)
-        self.assertRegex(done.stderr, r"\Aserveur.sh: -spool /.local/state/serveur-smtp : /.local : permission refusée ; [^\n]*\n\Z")
+        self.assertRegex(done.stderr,
+                         r"\Aserveur.sh: -spool /.local/state/serveur-smtp : /.local : permission refusée ; [^\n]*\n\Z")
 
     def test_handler_not_executable(self):
         server = self.make_server()
@@ -476,7 +484,8 @@ class NetcatPackageTest(LauncherTestCase):
         for user in (None, support.NOBODY):
             for line, reason in (("W: Temporary failure resolving 'depot.example'", "n'est pas joignable"),
                                  ("E: Unable to locate package netcat-traditional", "aucun dépôt de cette machine"),
-                                 ("E: Out of cheese", "« E: Out of cheese »"), ("nothing of note", "apt-get a échoué ;")):
+                                 ("E: Out of cheese", "« E: Out of cheese »"),
+                                 ("nothing of note", "apt-get a échoué ;")):
                 with self.subTest(line, user=user):
                     self.stand_in("apt-get", 'echo "%s" >&2\nexit 100' % line)
                     server = self.server(run_as=user)
@@ -495,7 +504,8 @@ class NetcatPackageTest(LauncherTestCase):
         server = self.server(run_as=support.NOBODY)
         server.launch()
         netcat = server.spool / "netcat"
-        support.wait_for(lambda: "téléchargement du paquet netcat-traditional dans %s" % netcat in server.output(), "the news")
+        support.wait_for(lambda: "téléchargement du paquet netcat-traditional dans %s" % netcat in server.output(),
+                         "the news")
         (self.path / "fetched").write_text("done\n")
         line = "netcat : %s\n" % (netcat / "usr" / "bin" / "nc.traditional")
         support.wait_for(lambda: "telnet" in server.output(), "the announcement")

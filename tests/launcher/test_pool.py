@@ -37,8 +37,8 @@ def ask_until_dismissed(client: Client) -> None:
 
 
 def kill_with_keepers(server: support.Server) -> None:
-    """SIGKILL for the launcher and all else that is bash, before any of it can notice another's end: the launcher, which leads
-    the session, is the last, for the kernel wakes stopped processes whose leader has ended."""
+    """SIGKILL for the launcher and all else that is bash, before any of it can notice another's end: the launcher,
+    which leads the session, is the last, for the kernel wakes stopped processes whose leader has ended."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid, command in sorted(server.processes().items(), key=lambda entry: entry[0] == server.process.pid):
             if "/serveur.sh" in command:
@@ -125,7 +125,8 @@ class LoadTest(PoolTestCase):
 class Caller(threading.Thread):
     """Runs session after session until the server is gone."""
 
-    COMMANDS = ("EHLO client.example", "MAIL FROM:<a@client.example>", "RCPT TO:<alice@%s>" % support.DOMAIN, "RSET", "NOOP", "QUIT")
+    COMMANDS = ("EHLO client.example", "MAIL FROM:<a@client.example>", "RCPT TO:<alice@%s>" % support.DOMAIN, "RSET",
+                "NOOP", "QUIT")
 
     def __init__(self, port: int):
         super().__init__()

@@ -22,7 +22,8 @@ def served_from(server: support.Server) -> pathlib.Path:
     """The folder that this server's relay, and with it everything, runs from."""
     def find():
         commands = (command.split() for command in server.processes().values())
-        return next((pathlib.Path(words[2]).parent for words in commands if words[2:] and words[2].endswith("/relay.py")), None)
+        return next((pathlib.Path(words[2]).parent for words in commands if words[2:]
+                     and words[2].endswith("/relay.py")), None)
     return support.wait_for(find, "the relay")
 
 
@@ -60,7 +61,8 @@ class CopyTestCase(LauncherTestCase):
 
     def start_after(self, server: support.Server, *mounts: str) -> None:
         """Have `server` started in a mount namespace of its own, after these mount commands."""
-        inside = " && ".join([*("mount " + mount for mount in mounts), 'exec %s "$@"' % shlex.quote(str(server.script))])
+        inside = " && ".join([*("mount " + mount for mount in mounts),
+                              'exec %s "$@"' % shlex.quote(str(server.script))])
         server.script = write_program(server.folder / "elsewhere.sh", "#!/bin/sh\nexec %s sh -c %s sh \"$@\"\n" % (
             " ".join(namespace.UNSHARE), shlex.quote(inside)))
 
@@ -158,7 +160,8 @@ class WhatIsCopiedTest(CopyTestCase):
             self.assertTrue(path.name == ".lock" or status.st_mode & 0o004, path)
         files = {str(path.relative_to(folder)) for path in all_below(folder) if path.is_file()}
         self.assertEqual({path for path in files if not path.endswith(".py")}, {".lock", "a-room/page.html"})
-        ours = {str(path.relative_to(tree)) for path in tree.rglob("*.py") if "rapport" not in path.parts and path.is_file()}
+        ours = {str(path.relative_to(tree)) for path in tree.rglob("*.py") if "rapport" not in path.parts
+                and path.is_file()}
         self.assertEqual(ours - files, set())
         self.assertEqual(modules_without_code(folder), [])
         self.stop(server)

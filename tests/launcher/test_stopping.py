@@ -69,7 +69,8 @@ class LoadedStopTest(StoppingTestCase):
                 server.destroy()
 
     def test_every_state(self):
-        """Idle sessions go at once, one in its data may finish, one that does not is told so before the time is over."""
+        """Idle sessions go at once, one in its data may finish, one that does not is told so before the time is
+        over."""
         server = self.started_in_a_hurry()
         with contextlib.ExitStack() as stack:
             new, greeted, sender, recipient, finishing, stuck = [stack.enter_context(server.client()) for _ in range(6)]

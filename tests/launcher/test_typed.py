@@ -1,4 +1,5 @@
-"""What is typed first: `sh serveur.sh`, the command lines of README.txt as they stand, and what is said when one goes wrong."""
+"""What is typed first: `sh serveur.sh`, the command lines of README.txt as they stand, and what is said when one goes
+wrong."""
 
 import pathlib
 import re
@@ -53,7 +54,8 @@ class HelpTest(unittest.TestCase):
     def test_fits_a_terminal(self):
         for command in ("serveur.sh", "relay.py", "auth.py"):
             with self.subTest(command):
-                done = subprocess.run([support.ROOT / command, "-help"], capture_output=True, text=True, timeout=PATIENCE)
+                done = subprocess.run([support.ROOT / command, "-help"], capture_output=True, text=True,
+                                      timeout=PATIENCE)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
                 self.assertEqual([line for line in done.stdout.splitlines() if len(line) > 80], [])
 
@@ -63,7 +65,8 @@ class AnnouncedLineTest(LauncherTestCase):
 
     def announced(self, server: support.Server) -> str:
         server.launch()
-        text = support.wait_for(lambda: re.search("Pour essayer : (telnet [^ ]+ [^ ]+) ", server.output()), "the announcement")
+        text = support.wait_for(lambda: re.search("Pour essayer : (telnet [^ ]+ [^ ]+) ", server.output()),
+                                "the announcement")
         return text[1]
 
     def test_two_addresses(self):
@@ -184,7 +187,8 @@ class ReasonTest(LauncherTestCase):
                 ("-log", "/nex/log", "-log /nex/log : /nex : il n'existe pas ; donnez un autre fichier par -log"),
                 ("-store", "/nex", "-store : le dossier /nex n'existe pas"),
                 ("-tls", "/nex", "-tls : /nex est introuvable"),
-                ("-spool", "/dev/null", "-spool /dev/null : il existe déjà, et ce n'est pas un dossier ; donnez un autre"
+                ("-spool", "/dev/null", "-spool /dev/null : il existe déjà, et ce n'est pas un dossier ; donnez un "
+                                        "autre"
                                         " dossier par -spool")):
             with self.subTest(option):
                 self.assertEqual(self.refused(self.make_server(option, path), 2), "serveur.sh: " + text)
@@ -264,7 +268,8 @@ class MissingProgramTest(LauncherTestCase):
                             (("-relay", "b.example=127.0.0.1"), False)):
             with self.subTest(relay):
                 server = self.make_server(*relay, environment={"PATH": str(path)}).start()
-                self.assertEqual("dig n'est pas installé, et sans lui le courrier pour a.example attend" in server.output(), told)
+                warning = "dig n'est pas installé, et sans lui le courrier pour a.example attend"
+                self.assertEqual(warning in server.output(), told)
                 self.assertEqual(server.output().count("attention"), told)
 
 
@@ -276,7 +281,8 @@ class HandedInAccountsTest(LauncherTestCase):
         server.start()
         warnings = [line for line in server.output().splitlines() if "attention" in line]
         self.assertEqual(warnings, [
-            "serveur.sh: attention : -pass %s : tout le monde connaît les mots de passe de l'exemple livré (alice, bruno)"
+            "serveur.sh: attention : -pass %s : tout le monde connaît les mots de passe de l'exemple livré (alice, "
+            "bruno)"
             " ; remplacez-les avant de servir à quelqu'un" % (server.folder / "login_pass.txt")])
 
 

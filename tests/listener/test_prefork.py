@@ -163,7 +163,8 @@ class WorkersTest(PreforkTestCase):
 
 
 class QuietTest(unittest.TestCase):
-    """Without serveur.sh: listener/prefork.py by itself, with a worker's patience made short, or sockets from a service manager."""
+    """Without serveur.sh: listener/prefork.py by itself, with a worker's patience made short, or sockets from a service
+    manager."""
 
     def start(self, prologue: str = "", pass_fds=(), **variables) -> support.Server:
         """listener/prefork.py in a process of its own, as `server.process`."""
@@ -182,8 +183,9 @@ class QuietTest(unittest.TestCase):
         code = "import os, runpy, sys\nsys.path.insert(0, %r)\n%s\nrunpy.run_path(%r, run_name='__main__')" % (
             str(support.open_root()), prologue, str(support.open_root() / "listener/prefork.py"))
         with open(server.output_path, "ab") as output:
-            server.process = subprocess.Popen(["/usr/bin/python3", "-ES", "-c", code], stdin=subprocess.DEVNULL, stdout=output,
-                                              stderr=output, cwd=server.folder, env=environment, pass_fds=pass_fds)
+            server.process = subprocess.Popen(["/usr/bin/python3", "-ES", "-c", code], stdin=subprocess.DEVNULL,
+                                              stdout=output, stderr=output, cwd=server.folder, env=environment,
+                                              pass_fds=pass_fds)
         return server
 
     def await_listener(self, server: support.Server):
@@ -202,7 +204,8 @@ class QuietTest(unittest.TestCase):
         support.wait_for(lambda: len(self.children(server)) <= 4, "few workers again")
 
     def test_no_more_for_clients_that_are_soon_served(self):
-        """More processes would not make the processors faster. Here it is the sessions of half a second that are looked at."""
+        """More processes would not make the processors faster. Here it is the sessions of half a second that are looked
+        at."""
         server = self.start("from listener import sockets\nsockets.LOOK_SECONDS, sockets.WAIT_SECONDS = 0.5, 3600")
         support.wait_for(lambda: len(self.children(server)) == worker.SPARE, "those that a quiet server has")
         few = set(self.children(server))
@@ -279,7 +282,8 @@ class QuietTest(unittest.TestCase):
 
     def test_worker_that_cannot_work(self):
         """It says why, and is not forked again and again at full speed."""
-        server = self.start("from listener import worker\ndef run(self, *_):\n    raise RuntimeError('a fault of the test')\nworker.Worker.run = run")
+        server = self.start("from listener import worker\ndef run(self, *_):\n"
+                            "    raise RuntimeError('a fault of the test')\nworker.Worker.run = run")
         server.wait_log("RuntimeError: a fault of the test")
         self.assertIsNone(server.process.poll())
 

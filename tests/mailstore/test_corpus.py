@@ -1,8 +1,8 @@
 """Our corpus of nasty messages, and a recorded one: what we store is what Exim stores, in Maildir and mbox.
 
 Compared are each copy's bytes, mode, owner and file name; with the Exim that runs beside us also the replies' kind
-and the log.  The differences we want stand in the corpus, as `--- stored` parts, and in RECORDED_DIFFERENCES; and a mailbox gets one copy of
-a message from us, however its recipient is spelled: `--- one copy`, and RECORDED_AS_ONE.
+and the log.  The differences we want stand in the corpus, as `--- stored` parts, and in RECORDED_DIFFERENCES; and a
+mailbox gets one copy of a message from us, however its recipient is spelled: `--- one copy`, and RECORDED_AS_ONE.
 
 What is stored does not depend on who listens, so each listener serves in one class of each kind.
 

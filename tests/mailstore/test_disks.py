@@ -19,7 +19,8 @@ class FullDiskTest(FailureCase):
     def test_mailbox(self):
         with full_disk(self.server.mail / "alice", "128k") as home:
             self.assertEqual(self.send(["bob", "alice"], LARGE), self.NO_ROOM)
-            self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: all copies need ")
+            self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: "
+                                 "all copies need ")
             self.assertEqual(self.send(["alice"], LARGE), self.NO_ROOM)
             self.server.wait_log("== alice@%s R=local_user T=maildir_home defer (28): No space left on device: "
                                  "error while writing to tmp/NAME" % self.server.domain)
@@ -42,7 +43,8 @@ class FullDiskTest(FailureCase):
                 reply = client.letter("sender@client.example.org", recipients, LARGE)
                 self.assertEqual(reply.raw.decode().rstrip(), self.NO_ROOM)
             self.assertEqual(files_below(folder, self.server.mail), [])
-            self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: while queueing ")
+            self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: "
+                                 "while queueing ")
             self.assert_works()
 
     def test_room_is_asked_for_at_mail(self):
@@ -106,9 +108,11 @@ class ReadOnlyDiskTest(FailureCase):
 
     def test_mailbox_after_rcpt(self):
         with contextlib.ExitStack() as stack:
-            reply = self.send_while(lambda: stack.enter_context(read_only_disk(self.server.mail / "alice")), ["bob", "alice"])
+            reply = self.send_while(lambda: stack.enter_context(read_only_disk(self.server.mail / "alice")),
+                                    ["bob", "alice"])
             self.assertEqual(reply, "451 4.3.0 Mailbox cannot be used now")
-            self.server.wait_log("== alice@%s R=local_user T=maildir_home defer (30): Read-only file system" % self.server.domain)
+            self.server.wait_log("== alice@%s R=local_user T=maildir_home defer (30): Read-only file system"
+                                 % self.server.domain)
             self.assertEqual(files_below(self.server.mail), [])
         self.assert_works()
 

@@ -1,4 +1,5 @@
-"""Whoever hears 250 may forget the message: the order of system calls shows it, and each of them that fails undoes all."""
+"""Whoever hears 250 may forget the message: the order of system calls shows it, and each of them that fails undoes
+all."""
 
 import pathlib
 import unittest
@@ -65,8 +66,8 @@ class MaildirOrderTest(OrderTestCase):
         """Each new folder's own name is made durable too."""
         folder = self.server.add_account("carol")
         tracing = self.traced(self.address("carol"))
-        self.assert_order(tracing, ("fsync", r"<%s>" % folder), ("fsync", r"carol/Maildir>"), ("rename", r"Maildir/tmp/.*Maildir/new/"),
-                          ("fsync", r"Maildir/new>"), ("write", ACCEPTED))
+        self.assert_order(tracing, ("fsync", r"<%s>" % folder), ("fsync", r"carol/Maildir>"),
+                          ("rename", r"Maildir/tmp/.*Maildir/new/"), ("fsync", r"Maildir/new>"), ("write", ACCEPTED))
 
     def test_two_mailboxes(self):
         """Both are ready before either counts."""
@@ -79,14 +80,17 @@ class MaildirOrderTest(OrderTestCase):
     def test_queue(self):
         """Message, then envelope, then both names: the envelope's last, for it makes the message count."""
         tracing = self.traced("x@tpmail.info.unicaen.fr")
-        self.assert_order(tracing, ("write", r"queue/tmp/.*message>"), ("fsync", r"queue/tmp/.*message>"), ("write", r"queue/tmp/.*envelope>"),
-                          ("fsync", r"queue/tmp/.*envelope>"), ("write", r"mainlog>.* <= "), ("rename", r"queue/tmp/.*\.message"),
+        self.assert_order(tracing, ("write", r"queue/tmp/.*message>"), ("fsync", r"queue/tmp/.*message>"),
+                          ("write", r"queue/tmp/.*envelope>"), ("fsync", r"queue/tmp/.*envelope>"),
+                          ("write", r"mainlog>.* <= "), ("rename", r"queue/tmp/.*\.message"),
                           ("rename", r"queue/tmp/.*\.envelope"), ("fsync", r"queue>"), ("write", ACCEPTED))
 
     def test_mailbox_and_queue(self):
         tracing = self.traced(self.address("alice"), "x@tpmail.info.unicaen.fr")
-        self.assert_order(tracing, ("fsync", r"queue/tmp/.*envelope>"), ("rename", r"Maildir/tmp/"), ("write", ACCEPTED))
-        self.assert_order(tracing, ("fsync", r"Maildir/tmp/"), ("rename", r"queue/tmp/.*\.envelope"), ("fsync", r"queue>"), ("write", ACCEPTED))
+        self.assert_order(tracing, ("fsync", r"queue/tmp/.*envelope>"), ("rename", r"Maildir/tmp/"),
+                          ("write", ACCEPTED))
+        self.assert_order(tracing, ("fsync", r"Maildir/tmp/"), ("rename", r"queue/tmp/.*\.envelope"),
+                          ("fsync", r"queue>"), ("write", ACCEPTED))
 
 
 @needs_tracing
@@ -110,8 +114,9 @@ class MboxOrderTest(OrderTestCase):
 class FaultTest(support.ServerTestCase):
     """A call that fails: 4xx, nothing kept, not even in part, and the same session goes on."""
 
-    FAULTS = {"inject=fsync:error=EIO:when=1": 451, "inject=fsync:error=EIO:when=2": 451, "inject=fsync:error=ENOSPC:when=1": 452,
-              "inject=rename:error=EIO:when=1": 451, "inject=rename:error=EROFS:when=1": 451, "inject=openat:error=EMFILE:when=1": 451,
+    FAULTS = {"inject=fsync:error=EIO:when=1": 451, "inject=fsync:error=EIO:when=2": 451,
+              "inject=fsync:error=ENOSPC:when=1": 452, "inject=rename:error=EIO:when=1": 451,
+              "inject=rename:error=EROFS:when=1": 451, "inject=openat:error=EMFILE:when=1": 451,
               "inject=openat:error=EDQUOT:when=1": 452, "inject=openat:error=ENOSPC:when=1": 452}
 
     def setUp(self):

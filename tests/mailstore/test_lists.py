@@ -1,4 +1,5 @@
-"""Aliases that multiply: however lists contain each other, and however often one is given, it costs what its members do."""
+"""Aliases that multiply: however lists contain each other, and however often one is given, it costs what its members
+do."""
 
 from tests.helpers import support
 from tests.helpers.disks import full_disk
@@ -30,7 +31,8 @@ class ListsTest(support.ServerTestCase):
     accounts = ("alice", "bob")
     aliases = "%s%s%smembers: %s\nfar: %s\nhuge: %s\n" % (
         lists_of_each_other(40), doubling_chain(60), long_chain(1500), ",\n  ".join(MEMBERS),
-        ", ".join("%s@tpmail.info.unicaen.fr" % name for name in MEMBERS), ", ".join("n%d" % number for number in range(10001)))
+        ", ".join("%s@tpmail.info.unicaen.fr" % name for name in MEMBERS),
+        ", ".join("n%d" % number for number in range(10001)))
 
     @classmethod
     def setUpClass(cls):

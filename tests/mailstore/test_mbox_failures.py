@@ -1,5 +1,5 @@
-"""mbox files that cannot be used, as tests/mailstore/test_maildir_failures.py has it for Maildirs; in a spool of the test's own, and with
-locks that are waited for only a moment."""
+"""mbox files that cannot be used, as tests/mailstore/test_maildir_failures.py has it for Maildirs; in a spool of the
+test's own, and with locks that are waited for only a moment."""
 
 import fcntl
 import grp
@@ -126,7 +126,8 @@ class StatesTest(MboxCase):
         for why, spoil in self.states().items():
             with self.subTest(why):
                 log = len(self.server.log())
-                self.assertRegex(self.send_while(spoil, [self.other, self.name]), "^451 4.3.0 Mailbox cannot be used now")
+                self.assertRegex(self.send_while(spoil, [self.other, self.name]),
+                                 "^451 4.3.0 Mailbox cannot be used now")
                 self.assertIn(" T=mail_spool ", self.server.log()[log:])
                 self.assertFalse((self.server.folder / "elsewhere").exists())
                 self.assertFalse([path for path in files_below(self.spool) if ".lock" in path.name])

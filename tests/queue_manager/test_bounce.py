@@ -147,7 +147,8 @@ class BounceTest(ReportCase):
         self.assertEqual([part.defects for part in message.walk()], [[]] * len(list(message.walk())))
 
     def test_long_message_comes_back_as_its_header(self):
-        relay, _ = self.run_queue({"rcpt": refuse_some}, {"to": ["bad@sink.example"], "text": TEXT + b"filling\n" * 20000})
+        relay, _ = self.run_queue({"rcpt": refuse_some},
+                                  {"to": ["bad@sink.example"], "text": TEXT + b"filling\n" * 20000})
         bounce, = relay.messages("alice")
         self.assertLess(len(bounce.content), 4000)
         *_, original = parsed(bounce).iter_parts()
@@ -185,7 +186,8 @@ class BounceTest(ReportCase):
 
     def test_bounce_of_a_bounce_never_leaves(self):
         """What comes from <> is set aside when it fails, for a person to look at."""
-        relay, sink = self.run_queue({"rcpt": "550 nobody here"}, {"to": ["bad@sink.example"], "sender": "me@sink.example"})
+        relay, sink = self.run_queue({"rcpt": "550 nobody here"},
+                                     {"to": ["bad@sink.example"], "sender": "me@sink.example"})
         bounce_id, = relay.ids(aside=True)
         self.assertEqual(relay.lines(bounce_id)[-1], "Frozen (delivery error message)")
         self.assertEqual(sink.messages, [])
@@ -193,7 +195,8 @@ class BounceTest(ReportCase):
         self.assertEqual(relay.log().count(" <= <> "), 1)
 
     def test_message_from_nobody(self):
-        relay, _ = self.run_queue({"rcpt": refuse_some}, {"to": ["bad@sink.example", "good@sink.example"], "sender": ""})
+        relay, _ = self.run_queue({"rcpt": refuse_some},
+                                  {"to": ["bad@sink.example", "good@sink.example"], "sender": ""})
         self.assertEqual(relay.ids(aside=True), self.ids)
         self.assertEqual(relay.lines(self.ids[0])[-1], "Frozen (delivery error message)")
 

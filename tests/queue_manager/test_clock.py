@@ -1,4 +1,5 @@
-"""The queue and a clock that is wrong: behind, ahead, or put right while messages wait; and what is set aside for long."""
+"""The queue and a clock that is wrong: behind, ahead, or put right while messages wait; and what is set aside for
+long."""
 
 import sys
 import time

@@ -77,8 +77,8 @@ class ShowTest(CommandCase):
             support.wait_for(lambda: relay.envelope(message_id)["recipients"][0]["tries"], "the note of the attempt")
             result = relay.command("show", message_id)
             self.assert_done(result)
-            for text in ("Expéditeur   <%s>\n" % SENDER, "y@s.example : remis\n", "450 later\n", ", 1 essai sans succès",
-                         "prochain essai le ", "\nSubject: essai\n", "\nÇa va.\n"):
+            for text in ("Expéditeur   <%s>\n" % SENDER, "y@s.example : remis\n", "450 later\n",
+                         ", 1 essai sans succès", "prochain essai le ", "\nSubject: essai\n", "\nÇa va.\n"):
                 self.assertIn(text, result.stdout)
 
 
@@ -96,7 +96,8 @@ class RetryTest(CommandCase):
             self.assertEqual(relay.log().count("== y@s.example"), 1)
             self.assert_done(relay.command("retry", first, second),
                              "Nouvel essai demandé pour les messages %s %s.\n" % (first, second))
-            support.wait_for(lambda: relay.envelope(first)["recipients"][0]["tries"] == 3, "the note of the third attempt")
+            support.wait_for(lambda: relay.envelope(first)["recipients"][0]["tries"] == 3,
+                             "the note of the third attempt")
             self.assertIn(", 3 essais sans succès", relay.command("show", first).stdout)
             sink.script["rcpt"] = "250 now"
             self.assert_done(relay.command("retry"), "Nouvel essai demandé pour toute la file.\n")

@@ -122,7 +122,8 @@ class StopTest(unittest.TestCase):
             with Relay({"s.example": sink.port}) as relay:
                 def term(_, visit):
                     os.kill(relay.process.pid, signal.SIGTERM)
-                    support.wait_for(lambda: relay.process.poll() is not None or stopping(relay), "the stop's beginning")
+                    support.wait_for(lambda: relay.process.poll() is not None or stopping(relay),
+                                     "the stop's beginning")
                     return "250 taken"
                 sink.script["dot"] = term
                 message_id = relay.enqueue("x@s.example")
@@ -288,7 +289,8 @@ class NewsTest(unittest.TestCase):
     def test_nonsense(self):
         with Sink() as sink, Relay({"s.example": sink.port}) as relay:
             relay.start()
-            for line in ("new", "new ../../etc/passwd", "new 1xVmS1-zzzzzz-zz", "news", "retry \xff", "remove", "\x00", "  "):
+            for line in ("new", "new ../../etc/passwd", "new 1xVmS1-zzzzzz-zz", "news", "retry \xff", "remove", "\x00",
+                         "  "):
                 relay.wake(line)
             message_id = relay.enqueue("x@s.example")
             relay.wake("new %s" % message_id)

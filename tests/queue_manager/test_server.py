@@ -58,7 +58,8 @@ class HandOverTest(SinkServerCase):
             "=> bob <%s> R=local_user T=maildir_home" % self.address("bob"),
             '=> x@sink.example R=hubbed_hosts T=remote_smtp H=127.0.0.1 [127.0.0.1] C="250 queued as 12345"',
             '-> y@sink.example R=hubbed_hosts T=remote_smtp H=127.0.0.1 [127.0.0.1] C="250 queued as 12345"']))
-        self.assertTrue(lines[0].startswith("<= sender@client.example.org H=(client.example.org) [127.0.0.1] P=esmtp S="))
+        self.assertTrue(lines[0].startswith("<= sender@client.example.org H=(client.example.org) [127.0.0.1] P=esmtp "
+                                            "S="))
         message = self.sink.messages[before]
         self.assertEqual(message.recipients, ["TO:<x@sink.example>", "TO:<y@sink.example>"])
         stored = self.server.messages("bob")[-1].content
@@ -117,7 +118,8 @@ class SlowHostTest(SinkServerCase):
     script = {"connect": SILENCE}
 
     def test_stop_with_a_host_that_says_nothing(self):
-        """The server stops at once; what was on its way stays in the queue (the class checks that nothing else does)."""
+        """The server stops at once; what was on its way stays in the queue (the class checks that nothing else
+        does)."""
         self.server.send(["x@sink.example"], WIRE)
         self.sink.wait(lambda sink: sink.connections, "a connection")
         self.assertEqual(len(self.messages_in_queue()), 1)
@@ -177,8 +179,8 @@ class BetweenServersTest(unittest.TestCase):
             self.assertEqual(other.stop(), 0)
 
     def test_loop_is_broken(self):
-        """Two aliases that lead to each other: after a hundred hosts, eighty of which it has behind it, the letter comes
-        back as a bounce."""
+        """Two aliases that lead to each other: after a hundred hosts, eighty of which it has behind it, the letter
+        comes back as a bounce."""
         one = support.Server(domain="one.example", aliases="ping: pong@other.example\n")
         other = support.Server(domain="other.example", aliases="pong: ping@one.example\n")
         with one, other:

@@ -1,4 +1,5 @@
-"""CHUNKING (RFC 3030): messages in chunks cut anywhere, stored octet for octet; chunks that are refused are no commands."""
+"""CHUNKING (RFC 3030): messages in chunks cut anywhere, stored octet for octet; chunks that are refused are no
+commands."""
 
 import itertools
 import sys
@@ -158,7 +159,8 @@ class TransactionTest(support.ServerTestCase):
             self.begun(client)
             client.write(bdat(b"Subject: chunk\r\n\r\n.\r\n"))
             self.assertEqual(client.reply().code, 250)
-            self.assertEqual(client.letter("a@x.example", self.address("alice"), b"Subject: data\r\n\r\n..\r\n.\r\n").code, 250)
+            self.assertEqual(client.letter("a@x.example", self.address("alice"),
+                                           b"Subject: data\r\n\r\n..\r\n.\r\n").code, 250)
         self.assertEqual([stored_body(message.content) for message in self.server.messages("alice")[-4:]],
                          [b"Subject: chunk\n\n.\n", b"Subject: data\n\n.\n"] * 2)
 

@@ -1,4 +1,5 @@
-"""The reader of DATA (smtp/data_reader.py) against an independent one that takes an octet at a time, for every text and every cut.
+"""The reader of DATA (smtp/data_reader.py) against an independent one that takes an octet at a time, for every text and
+every cut.
 
 Texts are made of CR, LF, dot and a letter, which is all that the reader tells apart.
 """
@@ -19,7 +20,8 @@ BEHIND = b"QUIT\r\n.\r\n"
 
 
 class Result(typing.NamedTuple):
-    """What a text comes to: the text as it is kept, its size on the wire, what stands behind it, whether CRLF was seen."""
+    """What a text comes to: the text as it is kept, its size on the wire, what stands behind it, whether CRLF was
+    seen."""
     text: bytes
     octets: int
     rest: bytes

@@ -1,4 +1,5 @@
-"""Every dialogue of tests/dialogues, played against the real server behind netcat; tests/helpers/player.py says how to read them.
+"""Every dialogue of tests/dialogues, played against the real server behind netcat; tests/helpers/player.py says how to
+read them.
 
 Dialogues that need the same options share one server.
 """

@@ -13,7 +13,8 @@ from tests.helpers.client import Client
 from tests.helpers.secure import ALICE, WRONG, plain
 
 # What a session waits is told instead of waited for.
-TOLD = "import posix, smtp.channel\nsmtp.channel.Channel.pause = lambda self, seconds: posix.write(2, b'pause %g\\n' % seconds)\n"
+TOLD = ("import posix, smtp.channel\n"
+        "smtp.channel.Channel.pause = lambda self, seconds: posix.write(2, b'pause %g\\n' % seconds)\n")
 SHORT = "from smtp import limits\nlimits.CHECK_SECONDS = 0.3\n"
 
 
@@ -81,7 +82,8 @@ class PasswordsTest(GuessingCase):
 
     def test_memory_that_cannot_be_used(self):
         """It keeps nobody from sending."""
-        for spoil in (lambda path: path.mkdir(), lambda path: path.symlink_to("/etc/passwd"), lambda path: path.write_bytes(b"x" * 99)):
+        for spoil in (lambda path: path.mkdir(), lambda path: path.symlink_to("/etc/passwd"),
+                      lambda path: path.write_bytes(b"x" * 99)):
             server = self.serve(TOLD)
             spoil(server.spool / "failures")
             self.assertEqual(self.authenticate(server, WRONG), 535)

@@ -31,8 +31,8 @@ SESSION = "SESSION_SECONDS = limits.STRESS_SESSION_SECONDS"
 
 
 class Row(typing.NamedTuple):
-    """short: the limits made short, as they are assigned to; first: what the client says once; then: what it says again and
-    again; last: how the last reply begins; log: a piece of the line about it."""
+    """short: the limits made short, as they are assigned to; first: what the client says once; then: what it says again
+    and again; last: how the last reply begins; log: a piece of the line about it."""
     short: str
     first: bytes
     then: bytes
@@ -44,8 +44,10 @@ class Row(typing.NamedTuple):
 ROWS = {
     "silence": Row("IDLE_SECONDS = limits.STRESS_SECONDS", b"", b"", b"421 4.4.2", "SMTP command timeout"),
     "silence under pressure": Row("STRESS_SECONDS", GREETED, b"", b"421 4.4.2", "SMTP command timeout", True),
-    "a command that drips": Row("IDLE_SECONDS = limits.STRESS_SECONDS", b"", b"N", b"421 4.4.2", "SMTP command timeout"),
-    "a command without end": Row("DROPPED_OCTETS", GREETED, b"x" * 65536, b"500 5.5.2 Line too long", "dropped: a line without end"),
+    "a command that drips": Row("IDLE_SECONDS = limits.STRESS_SECONDS", b"", b"N", b"421 4.4.2",
+                                "SMTP command timeout"),
+    "a command without end": Row("DROPPED_OCTETS", GREETED, b"x" * 65536, b"500 5.5.2 Line too long",
+                                 "dropped: a line without end"),
     "commands that come to nothing": Row(FRUITLESS, GREETED, b"NOOP\r\n", b"421 4.4.2", "SMTP command timeout"),
     "recipients for ever": Row(FRUITLESS, OPENED, b"RCPT TO:<%s>\r\n" % TO.encode(), b"421 4.4.2", "timeout"),
     "transactions for ever": Row(FRUITLESS, GREETED, ENVELOPE + b"RSET\r\n", b"421 4.4.2", "timeout"),
@@ -54,26 +56,33 @@ ROWS = {
     "messages under pressure": Row("STRESS_SESSION_SECONDS", GREETED, MESSAGE, b"421 4.4.2", "timeout", True),
     "silence in a text": Row("IDLE_SECONDS = limits.STRESS_SECONDS", IN_DATA, b"", b"421 4.4.2", "SMTP data timeout"),
     "a text that drips": Row("GRACE_SECONDS", IN_DATA, b"x", b"421 4.4.2", "SMTP data too slow"),
-    "a text that drips, under pressure": Row("STRESS_SECONDS", IN_DATA, b"x", b"421 4.4.2", "SMTP data too slow", True),
-    "a long text under pressure": Row("STRESS_TEXT_SECONDS = limits.STRESS_SECONDS", IN_DATA, b"x" * 1000, b"421 4.4.2",
-                                      "SMTP data too slow", True),
+    "a text that drips, under pressure": Row("STRESS_SECONDS", IN_DATA, b"x", b"421 4.4.2", "SMTP data too slow",
+                                             True),
+    "a long text under pressure": Row("STRESS_TEXT_SECONDS = limits.STRESS_SECONDS", IN_DATA, b"x" * 1000,
+                                      b"421 4.4.2", "SMTP data too slow", True),
     "a text without end": Row("DROPPED_OCTETS", IN_DATA, b"x" * 65536, b"552 5.3.4", "message too big"),
     "chunks that drip": Row("GRACE_SECONDS", ADDRESSED, b"BDAT 1\r\nx", b"421 4.4.2", "on connection from"),
     "a chunk that drips": Row("GRACE_SECONDS", ADDRESSED + b"BDAT 9000\r\n", b"x", b"421 4.4.2", "SMTP data too slow"),
-    "chunks that drip, under pressure": Row("STRESS_SECONDS", ADDRESSED, b"BDAT 1\r\nx", b"421 4.4.2", "on connection from", True),
-    "nothing between two chunks": Row("GRACE_SECONDS", ADDRESSED + b"BDAT 1\r\nx", b"NOOP\r\n", b"421 4.4.2", "timeout"),
-    "a chunk for nobody": Row("DROPPED_OCTETS", GREETED + b"BDAT %d\r\n" % (10 ** 20 - 1), b"x" * 400, b"503 5.5.1", "SMTP protocol error"),
+    "chunks that drip, under pressure": Row("STRESS_SECONDS", ADDRESSED, b"BDAT 1\r\nx", b"421 4.4.2",
+                                            "on connection from", True),
+    "nothing between two chunks": Row("GRACE_SECONDS", ADDRESSED + b"BDAT 1\r\nx", b"NOOP\r\n", b"421 4.4.2",
+                                      "timeout"),
+    "a chunk for nobody": Row("DROPPED_OCTETS", GREETED + b"BDAT %d\r\n" % (10 ** 20 - 1), b"x" * 400, b"503 5.5.1",
+                              "SMTP protocol error"),
     "a chunk for nobody that drips": Row("GRACE_SECONDS", GREETED + b"BDAT 9000\r\n", b"x", b"421 4.4.2", "too slow"),
     "a chunk beyond -size": Row("DROPPED_OCTETS", ADDRESSED + b"BDAT 99999999 LAST\r\n", b"x" * 400, b"552 5.3.4",
                                 "message too big: read=99999999"),
-    "whoever goes on behind the last reply": Row("LINGER_SECONDS", b"HELP x\r\n" * 20, b"x", b"421 4.7.0", "too many syntax"),
+    "whoever goes on behind the last reply": Row("LINGER_SECONDS", b"HELP x\r\n" * 20, b"x", b"421 4.7.0",
+                                                 "too many syntax"),
 }
 # What other tests wait for: the files stand behind each name.
 ELSEWHERE = {
     "HANDSHAKE_SECONDS": "test_tls", "WRITE_SECONDS": "test_session_limits", "OUTPUT_OCTETS": "test_hostile",
     "LINE_OCTETS": "test_authentication", "MOST_ERRORS": "errors-twenty.txt", "MOST_IDLE_COMMANDS": "idle-commands.txt",
     "STRESS_IDLE_COMMANDS": "test_hostile", "MOST_FAILURES": "test_authentication", "FREE_REFUSALS": "test_guessing",
-    "LONGEST_DELAY": "test_guessing", "FIRST_DELAY": "test_guessing", "FREE_FAILURES": "test_guessing", "CHECK_SECONDS": "test_guessing", "LEAST_OCTETS_A_SECOND": "with GRACE_SECONDS", "TEXT_LINGER_SECONDS": "test_chunking",
+    "LONGEST_DELAY": "test_guessing", "FIRST_DELAY": "test_guessing", "FREE_FAILURES": "test_guessing",
+    "CHECK_SECONDS": "test_guessing", "LEAST_OCTETS_A_SECOND": "with GRACE_SECONDS",
+    "TEXT_LINGER_SECONDS": "test_chunking",
 }
 
 
@@ -154,9 +163,9 @@ class HttpTest(support.ServerTestCase):
         self.assertEqual(self.server.messages("alice"), [])
 
     def test_requests(self):
-        for request in (b"POST / HTTP/1.1", b"GET / HTTP/1.1", b"PUT /x HTTP/1.0", b"HEAD / HTTP/1.1", b"OPTIONS * HTTP/1.1",
-                        b"CONNECT localhost:25 HTTP/1.1", b"post / HTTP/1.1", b"MAKE / HTTP/1.1", b"PRI * HTTP/2.0",
-                        b"GET /" + b"x" * 4000 + b" HTTP/1.1", b"GET /"):
+        for request in (b"POST / HTTP/1.1", b"GET / HTTP/1.1", b"PUT /x HTTP/1.0", b"HEAD / HTTP/1.1",
+                        b"OPTIONS * HTTP/1.1", b"CONNECT localhost:25 HTTP/1.1", b"post / HTTP/1.1", b"MAKE / HTTP/1.1",
+                        b"PRI * HTTP/2.0", b"GET /" + b"x" * 4000 + b" HTTP/1.1", b"GET /"):
             with self.subTest(request=request[:30]):
                 self.check(request)
 

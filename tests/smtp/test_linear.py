@@ -1,5 +1,5 @@
-"""Every parser of what others wrote is linear: sixteen times its worst input takes some sixteen times as long (256 times, were
-it a square).
+"""Every parser of what others wrote is linear: sixteen times its worst input takes some sixteen times as long (256
+times, were it a square).
 
 The one timing that decides a test; it is the processor's, and the best of several.
 """
@@ -16,7 +16,7 @@ import unittest
 from tests.helpers import support
 
 sys.path.insert(0, str(support.ROOT))
-from common import mainlog                                                              # noqa: E402 (the path comes first)
+from common import mainlog  # noqa: E402 (the path comes first)
 from common import accounts as passwords                                                            # noqa: E402
 from common.settings import from_environ                                            # noqa: E402
 from mailstore import aliases, delivery, mbox# noqa: E402
@@ -160,7 +160,8 @@ def parts(text: bytes) -> None:
 
 
 def nested_parts(text: bytes) -> None:
-    parts(b"\n\n--x\n" + b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(len(text))))
+    parts(b"\n\n--x\n"
+          + b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(len(text))))
 
 
 def bounced(text: bytes) -> None:
@@ -218,47 +219,59 @@ def accounts(text: bytes) -> None:
 
 
 class Case(typing.NamedTuple):
-    """read: what reads it; units: what its worst inputs consist of; size: of the shorter one. (Where there is next to nothing
-    to do, both are shorter than what the allocator keeps at hand, or both are longer.)"""
+    """read: what reads it; units: what its worst inputs consist of; size: of the shorter one. (Where there is next to
+    nothing to do, both are shorter than what the allocator keeps at hand, or both are longer.)"""
     read: typing.Callable
     units: typing.Sequence
     size: int = 1 << 15
 
 
 CASES = {
-    "header": Case(header, [b"a:\n", b"a: b\n", b"a:\n \n", b"a:" + b"\n" * 3, b"X: y\n\t", b" ", b"\r", b"a:\r", b"\0", b":", b"(", b"a:\n\v"], 1800),
+    "header": Case(header, [b"a:\n", b"a: b\n", b"a:\n \n", b"a:" + b"\n" * 3, b"X: y\n\t", b" ", b"\r", b"a:\r", b"\0",
+                            b":", b"(", b"a:\n\v"], 1800),
     "one field": Case(lambda text: header(b"X:" + text), [b"\n ", b" \n ", b"\r", b" ", b"\t\n\t", b"\n \n\t"]),
     "Message-ID": Case(identity, [b"()", b"(", b"( ) ", b"(()", b"()<", b"<", b'"', b" ", b"( \t", b")"], 7000),
     "text": Case(draft, [b"x"]),
     "DATA": Case(data, [b"\n", b"\r", b"\r\n", b".\r\n", b"\r\n.", b"\n.", b"\r\n.\r", b"\n\r\n", b"."], 1 << 11),
     "BDAT": Case(chunks, [b"\n", b"\r", b"\r\n", b"\n\r\n"], 1 << 11),
     "transcript": Case(shown, [b"x", b"\n", b"\0"], 1 << 12),
-    "path": Case(path, ["<", ">", '"', '"\\', "\\", "<@a,", "@a,", "@a:", "a.", "a@", "[", "<\"\" ", " ", "é", "<a@b.c> ", "1."]),
+    "path": Case(path, ["<", ">", '"', '"\\', "\\", "<@a,", "@a,", "@a:", "a.", "a@", "[", "<\"\" ", " ", "é",
+                        "<a@b.c> ", "1."]),
     "parameters": Case(parameters, [" ", "\t", "=", "-", "a=b ", "a= "], 1 << 18),
-    "different parameters": Case(lambda text: parameters(" ".join("K%d=x" % n for n in range(len(text)))), ["x"], 1 << 12),
-    "aliases": Case(alias_file, ["a:\n b,", "a: b\n", "\n ", '"', '",', "a: \"\\", "a:,", ":", "#\n", "a: b,\n ", '"a":b\n']),
+    "different parameters": Case(lambda text: parameters(" ".join("K%d=x" % n for n in range(len(text)))), ["x"],
+                                 1 << 12),
+    "aliases": Case(alias_file,
+                    ["a:\n b,", "a: b\n", "\n ", '"', '",', "a: \"\\", "a:,", ":", "#\n", "a: b,\n ", '"a":b\n']),
     "a list": Case(lambda text: alias("a0: " + ", ".join("m%d" % n for n in range(len(text)))), ["x"], 600),
-    "lists in lists": Case(lambda text: alias("".join("a%d: a%d, a%d, a0\n" % (n, n + 1, n + 1) for n in range(len(text)))), ["x"], 600),
-    "lines with codes": Case(remote_reply, [b"250-\r\n", b"250-x\n", b"250-" + b"x" * 60 + b"\r\n", b"250-\xff\r\n"], 4000),
-    "parts": Case(parts, [b"\n\n--x\n", b"\n--x--\n", b"\n\n\xe9\n", b"\n--x\n\n\xe9", b"\n a", b";a=\"", b";  ", b";a=\"\\"], 1 << 12),
+    "lists in lists": Case(lambda text: alias("".join("a%d: a%d, a%d, a0\n" % (n, n + 1, n + 1)
+                                                      for n in range(len(text)))), ["x"], 600),
+    "lines with codes": Case(remote_reply, [b"250-\r\n", b"250-x\n", b"250-" + b"x" * 60 + b"\r\n", b"250-\xff\r\n"],
+                             4000),
+    "parts": Case(parts, [b"\n\n--x\n", b"\n--x--\n", b"\n\n\xe9\n", b"\n--x\n\n\xe9", b"\n a", b";a=\"", b";  ",
+                          b";a=\"\\"], 1 << 12),
     "nested parts": Case(nested_parts, [b"x"], 256),
-    "DNS answer": Case(dns._parse, [";; ->>HEADER<<- status: NOERROR, \n", "a. 1 IN A 1.2.3.4\n", "\n", "a ", ";", "a. 1 IN MX "]),
+    "DNS answer": Case(dns._parse,
+                       [";; ->>HEADER<<- status: NOERROR, \n", "a. 1 IN A 1.2.3.4\n", "\n", "a ", ";", "a. 1 IN MX "]),
     "bounced header": Case(bounced, [b"a:\n", b"References: ", b"a: b\n ", b"\n ", b"list-id"]),
     "commands": Case(commands, [b"\n", b"\r\n", b"NOOP\r\n", b"\0\n"]),
     "a dripping command": Case(dripping_command, [b"x"], 768),
     "envelope": Case(envelope, ["a ", "é ", "\0 "], 1 << 10),
     "copies": Case(copies, ["a ", "@ "], 1 << 9),
-    "accounts": Case(accounts, [b"a:b\n", b"x:y\n", b"#\n", b":", b" ", b"\n", b"a \t", b"$scrypt$", b"a:$scrypt$ln=,\n", b"\0"], 1 << 12),
-    "different accounts": Case(lambda text: accounts(b"".join(b"a%d:b\n" % n for n in range(len(text)))), [b"x"], 1 << 11),
+    "accounts": Case(accounts, [b"a:b\n", b"x:y\n", b"#\n", b":", b" ", b"\n", b"a \t", b"$scrypt$",
+                                b"a:$scrypt$ln=,\n", b"\0"], 1 << 12),
+    "different accounts": Case(lambda text: accounts(b"".join(b"a%d:b\n" % n for n in range(len(text)))), [b"x"],
+                               1 << 11),
     "mbox": Case(lambda text: list(mbox.escaped(octet_by_octet(text))), [b"\n", b"\nFrom ", b"\nFrom"], 1 << 12),
     "log": Case(mainlog.printable, ["\0", "\n", "é", "\udcff"], 1 << 13),
-    "reply": Case(lambda text: replies.members(["x <%s>" % part for part in text]).for_client(False).encode(), ["é", "a"], 1 << 12),
+    "reply": Case(lambda text: replies.members(["x <%s>" % part for part in text]).for_client(False).encode(),
+                  ["é", "a"], 1 << 12),
 }
 
 
 class LinearTest(unittest.TestCase):
     def seconds(self, case: Case, unit, size: int) -> float:
-        """Of the processor, to read the input of this size once: the best of some tries, each long enough for the clock."""
+        """Of the processor, to read the input of this size once: the best of some tries, each long enough for the
+        clock."""
         text = filled(unit, size)
         best = float("inf")
         for _ in range(TRIES):

@@ -11,7 +11,8 @@ from tests.helpers import harness, support
 
 # Before the greeting: everything here delays it.
 BEFORE_GREETING = {
-    "_socket", "common", "smtp.handler", "common.privileges", "common.mainlog", "select", "common.admission", "common.settings", "smtp", "smtp.channel", "smtp.limits", "smtp.replies",
+    "_socket", "common", "smtp.handler", "common.privileges", "common.mainlog", "select", "common.admission",
+    "common.settings", "smtp", "smtp.channel", "smtp.limits", "smtp.replies",
 } | ({"pwd"} if support.IS_ROOT else set())     # to become the service's user
 
 # While the client reads it.

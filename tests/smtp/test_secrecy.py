@@ -11,8 +11,8 @@ class SecrecyTest(AccountsTestCase):
     """No password, nor its base64, in the log, in what -v shows, or in what `ps` shows."""
 
     more = ("-v",)
-    secrets = (ALICE, BOB, WRONG, encoded(ALICE), encoded(BOB), encoded(WRONG), plain("alice", ALICE), plain("bob", BOB),
-               plain("alice", WRONG), plain("alice", ALICE, "alice"))
+    secrets = (ALICE, BOB, WRONG, encoded(ALICE), encoded(BOB), encoded(WRONG), plain("alice", ALICE),
+               plain("bob", BOB), plain("alice", WRONG), plain("alice", ALICE, "alice"))
 
     def assert_secret(self, text, where):
         for secret in self.secrets:
@@ -43,7 +43,8 @@ class SecrecyTest(AccountsTestCase):
         client = self.greeted()
         for line in ("AUTH " + plain("alice", ALICE), " AUTH PLAIN " + encoded(ALICE),
                      "AUTHPLAIN " + encoded(BOB), "AUTH PLAIN " + encoded(BOB)[:-2], "AUTH PLAIN %s x" % encoded(BOB),
-                     "AUTH PLAIN\0" + encoded(BOB), "AUTH DIGEST-MD5 " + encoded(BOB), "AUTH CRAM-MD5 " + encoded(ALICE)):
+                     "AUTH PLAIN\0" + encoded(BOB), "AUTH DIGEST-MD5 " + encoded(BOB),
+                     "AUTH CRAM-MD5 " + encoded(ALICE)):
             with self.subTest(line=line):
                 self.assertGreaterEqual(client.ask(line).code, 500)
 

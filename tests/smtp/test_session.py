@@ -57,7 +57,8 @@ class PipesTest(unittest.TestCase):
             replies = subprocess.run([support.open_root() / "smtp_handler.py"], input=dialogue, env=server.variables,
                                      stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
         self.assertIn("x [192.0.2.1]", replies[1])
-        self.assertEqual([reply[:3] for reply in replies if reply[3] == " "], ["220", "250", "250", "250", "550", "221"])
+        self.assertEqual([reply[:3] for reply in replies if reply[3] == " "],
+                         ["220", "250", "250", "250", "550", "221"])
 
 
 @support.both_listeners
@@ -77,7 +78,8 @@ class SegmentsTest(support.ServerTestCase):
             return without_ids(client.rest())
 
     def replies_to_one_of_many(self, pieces) -> bytes:
-        """The same for clients that come together: netcat loses some unless root has set tcp_migrate_req, and they come again."""
+        """The same for clients that come together: netcat loses some unless root has set tcp_migrate_req, and they come
+        again."""
         for _ in range(10):
             with Client(self.server.port) as client:
                 try:

@@ -174,8 +174,8 @@ class NonsenseTest(unittest.TestCase):
     """Whatever a line holds, it gets one reply, in ASCII, and never one that speaks of the server's own trouble."""
 
     UNLIMITED = LIMITS + "import sys\nlimits.MOST_ERRORS = limits.MOST_IDLE_COMMANDS = sys.maxsize\n"
-    VERBS = [b"HELO", b"EHLO", b"MAIL", b"RCPT", b"DATA x", b"BDAT", b"RSET", b"NOOP", b"HELP", b"VRFY", b"EXPN", b"AUTH",
-             b"STARTTLS", b"SEND", b"SOML", b"SAML", b"TURN", b"MAIL FROM:", b"RCPT TO:", b"mail from:<>",
+    VERBS = [b"HELO", b"EHLO", b"MAIL", b"RCPT", b"DATA x", b"BDAT", b"RSET", b"NOOP", b"HELP", b"VRFY", b"EXPN",
+             b"AUTH", b"STARTTLS", b"SEND", b"SOML", b"SAML", b"TURN", b"MAIL FROM:", b"RCPT TO:", b"mail from:<>",
              b"rcpt to:<postmaster>", b"QUIT x", b""]
     PARTS = [b" ", b"\t", b"<", b">", b"@", b":", b",", b"\"", b"\\", b".", b"[127.0.0.1]", b"[IPv6:", b"x", b"alice",
              b"\0", b"\r", b"\x0b", b"\x1f", b"\x7f", b"\xff", b"\xc2\xb2", b"\xc2\xa0", b"\xc3\xa9", b"\xe2\x80\xa8",

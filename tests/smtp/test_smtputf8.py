@@ -72,13 +72,15 @@ class EnvelopeTest(Utf8TestCase):
                 reply = self.send(self.greeted(), "zoé@bücher.example", address)
                 self.assertEqual(reply.code, 250)
                 stored = self.server.messages(recipient.lower().strip('"'))[-1].content.decode()
-                self.assertTrue(stored.startswith("Return-path: <zoé@bücher.example>\nEnvelope-to: %s\n" % address), stored)
+                self.assertTrue(stored.startswith("Return-path: <zoé@bücher.example>\nEnvelope-to: %s\n" % address),
+                                stored)
                 self.assertIn("\n\tby %s with utf8smtp (serveur)\n\t(envelope-from <zoé@bücher.example>)\n"
                               % self.server.domain, stored)
                 self.assertIn("\n\tfor %s;\n" % address, stored)
                 self.assertTrue(stored.endswith("Subject: élan\n\né\n"))
                 line = self.server.wait_log(reply.text[-16:] + " <= ")
-                self.assertIn(r"<= zo\303\251@b\303\274cher.example H=(client.example.org) [127.0.0.1] P=utf8smtp S=", line)
+                self.assertIn(r"<= zo\303\251@b\303\274cher.example H=(client.example.org) [127.0.0.1] P=utf8smtp S=",
+                              line)
 
     def test_go_adds_it_to_every_mail(self):
         reply = self.send(self.greeted(), "a@x.example", self.address("alice"))
@@ -86,7 +88,8 @@ class EnvelopeTest(Utf8TestCase):
 
     def test_refused_without_the_parameter(self):
         client = self.greeted()
-        self.assertEqual(self.expect(client, "MAIL FROM:<zoé@x.example>", 553), "5.6.7 Non-ASCII address needs SMTPUTF8")
+        self.assertEqual(self.expect(client, "MAIL FROM:<zoé@x.example>", 553),
+                         "5.6.7 Non-ASCII address needs SMTPUTF8")
         self.expect(client, "MAIL FROM:<zoe@bücher.example>", 553)
         client.expect("MAIL FROM:<a@x.example>", 250)
         self.assertEqual(self.expect(client, "RCPT TO:<%s>" % self.address("hélène"), 553),
@@ -137,8 +140,8 @@ class TwoSpellingsTest(unittest.TestCase):
             with server.client() as client:
                 self.assertTrue(client.expect("EHLO x", 250).text.startswith("xn--caf-dma.example Hello"))
                 client.expect("MAIL FROM:<a@x.example> SMTPUTF8", 250)
-                for address in ("alice@café.example", "alice@CAFÉ.example", "alice@cafe\u0301.example", "alice@XN--CAF-DMA.example",
-                                "x@faß.example", "x@xn--fa-hia.example"):
+                for address in ("alice@café.example", "alice@CAFÉ.example", "alice@cafe\u0301.example",
+                                "alice@XN--CAF-DMA.example", "x@faß.example", "x@xn--fa-hia.example"):
                     self.assertEqual(client.ask(("RCPT TO:<%s>" % address).encode()).code, 250, address)
                 for address in ("alice@cafe.example", "x@fass.example", "x@FASS.example", "alice@кафе.example"):
                     self.assertEqual(client.ask(("RCPT TO:<%s>" % address).encode()).code, 550, address)
@@ -211,7 +214,8 @@ class DirectoryTest(Utf8TestCase):
     def test_vrfy(self):
         client = self.greeted()
         for argument in ("hélène", "HÉLÈNE", self.address("hélène"), "<%s>" % self.address("hélène")):
-            self.assertEqual(self.expect(client, "VRFY %s SMTPUTF8" % argument, 250), "2.1.5 <%s>" % self.address("hélène"))
+            self.assertEqual(self.expect(client, "VRFY %s SMTPUTF8" % argument, 250),
+                             "2.1.5 <%s>" % self.address("hélène"))
             self.assertEqual(self.expect(client, "VRFY " + argument, 252),
                              "2.6.8 Cannot show the address without SMTPUTF8, but will accept mail")
 

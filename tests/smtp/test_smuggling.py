@@ -10,7 +10,8 @@ from tests.helpers import support
 from tests.helpers.client import Client
 from tests.lab.sink import Sink
 
-LINE_ENDS = {"LF": b"\n", "CR": b"\r", "CRLF": b"\r\n", "CRCRLF": b"\r\r\n", "LFCR": b"\n\r", "NUL": b"\r\n\0", "none": b""}
+LINE_ENDS = {"LF": b"\n", "CR": b"\r", "CRLF": b"\r\n", "CRCRLF": b"\r\r\n", "LFCR": b"\n\r", "NUL": b"\r\n\0",
+             "none": b""}
 REMOTE = "smuggled@tpmail.info.unicaen.fr"
 TERMINATOR = {b"\n": b"\n.\n", b"\r\n": b"\r\n.\r\n"}
 PRINTABLE_LINE = re.compile(rb"[ -~]*")
@@ -49,16 +50,16 @@ class EndOfDataTest(TwoPlacesTestCase):
         """A session up to its 354."""
         client = self.client()
         for command, code in (("EHLO client.example", 250), ("MAIL FROM:<a@client.example>", 250),
-                              ("RCPT TO:<%s>" % self.address("alice"), 250), ("RCPT TO:<x@tpmail.info.unicaen.fr>", 250),
-                              ("DATA", 354)):
+                              ("RCPT TO:<%s>" % self.address("alice"), 250),
+                              ("RCPT TO:<x@tpmail.info.unicaen.fr>", 250), ("DATA", 354)):
             client.write(command.encode() + line_end)
             self.assertEqual(client.reply().code, code)
         return client
 
     def text(self, name: str, lookalike: bytes, line_end: bytes) -> bytes:
         """A message in whose text a second one is hidden behind `lookalike`."""
-        hidden = ["MAIL FROM:<evil@client.example>", "RCPT TO:<%s>" % self.address("bob"), "RCPT TO:<%s>" % REMOTE, "DATA",
-                  "Subject: smuggled", "", "hidden"]
+        hidden = ["MAIL FROM:<evil@client.example>", "RCPT TO:<%s>" % self.address("bob"), "RCPT TO:<%s>" % REMOTE,
+                  "DATA", "Subject: smuggled", "", "hidden"]
         return line_end.join([b"Subject: " + name.encode(), b"", b"open" + lookalike + hidden[0].encode(),
                               *(line.encode() for line in hidden[1:])])
 
@@ -93,7 +94,8 @@ class EndOfDataTest(TwoPlacesTestCase):
     def test_crlf_in_one_part_of_the_session_only(self):
         for name, lookalike in self.sample(lookalikes(b"\r\n"), 2):
             self.check(name, b"\r\n", lookalike, b"\n")
-            if not (b"\r\n" not in lookalike and ends_data(b"\n" + lookalike.partition(b".")[0], lookalike.partition(b".")[2], b"\n")):
+            if not (b"\r\n" not in lookalike
+                    and ends_data(b"\n" + lookalike.partition(b".")[0], lookalike.partition(b".")[2], b"\n")):
                 self.check(name, b"\n", lookalike, b"\r\n")
 
     def tearDown(self):
@@ -111,14 +113,16 @@ class EndOfDataTest(TwoPlacesTestCase):
             message.path.unlink()
 
 
-CONTROLS = {"NUL": b"\0", "BEL": b"\a", "BS": b"\b", "TAB": b"\t", "VT": b"\v", "FF": b"\f", "CR": b"\r", "ESC": b"\x1b[31m",
-            "DEL": b"\x7f", "CSI": b"\x9b", "NEL": b"\xc2\x85", "LS": b"\xe2\x80\xa8", "RLO": b"\xe2\x80\xae", "8-bit": b"\xff\xfe",
-            "UTF-8": "é".encode(), "fold": b"\r 2026-01-01 00:00:00 forged"}
-ARGUMENTS = (b"HELO a%bb", b"EHLO a%bb", b"MAIL FROM:<a%bb@c.example>", b"MAIL FROM:<a@c%bc.example>", b'MAIL FROM:<"a%bb"@c.example>',
-             b"MAIL FROM:<a@c.example> SIZE=1%b0", b"MAIL FROM:<a@c.example> X%b=1", b"MAIL FROM:<a@c.example> AUTH=x%by",
-             b"RCPT TO:<a%bb@{domain}>", b'RCPT TO:<"a%bb"@{domain}>', b"RCPT TO:<alice@{domain}%b>", b"RCPT TO:<@h%bx:alice@{domain}>",
-             b"VRFY a%bb", b"EXPN a%bb", b"HELP a%bb", b"NOOP a%bb", b"AUTH PLAIN a%bb", b"AUTH %b", b"BDAT 1%b0", b"BDAT %bx LAST",
-             b"RSET %b", b"DATA %b", b"QUIT %b", b"STARTTLS %b", b"NO%bOP", b"%b")
+CONTROLS = {"NUL": b"\0", "BEL": b"\a", "BS": b"\b", "TAB": b"\t", "VT": b"\v", "FF": b"\f", "CR": b"\r",
+            "ESC": b"\x1b[31m", "DEL": b"\x7f", "CSI": b"\x9b", "NEL": b"\xc2\x85", "LS": b"\xe2\x80\xa8",
+            "RLO": b"\xe2\x80\xae", "8-bit": b"\xff\xfe", "UTF-8": "é".encode(),
+            "fold": b"\r 2026-01-01 00:00:00 forged"}
+ARGUMENTS = (b"HELO a%bb", b"EHLO a%bb", b"MAIL FROM:<a%bb@c.example>", b"MAIL FROM:<a@c%bc.example>",
+             b'MAIL FROM:<"a%bb"@c.example>', b"MAIL FROM:<a@c.example> SIZE=1%b0", b"MAIL FROM:<a@c.example> X%b=1",
+             b"MAIL FROM:<a@c.example> AUTH=x%by", b"RCPT TO:<a%bb@{domain}>", b'RCPT TO:<"a%bb"@{domain}>',
+             b"RCPT TO:<alice@{domain}%b>", b"RCPT TO:<@h%bx:alice@{domain}>", b"VRFY a%bb", b"EXPN a%bb", b"HELP a%bb",
+             b"NOOP a%bb", b"AUTH PLAIN a%bb", b"AUTH %b", b"BDAT 1%b0", b"BDAT %bx LAST", b"RSET %b", b"DATA %b",
+             b"QUIT %b", b"STARTTLS %b", b"NO%bOP", b"%b")
 
 
 @support.both_listeners
@@ -161,7 +165,8 @@ class ControlCharactersTest(support.ServerTestCase):
     def tearDownClass(cls):
         """Every line of the log is a line of ours, in printable ASCII, and so is all that -v shows."""
         lines = cls.server.log_path.read_bytes().split(b"\n")
-        forged = [line for line in lines[:-1] if not re.match(rb"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d ", line) or b" forged" in line[:40]]
+        forged = [line for line in lines[:-1]
+                  if not re.match(rb"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d ", line) or b" forged" in line[:40]]
         shown = [line for line in cls.server.output_path.read_bytes().split(b"\n") if line.startswith(b"[")]
         unprintable = [line for line in lines + shown if not PRINTABLE_LINE.fullmatch(line)]
         super().tearDownClass()
@@ -170,14 +175,17 @@ class ControlCharactersTest(support.ServerTestCase):
 
 
 NO_USERS = (
-    "../alice", "a/b", "alice/../bob", "..", ".", "./alice", "/etc/passwd", "//etc", "alice/Maildir", "|id", "|/bin/sh", ":include:/etc/passwd",
-    ":fail:", ":blackhole:", "~alice", "~root", "$HOME", "`id`", "%s", "%n%n", "alice%elsewhere.example", "elsewhere.example!alice",
-    "alice@elsewhere.example", "a b", "x" * 200, "alıce", "аlice", "alice ", " alice", "alice\\", "\\alice", "alice,bob", "<alice>", "-alice")
+    "../alice", "a/b", "alice/../bob", "..", ".", "./alice", "/etc/passwd", "//etc", "alice/Maildir", "|id", "|/bin/sh",
+    ":include:/etc/passwd", ":fail:", ":blackhole:", "~alice", "~root", "$HOME", "`id`", "%s", "%n%n",
+    "alice%elsewhere.example", "elsewhere.example!alice", "alice@elsewhere.example", "a b", "x" * 200, "alıce", "аlice",
+    "alice ", " alice", "alice\\", "\\alice", "alice,bob", "<alice>", "-alice")
 NO_RELAYS = (
-    "x@elsewhere.example", "@elsewhere.example:x@other.example", "x%elsewhere.example@other.example", "x@[192.0.2.1]", "x@[IPv6:2001:db8::1]",
-    "x@tpmail.info.unicaen.fr.elsewhere.example", "x@info.unicaen.fr", "x@sub.tpmail.info.unicaen.fr", '"x@tpmail.info.unicaen.fr"@elsewhere.example',
-    "@tpmail.info.unicaen.fr:x@elsewhere.example", "x@tpmail-info.unicaen.fr", "x@localhost", "x@tpmail.info.unicaen.fr@elsewhere.example",
-    "x@elsewhere.example,y@tpmail.info.unicaen.fr", "x@tpmail.info.unicaen.fr.", "elsewhere.example!x@elsewhere.example")
+    "x@elsewhere.example", "@elsewhere.example:x@other.example", "x%elsewhere.example@other.example", "x@[192.0.2.1]",
+    "x@[IPv6:2001:db8::1]", "x@tpmail.info.unicaen.fr.elsewhere.example", "x@info.unicaen.fr",
+    "x@sub.tpmail.info.unicaen.fr", '"x@tpmail.info.unicaen.fr"@elsewhere.example',
+    "@tpmail.info.unicaen.fr:x@elsewhere.example", "x@tpmail-info.unicaen.fr", "x@localhost",
+    "x@tpmail.info.unicaen.fr@elsewhere.example", "x@elsewhere.example,y@tpmail.info.unicaen.fr",
+    "x@tpmail.info.unicaen.fr.", "elsewhere.example!x@elsewhere.example")
 
 
 @support.both_listeners

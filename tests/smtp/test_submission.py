@@ -1,4 +1,5 @@
-"""Submission: what is added to a message from an authenticated client, and what tells of TLS; compared with a real Exim."""
+"""Submission: what is added to a message from an authenticated client, and what tells of TLS; compared with a real
+Exim."""
 
 import dataclasses
 import re
@@ -117,8 +118,8 @@ class CipherNameTest(unittest.TestCase):
     @support.needs_program("openssl")
     def test_registered_names(self):
         ours = {cipher["name"] for cipher in ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).get_ciphers()}
-        table = subprocess.run(["openssl", "ciphers", "-stdname", "-v", "ALL"], capture_output=True, text=True, check=True,
-                               timeout=support.PATIENCE).stdout
+        table = subprocess.run(["openssl", "ciphers", "-stdname", "-v", "ALL"], capture_output=True, text=True,
+                               check=True, timeout=support.PATIENCE).stdout
         names = {line.split()[2]: line.split()[0] for line in table.splitlines()}
         usable = [name for name in ours if "PSK" not in name and "SRP" not in name]
         self.assertGreater(len(usable), 10)
@@ -127,7 +128,8 @@ class CipherNameTest(unittest.TestCase):
 
 
 class ProtocolTest(AccountsTestCase):
-    """`with` in Received, P= and A= in the log, for each way to send; nothing is added for who has not authenticated."""
+    """`with` in Received, P= and A= in the log, for each way to send; nothing is added for who has not
+    authenticated."""
 
     text = ACCOUNTS + "jean@x.example:secret\n"
 
@@ -152,7 +154,8 @@ class ProtocolTest(AccountsTestCase):
 
     def test_from_for_the_null_sender(self):
         """As for a read receipt: who wrote it is who authenticated."""
-        for login, password, address in (("alice", ALICE, self.address("alice")), ("jean@x.example", "secret", "jean@x.example")):
+        for login, password, address in (("alice", ALICE, self.address("alice")),
+                                         ("jean@x.example", "secret", "jean@x.example")):
             client = self.greeted()
             client.expect("AUTH PLAIN " + plain(login, password), 235)
             self.assertEqual(client.letter("", self.address("alice"), MESSAGE).code, 250)

@@ -99,12 +99,14 @@ class PathTest(unittest.TestCase):
 
 class DomainTest(unittest.TestCase):
     def test_good(self):
-        for domain in ("a", "a.b", "A1.example", "%s.fr" % ("x" * 63), "[10.0.0.255]", "[IPv6:::1]", "a--b.c", "xn--t-bga.fr"):
+        for domain in ("a", "a.b", "A1.example", "%s.fr" % ("x" * 63), "[10.0.0.255]", "[IPv6:::1]", "a--b.c",
+                       "xn--t-bga.fr"):
             with self.subTest(domain=domain):
                 check_domain(domain)
 
     def test_bad(self):
-        for domain in ("", ".", "a.", ".a", "a..b", "-a", "a-", "%s.fr" % ("x" * 64), "[", "]", "[]", "[1.2.3]", "a b", "a\0"):
+        for domain in ("", ".", "a.", ".a", "a..b", "-a", "a-", "%s.fr" % ("x" * 64), "[", "]", "[]", "[1.2.3]", "a b",
+                       "a\0"):
             with self.subTest(domain=domain), self.assertRaises(Malformed):
                 check_domain(domain)
 
@@ -128,7 +130,8 @@ class ParameterTest(unittest.TestCase):
 
 
 class MutationTest(unittest.TestCase):
-    """Good text changed at random places, from a generator with a fixed seed: it is taken whole and clean, or Malformed."""
+    """Good text changed at random places, from a generator with a fixed seed: it is taken whole and clean, or
+    Malformed."""
 
     def setUp(self):
         self.dice = random.Random(821)

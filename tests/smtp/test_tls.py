@@ -122,7 +122,8 @@ class StartTlsTest(TlsTestCase):
                 self.assertIn(b"250 ", talk_at_once(client, context(version), b"EHLO x\r\nQUIT\r\n"))
 
     def test_end_of_tls_that_comes_with_a_command(self):
-        """close_notify in one segment with QUIT, or without it, on a connection that stays open: answered, and closed."""
+        """close_notify in one segment with QUIT, or without it, on a connection that stays open: answered, and
+        closed."""
         for command, answer in ((b"QUIT\r\n", b"221 "), (b"NOOP\r\n", b"250 "), (b"", b"")):
             with self.subTest(command=command):
                 client = self.greeted()
@@ -132,8 +133,8 @@ class StartTlsTest(TlsTestCase):
     @support.needs_root
     @support.needs_program("strace")
     def test_tickets_leave_no_reply_waiting(self):
-        """TLS 1.3's tickets are a write of their own: without TCP_NODELAY the reply behind them waits until a client that
-        has nothing to say acknowledges them, 40 ms later."""
+        """TLS 1.3's tickets are a write of their own: without TCP_NODELAY the reply behind them waits until a client
+        that has nothing to say acknowledges them, 40 ms later."""
         client = self.client()
         self.addCleanup(client.close)
         client.expect("EHLO client.example.org", 250)
@@ -213,8 +214,8 @@ class VersionTest(TlsTestCase):
     def test_openssl_client(self):
         for options in (("-connect", "127.0.0.1:%d" % self.server.port, "-starttls", "smtp"),
                         ("-connect", "127.0.0.1:%d" % self.smtps)):
-            done = subprocess.run(["openssl", "s_client", "-quiet", "-crlf", "-ign_eof", *options], input=b"EHLO x\nQUIT\n",
-                                  capture_output=True, timeout=PATIENCE, check=False)
+            done = subprocess.run(["openssl", "s_client", "-quiet", "-crlf", "-ign_eof", *options],
+                                  input=b"EHLO x\nQUIT\n", capture_output=True, timeout=PATIENCE, check=False)
             self.assertIn(b"221 2.0.0", done.stdout, done.stderr)
 
 
@@ -291,7 +292,8 @@ class SessionTest(TlsTestCase):
             client = self.secured()
             log_in(client)
             before = len(self.server.messages("bob"))
-            for command, code in (("MAIL FROM:<a@x.example>", 250), ("RCPT TO:<%s>" % self.address("bob"), 250), ("DATA", 354)):
+            for command, code in (("MAIL FROM:<a@x.example>", 250), ("RCPT TO:<%s>" % self.address("bob"), 250),
+                                  ("DATA", 354)):
                 client.expect(command, code)
             client.write(b"Subject: half\r\n")
             if end == "unwrap":
@@ -315,12 +317,14 @@ class SessionTest(TlsTestCase):
         count = 52000000 // 78
         client = self.secured()
         log_in(client)
-        for command, code in (("MAIL FROM:<a@x.example>", 250), ("RCPT TO:<%s>" % self.address("alice"), 250), ("DATA", 354)):
+        for command, code in (("MAIL FROM:<a@x.example>", 250), ("RCPT TO:<%s>" % self.address("alice"), 250),
+                              ("DATA", 354)):
             client.expect(command, code)
         client.write(b"Subject: large\r\n\r\n")
         for start in range(0, count, 5000):
             client.write(b"".join(line % number for number in range(start, min(start + 5000, count))))
-        peaks = [support.peak_memory(pid) for pid, command in self.server.processes().items() if "smtp_handler.py" in command]
+        peaks = [support.peak_memory(pid) for pid, command in self.server.processes().items()
+                 if "smtp_handler.py" in command]
         client.write(b".\r\n")
         self.assertEqual(client.reply().code, 250)
         self.assertTrue(peaks)
@@ -328,7 +332,8 @@ class SessionTest(TlsTestCase):
         stored = self.server.messages("alice")[-1].content
         body = stored[stored.index(b"\n\n") + 2:]
         self.assertEqual(len(body), count * 77)
-        self.assertEqual(body[-77000:], b"".join(line % number for number in range(count - 1000, count)).replace(b"\r\n", b"\n"))
+        self.assertEqual(body[-77000:],
+                         b"".join(line % number for number in range(count - 1000, count)).replace(b"\r\n", b"\n"))
 
     def test_many_at_once(self):
         """Implicit TLS and STARTTLS side by side, as many as the pool has."""

@@ -47,7 +47,8 @@ class PortsTest(TlsTestCase):
             support.wait_for(lambda: "Journal : " in server.output(), "the announcement")
             ports = [int(port) for port in re.findall(r"sur le port (\d+) ", server.output())]
             self.assertEqual(len(ports), 3)
-            clients = [support.greeted_client(server.port), start_tls(support.greeted_client(server.port)), implicit(smtps)]
+            clients = [support.greeted_client(server.port), start_tls(support.greeted_client(server.port)),
+                       implicit(smtps)]
             server.process.send_signal(signal.SIGTERM)
             for client in clients:
                 self.assertEqual(client.reply().code, 421)

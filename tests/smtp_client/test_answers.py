@@ -166,7 +166,8 @@ class AnswersTest(unittest.TestCase):
         self.assertIn("== " + outcome.recipient, outcome.lines[-1])
 
     def test_long_replies_fill_nothing(self):
-        """A reply is kept to 2000 octets as the log writes them, each time that it is: to 50 recipients, and at a retry."""
+        """A reply is kept to 2000 octets as the log writes them, each time that it is: to 50 recipients, and at a
+        retry."""
         def refuse(_, visit):
             visit.connection.sendall(b"".join(b"451-" + b"\xff" * 600 + b"\r\n" for _ in range(99)) + b"451 x\r\n")
             return SAID
@@ -201,7 +202,8 @@ class AnswersTest(unittest.TestCase):
 
     def test_lines_with_different_codes(self):
         """The worst one counts (Exim goes by the first), and all are shown as they were said."""
-        first, last, data = attempt({"rcpt": "550 no\n250 ok"}, {"rcpt": "250 ok\n550 no"}, {"dot": "250 queued\n451 not at all"})
+        first, last, data = attempt({"rcpt": "550 no\n250 ok"}, {"rcpt": "250 ok\n550 no"},
+                                    {"dot": "250 queued\n451 not at all"})
         said = "SMTP error from remote mail server after RCPT TO:<%s>: %s"
         for outcome, text in ((first, r"550-no\n250 ok"), (last, r"250-ok\n550 no")):
             self.assertEqual(outcome.lines, [
@@ -219,7 +221,8 @@ class AnswersTest(unittest.TestCase):
             return DROP
 
         text = TEXT + b"x" * (1 << 23) + b"\n"
-        with Sink({"data": lambda argument, visit: refuse(argument, visit) if visit.number <= 2 else "354 go on"}) as sink, \
+        with Sink({"data": lambda argument, visit: refuse(argument, visit)
+                   if visit.number <= 2 else "354 go on"}) as sink, \
                 Relay({"s.example": sink.port}) as relay:
             names = ("big@s.example", "later@s.example", "third@s.example")
             ids = [relay.enqueue(name, text=text) for name in names]
@@ -228,7 +231,8 @@ class AnswersTest(unittest.TestCase):
             relay.wait_log(ids[0] + " Completed")
             said = "%s: SMTP error from remote mail server after sending data block: " % HOST
             self.assertEqual(relay.lines(ids[0]), ["** big@s.example %s %s552 too big" % (VIA, said), "Completed"])
-            self.assertEqual(relay.lines(ids[1]), [said + "452 full", "== later@s.example %s defer (-46) %s452 full" % (VIA, said)])
+            self.assertEqual(relay.lines(ids[1]),
+                             [said + "452 full", "== later@s.example %s defer (-46) %s452 full" % (VIA, said)])
             self.assertEqual(sink.connections, 3)
             self.assertEqual([message.recipients for message in sink.messages], [["TO:<third@s.example>"]])
 

@@ -113,7 +113,8 @@ class MailHostsTest(unittest.TestCase):
 
     def test_refusal_of_all_hosts_is_the_messages(self):
         self.assertEqual(self.lines("no.example")[1:], [
-            "** x@no.example R=dnslookup T=remote_smtp H=refusing.example [%s]: SMTP error from remote mail server after "
+            "** x@no.example R=dnslookup T=remote_smtp H=refusing.example [%s]: SMTP error from remote mail server "
+            "after "
             "initial connection: 554 no service here" % REFUSING, "Completed"])
 
     def test_refusal_counts_only_when_no_host_is_left(self):
@@ -123,21 +124,25 @@ class MailHostsTest(unittest.TestCase):
     @unittest.skipUnless(HAS_IPV6, "cette machine n'a pas IPv6")
     def test_addresses_of_one_host(self):
         """IPv6 first; what one address refuses, the next may take."""
-        self.assertEqual(self.lines("families.example")[0], "H=both.example [::1]: SMTP error from remote mail server after "
+        self.assertEqual(self.lines("families.example")[0], "H=both.example [::1]: SMTP error from remote mail server "
+                                                            "after "
                          "initial connection: 554 not over IPv6")
         self.assert_taken_by("families.example", FIRST)
 
     @support.needs_program("idn2")
     def test_names_in_other_letters(self):
-        """IDNA2008, which keeps the German ß (RFC 5894 §7.2); upper case and accents in two characters are no other name."""
-        for spelling, address in (("faß.example", FIRST), ("FAẞ.example", FIRST), ("café.example", SECOND), ("cafe\u0301.example", SECOND)):
+        """IDNA2008, which keeps the German ß (RFC 5894 §7.2); upper case and accents in two characters are no other
+        name."""
+        for spelling, address in (("faß.example", FIRST), ("FAẞ.example", FIRST), ("café.example", SECOND),
+                                  ("cafe\u0301.example", SECOND)):
             line, end = self.lines(spelling)
             self.assertEqual(end, "Completed")
             self.assertIn("[%s]" % address, line)
         self.assertIn(": Unrouteable address", self.lines("a\u200db.example")[0])
 
     def test_null_mx(self):
-        self.assert_failed("null.example", "** x@null.example R=dnslookup: an MX or SRV record indicated no SMTP service")
+        self.assert_failed("null.example",
+                           "** x@null.example R=dnslookup: an MX or SRV record indicated no SMTP service")
 
     def test_no_such_domain(self):
         self.assert_failed("unknown.example", "** x@unknown.example: Unrouteable address")
@@ -200,7 +205,8 @@ class EqualPreferenceTest(unittest.TestCase):
         port = support.free_port()
         with contextlib.ExitStack() as stack:
             names = stack.enter_context(NameServer(MAIL_HOSTS, ADDRESSES))
-            sinks = [stack.enter_context(Sink({"mail": once}, port=port, address=address)) for address in (FIRST, SECOND)]
+            sinks = [stack.enter_context(Sink({"mail": once}, port=port, address=address))
+                     for address in (FIRST, SECOND)]
             relay = stack.enter_context(Relay(mail_port=port, SMTP_DNS=names.server))
             for number in range(40):
                 relay.enqueue("u%d@equal.example" % number)
@@ -228,7 +234,8 @@ class WithoutIdn2Test(unittest.TestCase):
             relay.start()
             relay.wait_empty()
             for spelling in ("faß.example", "FAẞ.example", "a\u200db.example", "βόλος.example"):
-                self.assertIn(": domain name needs IDNA2008: idn2 is not installed (package idn2)", relay.lines(ids[spelling])[0])
+                self.assertIn(": domain name needs IDNA2008: idn2 is not installed (package idn2)",
+                              relay.lines(ids[spelling])[0])
             self.assertEqual({message.recipients[0] for message in sink.messages},
                              {"TO:<x@café.example>", "TO:<x@cafe\u0301.example>"})
 

@@ -1,4 +1,5 @@
-"""Hosts that take no 8-bit text: bodies are encoded part by part (RFC 6152 §3, RFC 2045 §6), and nothing else is changed."""
+"""Hosts that take no 8-bit text: bodies are encoded part by part (RFC 6152 §3, RFC 2045 §6), and nothing else is
+changed."""
 
 import email
 import email.policy
@@ -35,21 +36,25 @@ CHANGED = {
                       b"Content-Transfer-Encoding: quoted-printable\n\n=C3=87a va bien ?\n"),
     "typed-in-latin1": (HEAD + b"\nEt voil\xe0 tout\n", MIME + b"Content-Type: text/plain; charset=unknown-8bit\n"
                         b"Content-Transfer-Encoding: quoted-printable\n\nEt voil=E0 tout\n"),
-    "label-replaced": (MIME + b"Content-Transfer-Encoding:\n 8BIT\nX-After: \xe9\nContent-Type: text/html\n\na=b \xe9, \t\nthe end\n",
+    "label-replaced": (MIME + b"Content-Transfer-Encoding:\n 8BIT\nX-After: \xe9\nContent-Type: text/html\n\n"
+                              b"a=b \xe9, \t\nthe end\n",
                        MIME + b"Content-Transfer-Encoding: quoted-printable\nX-After: \xe9\nContent-Type: text/html\n\n"
                        b"a=3Db =E9, =09\nthe end\n"),
     "dense": (MIME + b"Content-Type: text/plain; charset=utf-8\n\n" + DENSE,
               MIME + b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n" + DENSE_BASE64),
-    "parts": (MIXED + b"--b\nContent-Type: text/plain\n\nplain\n--b\nContent-Disposition: attachment;\n filename=\"r\xc3\xa9sum\xc3\xa9\"\n\n" + DENSE
+    "parts": (MIXED + b"--b\nContent-Type: text/plain\n\nplain\n--b\nContent-Disposition: attachment;\n"
+                      b" filename=\"r\xc3\xa9sum\xc3\xa9\"\n\n" + DENSE
               + b"\n--b--\n",
-              MIXED + b"--b\nContent-Type: text/plain\n\nplain\n--b\nContent-Disposition: attachment;\n filename=\"r\xc3\xa9sum\xc3\xa9\"\n"
+              MIXED + b"--b\nContent-Type: text/plain\n\nplain\n--b\nContent-Disposition: attachment;\n"
+                      b" filename=\"r\xc3\xa9sum\xc3\xa9\"\n"
               b"Content-Transfer-Encoding: base64\n\n" + DENSE_BASE64 + b"--b--\n"),
     "multipart-labelled": (MIME + b"Content-Transfer-Encoding: 8bit\nContent-Type: multipart/mixed; boundary=b\n\n"
                            b"--b\nContent-Transfer-Encoding: 8bit\n\nsome \xe9\n--b--\n",
                            MIME + b"Content-Transfer-Encoding: 7bit\nContent-Type: multipart/mixed; boundary=b\n\n"
                            b"--b\nContent-Transfer-Encoding: quoted-printable\n\nsome =E9\n--b--\n"),
     "multipart-with-8-bit-header": (
-        MIME + b"Content-Transfer-Encoding: 8bit\nContent-Type: multipart/mixed; boundary=b\n\n--b\nX: \xe9\n\nsome \xe9\n--b--\n",
+        MIME + b"Content-Transfer-Encoding: 8bit\nContent-Type: multipart/mixed; boundary=b\n\n--b\nX: \xe9\n\n"
+               b"some \xe9\n--b--\n",
         MIME + b"Content-Transfer-Encoding: 8bit\nContent-Type: multipart/mixed; boundary=b\n\n--b\nX: \xe9\n"
         b"Content-Transfer-Encoding: quoted-printable\n\nsome =E9\n--b--\n"),
     "outside": (MIXED + b"\xe9 before\n--b\n\nx\n--b--\nbehind \xc3\xa9\n--b\nand more\xe9\n",
@@ -58,21 +63,30 @@ CHANGED = {
                              MIXED + b"--b\nContent-Transfer-Encoding: base64\n\nQUJD\n__\nliste ??\n--b--\n"),
     "footer-behind-quoted": (MIME + b"Content-Transfer-Encoding: Quoted-Printable\n\na=3Db=\nc\n__\nliste \xe9\n",
                              MIME + b"Content-Transfer-Encoding: Quoted-Printable\n\na=3Db=\nc\n__\nliste =E9\n"),
-    "message-in-message": (MIXED + b"--b\nContent-Type: message/rfc822\nContent-Transfer-Encoding: 8bit\n\nSubject: x\n\nsome text \xc3\xa9\n--b--\n",
-                           MIXED + b"--b\nContent-Type: message/rfc822\nContent-Transfer-Encoding: 7bit\n\nSubject: x\nMIME-Version: 1.0\n"
-                           b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\nsome text =C3=A9\n--b--\n"),
-    "message-global": (MIXED + b"--b\nContent-Type: message/global\n\nMIME-Version: 1.0\nSubject: \xc3\xa9\n\nsome text \xc3\xa9\n--b--\n",
+    "message-in-message": (MIXED + b"--b\nContent-Type: message/rfc822\nContent-Transfer-Encoding: 8bit\n\n"
+                                   b"Subject: x\n\nsome text \xc3\xa9\n--b--\n",
+                           MIXED + b"--b\nContent-Type: message/rfc822\nContent-Transfer-Encoding: 7bit\n\nSubject: x\n"
+                                   b"MIME-Version: 1.0\n"
+                           b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n"
+                           b"some text =C3=A9\n--b--\n"),
+    "message-global": (MIXED + b"--b\nContent-Type: message/global\n\nMIME-Version: 1.0\nSubject: \xc3\xa9\n\n"
+                               b"some text \xc3\xa9\n--b--\n",
                        MIXED + b"--b\nContent-Type: message/global\n\nMIME-Version: 1.0\nSubject: \xc3\xa9\n"
                        b"Content-Transfer-Encoding: quoted-printable\n\nsome text =C3=A9\n--b--\n"),
     "digest": (MIXED.replace(b"mixed", b"digest") + b"--b\n\nMIME-Version: 1.0\n\nsome \xe9\n--b--\n",
-               MIXED.replace(b"mixed", b"digest") + b"--b\n\nMIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\nsome =E9\n--b--\n"),
-    "inner-not-closed": (MIXED + b"--b\nContent-Type: multipart/mixed; boundary=\"c d\"\n\n--c d\n\nsome \xe9\n--b\n\nmore \xe9\n--b--\n",
-                         MIXED + b"--b\nContent-Type: multipart/mixed; boundary=\"c d\"\n\n--c d\nContent-Transfer-Encoding: quoted-printable\n\n"
+               MIXED.replace(b"mixed", b"digest")
+               + b"--b\n\nMIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\nsome =E9\n--b--\n"),
+    "inner-not-closed": (MIXED + b"--b\nContent-Type: multipart/mixed; boundary=\"c d\"\n\n--c d\n\nsome \xe9\n--b\n\n"
+                                 b"more \xe9\n--b--\n",
+                         MIXED + b"--b\nContent-Type: multipart/mixed; boundary=\"c d\"\n\n--c d\n"
+                                 b"Content-Transfer-Encoding: quoted-printable\n\n"
                          b"some =E9\n--b\nContent-Transfer-Encoding: quoted-printable\n\nmore =E9\n--b--\n"),
     "no-empty-line": (MIXED + b"--b\nX: y\nnot a field \xe9\n--b--\n",
                       MIXED + b"--b\nX: y\nContent-Transfer-Encoding: quoted-printable\n\nnot a field =E9\n--b--\n"),
-    "spaces-in-field": (MIME + b"Content-Type: multipart/mixed; name=\"; boundary=a\";\n\tBOUNDARY = \"b\\\"c\"\n\n--b\"c \t\n\nsome \xe9\n--b\"c--\n",
-                        MIME + b"Content-Type: multipart/mixed; name=\"; boundary=a\";\n\tBOUNDARY = \"b\\\"c\"\n\n--b\"c \t\n"
+    "spaces-in-field": (MIME + b"Content-Type: multipart/mixed; name=\"; boundary=a\";\n\tBOUNDARY = \"b\\\"c\"\n\n"
+                               b"--b\"c \t\n\nsome \xe9\n--b\"c--\n",
+                        MIME + b"Content-Type: multipart/mixed; name=\"; boundary=a\";\n\tBOUNDARY = \"b\\\"c\"\n\n"
+                               b"--b\"c \t\n"
                         b"Content-Transfer-Encoding: quoted-printable\n\nsome =E9\n--b\"c--\n"),
 }
 
@@ -87,8 +101,10 @@ UNCHANGED = {
     "unknown-encoding": MIME + b"Content-Transfer-Encoding: x-uuencode\n\nbegin \xe9\n",
     "blanks-before-the-colon": MIME + b"Content-Type : multipart/mixed; boundary=b\n\n--b\n\nsome text \xe9\n--b--\n",
     "field-name-in-8-bit": HEAD + "Été: x\n\nun texte assez long, cet été\n".encode(),
-    "signed": MIXED.replace(b"mixed", b"signed") + b"--b\n\nsome \xe9\n--b\nContent-Type: application/pgp-signature\n\nx\n--b--\n",
-    "delivery-status": MIXED + b"--b\nContent-Type: message/delivery-status\n\nFinal-Recipient: utf-8;\xc3\xa9@x.example\n--b--\n",
+    "signed": (MIXED.replace(b"mixed", b"signed")
+               + b"--b\n\nsome \xe9\n--b\nContent-Type: application/pgp-signature\n\nx\n--b--\n"),
+    "delivery-status": MIXED + b"--b\nContent-Type: message/delivery-status\n\n"
+                               b"Final-Recipient: utf-8;\xc3\xa9@x.example\n--b--\n",
     "endless-structure": MIXED + b"--b\n\nsome \xe9\n" * 40000,
 }
 
@@ -116,7 +132,8 @@ class EncodingTest(unittest.TestCase):
         """7-bit, or what encoding would make unreadable, or another message than was sent."""
         for name, text in UNCHANGED.items():
             with self.subTest(name):
-                self.assertTrue(self.messages[name].data == text.replace(b"\n", b"\r\n"), self.messages[name].data[:1000])
+                self.assertTrue(self.messages[name].data == text.replace(b"\n", b"\r\n"),
+                                self.messages[name].data[:1000])
 
     def test_line_longer_than_what_is_read_at_once(self):
         data = self.messages["long-line"].data
@@ -140,13 +157,16 @@ class EncodingTest(unittest.TestCase):
 
 
 class MemoryTest(unittest.TestCase):
-    """What encoding takes beside the idle relay: at most three times the message and 8 MiB, and never 64 MiB more than it."""
+    """What encoding takes beside the idle relay: at most three times the message and 8 MiB, and never 64 MiB more than
+    it."""
 
     TEXTS = {
         "two-octet-lines": HEAD + b"\n" + b"\xe9\n" * 2000000,
-        "attachment": MIXED + b"--b\n\nsome \xe9\n--b\nContent-Transfer-Encoding: base64\n\n" + (b"QUJD" * 19 + b"\n") * 250000 + b"--b--\n",
+        "attachment": (MIXED + b"--b\n\nsome \xe9\n--b\nContent-Transfer-Encoding: base64\n\n"
+                       + (b"QUJD" * 19 + b"\n") * 250000 + b"--b--\n"),
         "one-line": HEAD + b"\n" + b"\xe9" * 8000000 + b"\n",
-        "nested": HEAD + b"".join(b"Content-Type: multipart/mixed; boundary=%d\n\n--%d\n" % (number, number) for number in range(12000))
+        "nested": HEAD + b"".join(b"Content-Type: multipart/mixed; boundary=%d\n\n--%d\n" % (number, number)
+                                  for number in range(12000))
         + b"\nsome \xe9\n",
     }
 

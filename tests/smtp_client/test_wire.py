@@ -57,7 +57,8 @@ class ParametersTest(unittest.TestCase):
 
     def test_size_and_8bit(self):
         self.assertEqual(self.sender_line(), "FROM:<%s> SIZE=%d" % (SENDER, self.SIZE))
-        self.assertEqual(self.sender_line(TEXT + b"\xe9\n"), "FROM:<%s> SIZE=%d BODY=8BITMIME" % (SENDER, self.SIZE + 3))
+        self.assertEqual(self.sender_line(TEXT + b"\xe9\n"),
+                         "FROM:<%s> SIZE=%d BODY=8BITMIME" % (SENDER, self.SIZE + 3))
 
     def test_not_offered(self):
         self.assertEqual(self.sender_line(extensions=()), "FROM:<%s>" % SENDER)
@@ -184,7 +185,8 @@ class LocalTest(unittest.TestCase):
             relay.start()
             relay.wait_log("== bob@")
             support.wait_for(lambda: relay.envelope(message_id)["recipients"][0]["tries"], "the note of the attempt")
-            self.assertRegex("\n".join(relay.lines(message_id)), r"== bob@\S+ R=local_user T=maildir_home defer \(\d+\): ")
+            self.assertRegex("\n".join(relay.lines(message_id)),
+                             r"== bob@\S+ R=local_user T=maildir_home defer \(\d+\): ")
             self.assertEqual(len(relay.messages("alice")), 1)
             (relay.mail / "bob" / "Maildir").unlink()
             relay.advance(0.25)
@@ -221,7 +223,8 @@ class LocalTest(unittest.TestCase):
 
     def test_aliases_are_followed(self):
         """An address of ours in the queue: its aliases lead here and elsewhere, and to nobody."""
-        with Sink() as sink, Relay({"s.example": sink.port}, aliases="all: alice, bob, far@s.example, ghost\n") as relay:
+        with Sink() as sink, Relay({"s.example": sink.port},
+                                   aliases="all: alice, bob, far@s.example, ghost\n") as relay:
             message_id = relay.enqueue("all@" + support.DOMAIN, sender="bob@" + support.DOMAIN)
             relay.start()
             relay.wait_empty()

@@ -1,5 +1,5 @@
-"""Programs that people send with, each in each mode that it knows: swaks, msmtp, curl, Perl's Net::SMTP, Python's smtplib,
-and Exim, which sends on to us."""
+"""Programs that people send with, each in each mode that it knows: swaks, msmtp, curl, Perl's Net::SMTP, Python's
+smtplib, and Exim, which sends on to us."""
 
 import pathlib
 import smtplib
@@ -53,13 +53,13 @@ def swaks(job: Job):
     options = {"": [], "starttls": ["--tls"], "implicit": ["--tls-on-connect"]}[job.mode.tls]
     if job.mode.mechanism:
         options += ["--auth", job.mode.mechanism, "--auth-user", "bob", "--auth-password", job.mode.password]
-    return run("swaks", "--server", "127.0.0.1", "--port", str(job.port), "--ehlo", "client.example.org", "--from", SENDER,
-               "--to", job.recipient, "--data", "-", *options, text=MESSAGE[:-1])           # it adds a line end
+    return run("swaks", "--server", "127.0.0.1", "--port", str(job.port), "--ehlo", "client.example.org", "--from",
+               SENDER, "--to", job.recipient, "--data", "-", *options, text=MESSAGE[:-1])           # it adds a line end
 
 
 def msmtp(job: Job):
-    settings = ["account default", "host 127.0.0.1", "port %d" % job.port, "from " + SENDER, "domain client.example.org",
-                "tls %s" % ("on" if job.mode.tls else "off"), "tls_certcheck off",
+    settings = ["account default", "host 127.0.0.1", "port %d" % job.port, "from " + SENDER,
+                "domain client.example.org", "tls %s" % ("on" if job.mode.tls else "off"), "tls_certcheck off",
                 "tls_starttls %s" % ("off" if job.mode.tls == "implicit" else "on"),
                 "auth %s" % (job.mode.mechanism.lower() or "off")]
     if job.mode.mechanism:
@@ -71,11 +71,12 @@ def msmtp(job: Job):
 
 
 def curl(job: Job, *more: str):
-    scheme, *options = {"": ["smtp"], "starttls": ["smtp", "--ssl-reqd", "-k"], "implicit": ["smtps", "-k"]}[job.mode.tls]
+    scheme, *options = {"": ["smtp"], "starttls": ["smtp", "--ssl-reqd", "-k"],
+                        "implicit": ["smtps", "-k"]}[job.mode.tls]
     if job.mode.mechanism:
         options += ["--user", "bob:" + job.mode.password, "--login-options", "AUTH=" + job.mode.mechanism]
-    return run("curl", "--silent", "--show-error", "%s://127.0.0.1:%d/client.example.org" % (scheme, job.port), *options, *more,
-               "--mail-from", SENDER, "--mail-rcpt", job.recipient, "--upload-file", str(job.message))
+    return run("curl", "--silent", "--show-error", "%s://127.0.0.1:%d/client.example.org" % (scheme, job.port),
+               *options, *more, "--mail-from", SENDER, "--mail-rcpt", job.recipient, "--upload-file", str(job.message))
 
 
 NET_SMTP = r"""
@@ -86,7 +87,8 @@ my $smtp = Net::SMTP->new('127.0.0.1', Port => $port, Hello => 'client.example.o
                           $tls eq 'implicit' ? (SSL => 1, @tls) : ()) or die "no connection: $@";
 $smtp->starttls(@tls) or die $smtp->message if $tls eq 'starttls';
 if ($mechanism) {
-    my $sasl = Authen::SASL->new(mechanism => $mechanism, callback => {user => 'bob', pass => $password, authname => ''});
+    my $sasl = Authen::SASL->new(mechanism => $mechanism,
+                                 callback => {user => 'bob', pass => $password, authname => ''});
     $smtp->auth($sasl) or die $smtp->message;
 }
 open my $message, '<:raw', $file or die $!;
@@ -111,7 +113,8 @@ def python_smtplib(job: Job):
 
 def send_by_smtplib(job: Job, initial_response: bool = True) -> None:
     arguments = dict(host="127.0.0.1", port=job.port, local_hostname="client.example.org", timeout=support.PATIENCE)
-    connection = smtplib.SMTP_SSL(context=context(), **arguments) if job.mode.tls == "implicit" else smtplib.SMTP(**arguments)
+    implicit = job.mode.tls == "implicit"
+    connection = smtplib.SMTP_SSL(context=context(), **arguments) if implicit else smtplib.SMTP(**arguments)
     with connection as client:
         if job.mode.tls == "starttls":
             client.starttls(context=context())
@@ -178,7 +181,8 @@ class ClientsCase:
 
     @support.needs_program("perl")
     def test_net_smtp(self):
-        if run("perl", "-MNet::SMTP", "-MAuthen::SASL", "-MIO::Socket::SSL", "-MDigest::HMAC_MD5", "-e", "1").returncode:
+        if run("perl", "-MNet::SMTP", "-MAuthen::SASL", "-MIO::Socket::SSL", "-MDigest::HMAC_MD5", "-e",
+               "1").returncode:
             self.skipTest("modules de Perl absents")
         self.check(net_smtp)
 

@@ -1,4 +1,5 @@
-"""kill -9, at any moment, of anything: what was acknowledged is there once, nothing is there in part, the service goes on."""
+"""kill -9, at any moment, of anything: what was acknowledged is there once, nothing is there in part, the service goes
+on."""
 
 import contextlib
 import os
@@ -61,7 +62,8 @@ class KilledSessionsTest(KillTestCase):
 @support.needs_root
 @support.both_listeners
 class KilledMboxTest(KillTestCase):
-    """An mbox, where a message that is begun stands among the others, and a dead session's lock keeps the others out."""
+    """An mbox, where a message that is begun stands among the others, and a dead session's lock keeps the others
+    out."""
 
     options = ("-store", "mbox", "-max", "24")
     accounts = None
@@ -95,8 +97,10 @@ class KilledStarterTest(unittest.TestCase):
                     support.wait_for(lambda: not server.processes(), "the others end by themselves")
                     server.start()
             support.wait_for(lambda: support.listeners(server.port), "a listener")
-            support.wait_for(lambda: server.send("alice@" + server.domain, b"Subject: after\r\n.\r\n").code == 250, "service")
-            messages = [message.content for message in server.messages("alice") if b"Subject: after" not in message.content]
+            support.wait_for(lambda: server.send("alice@" + server.domain, b"Subject: after\r\n.\r\n").code == 250,
+                             "service")
+            messages = [message.content for message in server.messages("alice")
+                        if b"Subject: after" not in message.content]
             load.check(messages)
             self.assertEqual(server.stop(), 0)
 

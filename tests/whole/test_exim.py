@@ -21,7 +21,8 @@ WIRES = {
     "header-only": b"Subject: header\r\n.\r\n",
     "bare-cr": b"Subject: cr\r\n\r\none\rtwo\r.\rthree\r\n.\r\n",
     "from-lines": b"Subject: from\r\n\r\nFrom me\r\n>From you\r\n.\r\n",
-    "big": b"Subject: big\r\n\r\n" + b"".join(b".%06d\r\n" % n if n % 7 else b"..\r\n" for n in range(180000)) + b".\r\n",
+    "big": (b"Subject: big\r\n\r\n" + b"".join(b".%06d\r\n" % n if n % 7 else b"..\r\n" for n in range(180000))
+            + b".\r\n"),
 }
 # Dots at a line's beginning are doubled on the way to us.
 WIRES["big"] = WIRES["big"].replace(b"\r\n.0", b"\r\n..0").replace(b"\r\n.1", b"\r\n..1")
@@ -116,7 +117,8 @@ class SameLogTest(unittest.TestCase):
 
     def test_each_answer_at_each_step(self):
         for step in ("connect", "mail", "rcpt", "data", "dot"):
-            for answer in ("421 busy", "450 later", "452 full", "550 no\n550 at all", "550 no\n250 ok", "554 never", DROP):
+            for answer in ("421 busy", "450 later", "452 full", "550 no\n550 at all", "550 no\n250 ok", "554 never",
+                           DROP):
                 with self.subTest(step=step, answer=answer):
                     self.assertEqual(self.ours({step: answer}), self.theirs({step: answer}))
 

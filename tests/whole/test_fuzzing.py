@@ -1,6 +1,8 @@
-"""Whatever is said to it, the server answers in SMTP, keeps what it acknowledged and nothing else, and serves the next one.
+"""Whatever is said to it, the server answers in SMTP, keeps what it acknowledged and nothing else, and serves the next
+one.
 
-The sessions come from tests/helpers/fuzzer.py; a failure names the seed, and `FUZZ_SEED=N tests/run test_fuzzing` plays it again.
+The sessions come from tests/helpers/fuzzer.py; a failure names the seed, and `FUZZ_SEED=N tests/run test_fuzzing` plays
+it again.
 """
 
 import os
@@ -18,7 +20,8 @@ from tests.lab.sink import MAILHOG, Sink
 SESSIONS = 4000 if support.LONG else 150
 RELAYED_SESSIONS = 2000 if support.LONG else 200
 FIRST_SEED = 1
-REPLY = re.compile(rb"(?:(\d{3})-[ -~]{0,506}\r\n(?:\1-[ -~]{0,506}\r\n)*\1 [ -~]{0,506}\r\n|[2345]\d\d(?: [ -~]{0,506})?\r\n)")
+REPLY = re.compile(rb"(?:(\d{3})-[ -~]{0,506}\r\n(?:\1-[ -~]{0,506}\r\n)*\1 [ -~]{0,506}\r\n"
+                   rb"|[2345]\d\d(?: [ -~]{0,506})?\r\n)")
 PARTIAL = re.compile(rb"\A(?:(\d{3})-[ -~]{0,506}\r\n)*(?:\d{0,3}(?:[ -][ -~]{0,506}\r?)?)?\Z")
 ACCEPTED = re.compile(rb"^250 2\.0\.0 OK id=(\S+)\r$", re.M)
 ID = re.compile(rb"^\tid ([\w-]+)", re.M)
@@ -109,7 +112,8 @@ class RelayedFuzzingTest(Sessions):
         cls.sink = Sink(extensions=MAILHOG)
         cls.sink.__enter__()
         cls.addClassCleanup(cls.sink.close)
-        cls.options = ("-size", "20000", "-rcpts", "10", "-relay", "tpmail.info.unicaen.fr=127.0.0.1:%d" % cls.sink.port, "-v")
+        cls.options = ("-size", "20000", "-rcpts", "10", "-relay",
+                       "tpmail.info.unicaen.fr=127.0.0.1:%d" % cls.sink.port, "-v")
         super().setUpClass()
 
     def arrived(self):
@@ -123,7 +127,8 @@ class RelayedFuzzingTest(Sessions):
         played = seeds(RELAYED_SESSIONS)
         for seed in played:
             with self.subTest(seed=seed):
-                fuzzer = Fuzzer(seed, self.server.domain, [b"x%d@tpmail.info.unicaen.fr" % number for number in range(8)])
+                fuzzer = Fuzzer(seed, self.server.domain,
+                                [b"x%d@tpmail.info.unicaen.fr" % number for number in range(8)])
                 said, whole = self.play(fuzzer.session(), seed)
                 self.check_replies(said, whole)
                 acknowledged.update(dict.fromkeys(ACCEPTED.findall(said), seed))

@@ -1,4 +1,5 @@
-"""Clients that mean harm: each costs little, ends in time, and as many as one address can have leave the others served."""
+"""Clients that mean harm: each costs little, ends in time, and as many as one address can have leave the others
+served."""
 
 import contextlib
 import os
@@ -95,7 +96,8 @@ class EndlessTest(support.ServerTestCase):
         self.check_text([b"Received: from x\r\n" * 10000] * 100, 552)
 
     def test_headers(self):
-        for name, pieces in {"empty": [b"a:\r\n" * 170000] * 2, "short": [b"a: b\r\n" * 170000], "endless": [b"X: y\r\n" * 50000] * 100,
+        for name, pieces in {"empty": [b"a:\r\n" * 170000] * 2, "short": [b"a: b\r\n" * 170000],
+                             "endless": [b"X: y\r\n" * 50000] * 100,
                              "one line": [b"X: ", *[b"y" * 65536] * 100]}.items():
             with self.subTest(header=name):
                 self.check_text(pieces, 552)
@@ -103,7 +105,8 @@ class EndlessTest(support.ServerTestCase):
     def test_bodies(self):
         header = b"Subject: x\r\n\r\n"
         for name, text in {"line feeds": b"\n" * 65536, "carriage returns": b"\r" * 65536, "dots": b"..\r\n" * 20000,
-                           "empty lines": b"\r\n" * 40000, "From": b"From \r\n" * 10000, "one line": b"x" * 65536}.items():
+                           "empty lines": b"\r\n" * 40000, "From": b"From \r\n" * 10000,
+                           "one line": b"x" * 65536}.items():
             with self.subTest(body=name):
                 self.check_text([header, *[text] * 100], 250)
 
@@ -141,7 +144,8 @@ class EndlessTest(support.ServerTestCase):
         """Not empty while the server has not read all."""
         ours = client.socket.getsockname()[1]
         rows = [row.split() for row in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        return b"\0" * sum(int(row[4].partition(":")[2], 16) for row in rows if int(row[2].rpartition(":")[2], 16) == ours)
+        return b"\0" * sum(int(row[4].partition(":")[2], 16) for row in rows
+                           if int(row[2].rpartition(":")[2], 16) == ours)
 
 
 class TimesTest(unittest.TestCase):
@@ -232,7 +236,8 @@ class CrowdTest(CrowdTestCase):
 
     def test_in_every_state(self):
         def begin(client: Client, number: int):
-            steps = [b"EHLO x\r\n", b"MAIL FROM:<a@b.example>\r\n", b"RCPT TO:<%s>\r\n" % self.address("bob").encode(), b"DATA\r\n",
+            steps = [b"EHLO x\r\n", b"MAIL FROM:<a@b.example>\r\n", b"RCPT TO:<%s>\r\n" % self.address("bob").encode(),
+                     b"DATA\r\n",
                      b"Subject: x\r\n", b"x" * 100000]
             client.write(b"".join(steps[:number % (len(steps) + 1)]))
         self.check(begin)

@@ -43,7 +43,8 @@ def shell_files() -> typing.List[pathlib.Path]:
         if path.is_file() and NOT_OURS.isdisjoint(path.relative_to(support.ROOT).parts[:-1]):
             with path.open("rb") as file:
                 start = file.readline(80)
-            if path.suffix == ".sh" or (start.startswith(b"#!") and (b"bash" in start or start.rstrip().endswith(b"/sh"))):
+            if path.suffix == ".sh" or (start.startswith(b"#!")
+                                        and (b"bash" in start or start.rstrip().endswith(b"/sh"))):
                 found.append(path)
     return sorted(found)
 
@@ -64,7 +65,8 @@ def imported(tree: ast.AST, modules: typing.Set[str]) -> typing.Iterator[typing.
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = ["%s.%s" % (node.module, alias.name) if "%s.%s" % (node.module, alias.name) in modules else node.module
+            names = ["%s.%s" % (node.module, alias.name)
+                     if "%s.%s" % (node.module, alias.name) in modules else node.module
                      for alias in node.names]
         else:
             continue
@@ -135,7 +137,8 @@ class HouseTest(unittest.TestCase):
 
     def test_top_level(self):
         """What is handed in, and rooms."""
-        expected = {"serveur.sh", "smtp_handler.py", "relay.py", "auth.py", "login_pass.txt", "noms.txt", "README.txt", "rapport.pdf"}
+        expected = {"serveur.sh", "smtp_handler.py", "relay.py", "auth.py", "login_pass.txt", "noms.txt", "README.txt",
+                    "rapport.pdf"}
         found = {path.name for path in support.ROOT.iterdir() if path.is_file() and not path.name.startswith(".")}
         self.assertEqual(found - expected, set())
 
@@ -149,8 +152,9 @@ class HouseTest(unittest.TestCase):
         ruff = shutil.which("ruff") or (str(support.RUFF) if support.RUFF.exists() else None)
         if not ruff:
             self.skipTest("programme absent : ruff (PyPI)")
-        done = subprocess.run([ruff, "check", "--no-cache", "--isolated", "--quiet", "--select", RULES, "--target-version", "py39",
-                               "--output-format", "concise", "."], cwd=support.ROOT, capture_output=True, text=True)
+        done = subprocess.run([ruff, "check", "--no-cache", "--isolated", "--quiet", "--select", RULES,
+                               "--target-version", "py39", "--output-format", "concise", "."], cwd=support.ROOT,
+                               capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stdout), (0, ""))
 
 

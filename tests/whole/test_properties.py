@@ -36,9 +36,11 @@ LABEL = strategies.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=T
 DOMAIN = strategies.lists(LABEL, min_size=1, max_size=4).map(".".join)
 ANY_LINE = strategies.binary(max_size=300).map(lambda octets: octets.decode("utf-8", "surrogateescape"))
 NEARLY = strategies.text(alphabet='<>@:,;."\\ \t%!ab1[]-', max_size=40)
-WIRE = strategies.lists(strategies.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\r\n.\r\n", b"\n.\n", b"From ", b" "]),
+WIRE = strategies.lists(strategies.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\r\n.\r\n", b"\n.\n", b"From ",
+                                                 b" "]),
                         max_size=40).map(b"".join)
-STORED = strategies.lists(strategies.sampled_from([b"\n", b"\r", b" ", b"\t", b":", b"a", b"Subject: x\n", b"From ", b"\nFrom ", b"\0"]),
+STORED = strategies.lists(strategies.sampled_from([b"\n", b"\r", b" ", b"\t", b":", b"a", b"Subject: x\n", b"From ",
+                                                   b"\nFrom ", b"\0"]),
                           max_size=40).map(b"".join)
 CUTS = strategies.lists(strategies.integers(0, 100), max_size=8)
 
@@ -66,7 +68,8 @@ class SyntaxTest(unittest.TestCase):
 
     @given(strategies.one_of(ANY_LINE, NEARLY))
     def test_any_path(self, text):
-        """Refused, or an address that can stand in a header and a log line, and that means the same when it is read again."""
+        """Refused, or an address that can stand in a header and a log line, and that means the same when it is read
+        again."""
         try:
             address, _ = parse_path(text)
         except Malformed:
@@ -79,7 +82,8 @@ class SyntaxTest(unittest.TestCase):
             self.assertEqual(parse_path("<%s>" % address.text)[0].text, address.text)
 
     @given(strategies.dictionaries(strategies.from_regex(r"[A-Z0-9][A-Z0-9-]{0,8}", fullmatch=True),
-                                   strategies.one_of(strategies.none(), strategies.from_regex(r"[!-<>-~]{1,9}", fullmatch=True))))
+                                   strategies.one_of(strategies.none(),
+                                                     strategies.from_regex(r"[!-<>-~]{1,9}", fullmatch=True))))
     def test_good_parameters(self, parameters):
         text = " ".join(name if value is None else "%s=%s" % (name, value) for name, value in parameters.items())
         self.assertEqual(parse_parameters(text.lower() if text.isupper() and "=" not in text else text), parameters)
@@ -102,9 +106,10 @@ class EscapingTest(unittest.TestCase):
     @given(ANY_LINE)
     def test_replies(self, text):
         """Every reply that repeats something is SMTP, whatever that is."""
-        for reply in (replies.hello("d", text, "::1"), replies.extensions("d", text, "::1", ["X"]), replies.bad_sender(text),
-                      replies.bad_recipient(text), replies.will_forward(text), replies.please_try(text), replies.recipient_refused(text),
-                      replies.recipient_later(text), replies.not_stored(text), replies.members([text + " <a@b.example>"] * 2)):
+        for reply in (replies.hello("d", text, "::1"), replies.extensions("d", text, "::1", ["X"]),
+                      replies.bad_sender(text), replies.bad_recipient(text), replies.will_forward(text),
+                      replies.please_try(text), replies.recipient_refused(text), replies.recipient_later(text),
+                      replies.not_stored(text), replies.members([text + " <a@b.example>"] * 2)):
             for line in reply.for_client(False).encode().splitlines(keepends=True):
                 self.assertRegex(line, rb"\A\d{3}[ -][ -~]{0,506}\r\n\Z")
             for line in reply.encode().split(b"\r\n")[:-1]:
@@ -177,7 +182,8 @@ class StoredTextTest(unittest.TestCase):
 
 
 class EnvelopeTest(unittest.TestCase):
-    @given(ANY_LINE.filter(bool), strategies.lists(strategies.tuples(ANY_LINE, ANY_LINE), min_size=1, max_size=5, unique=True),
+    @given(ANY_LINE.filter(bool),
+           strategies.lists(strategies.tuples(ANY_LINE, ANY_LINE), min_size=1, max_size=5, unique=True),
            strategies.booleans(), STORED)
     def test_round_trip(self, sender, addresses, utf8, text):
         """What is put into the queue is what the relay takes out of it, octet for octet."""

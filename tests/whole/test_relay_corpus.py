@@ -1,6 +1,7 @@
 """The corpus of nasty messages, carried to hosts with each combination of 8BITMIME and SMTPUTF8, and read there.
 
-Each goes in one transaction to a mailbox here, whose copy is compared with Exim's in tests/mailstore/test_corpus.py, and to all hosts.
+Each goes in one transaction to a mailbox here, whose copy is compared with Exim's in tests/mailstore/test_corpus.py,
+and to all hosts.
 """
 
 import re
@@ -26,7 +27,8 @@ def wires():
     texts = {name: text for name, (text, _) in CHANGED.items() if name != "footer-behind-base64"}
     texts.update({name: text for name, text in UNCHANGED.items() if len(text) < 100000})
     texts.update({"random-%d" % seed: Maker(seed).message() for seed in range(RANDOM)})
-    found.update({"parts-" + name: text.replace(b"\n", b"\r\n").replace(b"\r\n.", b"\r\n..") + b".\r\n" for name, text in texts.items()})
+    found.update({"parts-" + name: text.replace(b"\n", b"\r\n").replace(b"\r\n.", b"\r\n..") + b".\r\n"
+                  for name, text in texts.items()})
     return found
 
 
@@ -39,7 +41,8 @@ class CorpusTest(unittest.TestCase):
             cls.sinks[name] = sink = Sink(extensions=extensions)
             sink.__enter__()
             cls.addClassCleanup(sink.close)
-        relays = [word for name, sink in cls.sinks.items() for word in ("-relay", "%s.example=127.0.0.1:%d" % (name, sink.port))]
+        relays = [word for name, sink in cls.sinks.items()
+                  for word in ("-relay", "%s.example=127.0.0.1:%d" % (name, sink.port))]
         cls.server = support.Server([*relays, "-listen", "prefork"])
         cls.addClassCleanup(cls.server.destroy)
         cls.server.start()
