@@ -70,7 +70,8 @@ class SecrecyTest(AccountsTestCase):
         client.expect("*", 501)
         client.expect(encoded(BOB), 500)
         client.expect(ALICE.encode(), 500)
-        self.server.wait_log('SMTP protocol error in "AUTH LOGIN" H=(x) [127.0.0.1] AUTH command used when not advertised')
+        self.server.wait_log('SMTP protocol error in "AUTH LOGIN" H=(x) [127.0.0.1] AUTH command used when not '
+                             'advertised')
         self.server.wait_log('SMTP syntax error in "***" H=(x) [127.0.0.1] Unrecognized command')
 
     def test_processes(self):
