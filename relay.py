@@ -10,6 +10,7 @@ import time
 from common.french import reason
 from common.mainlog import MainLog
 from common.privileges import become_service
+from common.settings import canonical
 from launcher import preflight
 from mailstore.agent import Agent
 from mailstore.direct import Direct
@@ -111,9 +112,9 @@ def obey(settings, command, *ids):
     getattr(Command(backlog, MainLog(settings.log)), command)(*ids)
 
 
-def work(settings, limits=Limits(), now=time.time):
-    """Be the relay until TERM; the exit status. limits: a Limits; now: gives the seconds since 1970.
-    Raises Refused."""
+def work(settings, limits=None, now=time.time):
+    """Be the relay until TERM; the exit status. limits: a Limits, if not the usual ones; now: gives the seconds since
+    1970. Raises Refused."""
     preflight.make_state(settings)
     become_service()
     preflight.make_inside(settings)
@@ -123,7 +124,7 @@ def work(settings, limits=Limits(), now=time.time):
     if not backlog.lock():
         raise Refused(f"un relais s'occupe déjà de {backlog.folder}")
     os.nice(NICENESS)
-    make_runner(settings, mainlog, backlog, limits, now).run()
+    make_runner(settings, mainlog, backlog, limits or Limits(), now).run()
     # Threads may still wait for hosts that do not answer, or for mailboxes.
     os._exit(0)
 
@@ -133,7 +134,7 @@ def make_runner(settings, mainlog, backlog, limits, now):
     clock = Clock(settings.domain)
     access = Agent(settings.agent) if settings.agent else Direct(settings, clock)
     mailboxes = Mailboxes(settings, access)
-    router = Router(settings, Resolver(settings.dns))
+    router = Router(settings, Resolver(settings.dns), canonical)
 
     def make_postman(events, report):
         return Postman(settings, access, backlog.message_path, clock, events, report)

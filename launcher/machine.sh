@@ -107,7 +107,7 @@ open_locks() {
 # make_own FOLDER: false unless it is ours, and the folder above it (which may be a link of ours)
 make_own() {
     [ "${1%/*}" = "/run/user/$EUID" ] || mkdir -p "${1%/*}" 2>/dev/null
-    [ -O "${1%/*}" ] && mkdir -p -m 700 "$1" 2>/dev/null && [ ! -L "$1" ] && [ -O "$1" ]
+    [ -O "${1%/*}" ] && { mkdir -m 700 "$1" 2>/dev/null || [ -d "$1" ]; } && [ ! -L "$1" ] && [ -O "$1" ]
 }
 
 # take_lock NAME FLOCK-OPTION...: until the launcher ends; leaves its descriptor in $lock
@@ -185,7 +185,7 @@ claim_port() {
     for ((round = 0; round < 50; round++)); do
         can_bind 0 "$1" "${2:-0.0.0.0}" ${twin:+"$twin"} && break
         # What a killed start has left is ending.
-        ((error == 98)) && [ -z "$stopping" ] && orphans_left || break
+        if ((error != 98)) || [ -n "$stopping" ] || ! orphans_left; then break; fi
         nap 0.05
     done
     ((error == 0)) || { say_why "$1" "${2-}"; fail $((error == 22 ? 2 : 1)) "$reason"; }

@@ -19,6 +19,7 @@ keep_for_launcher() { launcher_only+=("$1"); }
 
 # The pipe, and one with both ends in one descriptor: a line in it wakes the launcher.
 open_life() {
+    # shellcheck disable=SC2094  # not a file: its two ends
     : | exec {life_end}>/proc/self/fd/0 {life}</proc/self/fd/0
     : | exec {need_end}>/proc/self/fd/0 {need}</proc/self/fd/0
     : | exec {news}<>/proc/self/fd/0

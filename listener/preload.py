@@ -2,9 +2,10 @@
 code once run."""
 import _socket
 
-ALWAYS = ("mailstore.mbox", "mailstore.queue", "smtp.vrfy_expn", "smtp.data", "smtp.backend", "smtp.session")
+ALWAYS = ("common.domains", "mailstore.mbox", "mailstore.queue", "smtp.vrfy_expn", "smtp.data", "smtp.backend",
+          "smtp.session")
 WITH_TLS = ("smtp.tls",)
-WITH_ACCOUNTS = ("common.guesses", "smtp.authentication", "hashlib", "hmac")
+WITH_ACCOUNTS = ("common.french", "common.guesses", "smtp.authentication", "hashlib", "hmac")
 REHEARSALS = 20
 
 

@@ -6,10 +6,8 @@ names that are the same in both are taken.
 import os
 import re
 import subprocess
-from encodings.idna import nameprep
+from encodings.idna import ToASCII, nameprep
 from unicodedata import normalize
-
-from common.domains import a_labels
 
 SECONDS = 5
 NAME = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*")
@@ -49,7 +47,7 @@ def _by_idn2(domain):
 
 def _without_idn2(domain):
     """What both standards make of it. Raises NoName where they differ, UnicodeError for what is no name."""
-    plain = normalize("NFC", domain.lower())
-    if ".".join(map(nameprep, plain.split("."))) != plain:
+    labels = normalize("NFC", domain.lower()).split(".")
+    if list(map(nameprep, labels)) != labels:
         raise NoName("domain name needs IDNA2008: idn2 is not installed (package idn2)")
-    return a_labels(plain)
+    return ".".join(ToASCII(label).decode("ascii") for label in labels)

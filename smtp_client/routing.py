@@ -2,7 +2,6 @@
 import random
 import socket
 
-from common.settings import canonical
 from smtp_client.bounds import ADDRESSES
 from smtp_client.dns import NoAnswer, NoSuchDomain, is_harmless
 from smtp_client.idna import NoName, to_ascii
@@ -39,23 +38,25 @@ class Route:
 
 
 class Router:
-    """settings: a Settings; resolver: a Resolver."""
+    """settings: a Settings; resolver: a Resolver; canonical: gives a domain's form (str) in which domains are compared,
+    and in which the settings' relays stand."""
 
-    def __init__(self, settings, resolver):
+    def __init__(self, settings, resolver, canonical):
         self._relays = settings.relays
         self._domain = settings.domain
         self._resolver = resolver
+        self._canonical = canonical
         self.own = OwnAddresses(settings)
 
     def share(self, domain, sender):
         """Whose workers and look-ups mail from `sender` ("" for <>) to `domain` has: a name in bounds.SHARES."""
-        if canonical(domain) in self._relays or "*" in self._relays:
+        if self._canonical(domain) in self._relays or "*" in self._relays:
             return "relay"
         return "mail" if sender else "bounces"
 
     def static(self, domain):
         """The Route for `domain` that needs no lookup, or the Fate of having none, or None."""
-        name = canonical(domain)
+        name = self._canonical(domain)
         host = self._relays.get(name)
         if host:
             return _static("hubbed_hosts", "remote_smtp", host)

@@ -63,7 +63,7 @@ AIMS = (
 def medians(rounds: typing.Sequence[Values]) -> Values:
     """The median of each figure over the rounds; of failures, the worst."""
     found: Values = {}
-    for server, figure in {(server, figure) for values in rounds for server in values for figure in values[server]}:
+    for server, figure in {(name, kind) for values in rounds for name in values for kind in values[name]}:
         series = [values[server][figure] for values in rounds if figure in values.get(server, {})]
         found.setdefault(server, {})[figure] = max(series) if figure == "failed" else statistics.median(series)
     return found

@@ -69,7 +69,7 @@ class RotationTest(support.ServerTestCase):
             configuration = pathlib.Path(folder, "recipe")
             configuration.write_text(recipe(self.server.log_path, "mail" if support.IS_ROOT else support.own_name()))
             configuration.chmod(0o644)
-            for number in range(2):
+            for _ in range(2):
                 subprocess.run(["logrotate", "-f", "-s", folder + "/state", str(configuration)], check=True,
                                capture_output=True, text=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
                 self.assert_logged(self.server.log_path, self.send(client))
