@@ -115,7 +115,8 @@ def is_server(pid, uid, port):
     """Whether the process is a listener of some serveur.sh, as its command line says (for a message only)."""
     words = read(f"/proc/{pid}/cmdline").rstrip(b"\0").split(b"\0")
     is_netcat = b"-p" in words and words[words.index(b"-p") + 1:][:1] == [b"%d" % port]
-    return words[-1].endswith(SERVERS) and (is_netcat or words[-1].endswith(SERVERS[1])) and real_user(pid) in users(uid)
+    return words[-1].endswith(SERVERS) and (is_netcat
+                                            or words[-1].endswith(SERVERS[1])) and real_user(pid) in users(uid)
 
 
 def users(uid):

@@ -9,14 +9,11 @@ import select
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import unittest
 
+import auth
 from tests.helpers import support
-
-sys.path.insert(0, str(support.ROOT))
-import auth                     # noqa: E402 (the path comes first)
 
 AUTH = str(support.ROOT / "auth.py")
 

@@ -43,8 +43,8 @@ print(json.dumps(done))
 
 def deeds(paths, user: int, group: int) -> typing.Dict[str, typing.List[str]]:
     """What a process of this user and group can do with the paths: {path: names of DEEDS}."""
-    result = subprocess.run(["/usr/bin/python3", "-ES", "-c", DEEDS, *map(str, paths)], user=user, group=group, extra_groups=[],
-                            capture_output=True, text=True, check=True, cwd="/")
+    result = subprocess.run(["/usr/bin/python3", "-ES", "-c", DEEDS, *map(str, paths)], user=user, group=group,
+                            extra_groups=[], capture_output=True, text=True, check=True, cwd="/")
     return json.loads(result.stdout)
 
 
@@ -61,7 +61,8 @@ class TableTest(support.ServerTestCase):
         mail = pwd.getpwnam("mail")
         self.user, self.group = mail.pw_uid, mail.pw_gid
         environment = pathlib.Path("/proc/%d/environ" % self.server.agent_master()).read_bytes().split(b"\0")
-        self.socket = next(entry.partition(b"=")[2].decode() for entry in environment if entry.startswith(b"SMTP_AGENT="))
+        self.socket = next(entry.partition(b"=")[2].decode() for entry in environment
+                           if entry.startswith(b"SMTP_AGENT="))
         command = pathlib.Path("/proc/%d/cmdline" % self.server.agent_master()).read_bytes().split(b"\0")
         self.program = os.path.dirname(next(word for word in command if word.endswith(b"/delivery_agent"))).decode()
 
@@ -198,7 +199,8 @@ class LockTest(unittest.TestCase):
 @support.needs_root
 class NetcatTest(unittest.TestCase):
     def test_none_out_of_the_state_folder(self):
-        """Where netcat is not installed root installs it, or says that it is missing; it runs nothing that mail put there."""
+        """Where netcat is not installed root installs it, or says that it is missing; it runs nothing that mail put
+        there."""
         with support.Server() as server:
             tools = server.folder / "bin"
             tools.mkdir()

@@ -6,15 +6,12 @@ import importlib
 import os
 import pathlib
 import random
-import sys
 import tempfile
 import unittest
 from unittest import mock
 
+from common import accounts as passwords
 from tests.helpers import support
-
-sys.path.insert(0, str(support.ROOT))
-from common import accounts as passwords                # noqa: E402 (the path comes first)
 
 FILE = "comptes.txt"
 

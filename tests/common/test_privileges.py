@@ -13,7 +13,7 @@ import termios
 import typing
 import unittest
 
-from tests.helpers import support
+from tests.helpers import processes, support
 from tests.helpers.accounts import system_users
 from tests.helpers.client import Client
 from tests.helpers.tracing import Tracing
@@ -30,7 +30,7 @@ class IdentityTest(support.ServerTestCase):
 
     def setUp(self):
         entry = pwd.getpwnam("mail")
-        self.mail = support.Identity({entry.pw_uid}, {entry.pw_gid})
+        self.mail = processes.Identity({entry.pw_uid}, {entry.pw_gid})
 
     def test_at_every_step(self):
         with self.client() as client:
@@ -38,16 +38,17 @@ class IdentityTest(support.ServerTestCase):
                             "VRFY alice", "DATA"):
                 self.assertLess(client.ask(command).code, 400)
                 pid = self.server.process_of(client)
-                self.assertEqual(support.identity_of(pid), self.mail, command)
+                self.assertEqual(processes.identity_of(pid), self.mail, command)
             client.write(SMALL)
             self.assertEqual(client.reply().code, 250)
-            self.assertEqual(support.identity_of(pid), self.mail)
+            self.assertEqual(processes.identity_of(pid), self.mail)
 
     @support.needs_program("strace")
     def test_nobody_asks_access(self):
         """Of the effective user a C library may answer with what the real one, root, could do."""
         with self.client() as client:
-            with Tracing([self.server.process_of(client), *self.server.agent_workers()], calls="trace=/access") as tracing:
+            with Tracing([self.server.process_of(client), *self.server.agent_workers()],
+                         calls="trace=/access") as tracing:
                 client.expect("EHLO x", 250)
                 for name in ("alice", "bob"):
                     self.assertEqual(client.letter("a@client.example", self.address(name), SMALL).code, 250)
@@ -55,11 +56,12 @@ class IdentityTest(support.ServerTestCase):
         self.assertEqual([call for call in tracing.calls if str(self.server.mail) in call.arguments], [])
 
     def test_who_keeps_root(self):
-        """The launcher with its helpers, netcats that wait, and the delivery agent: none of them reads what a client sends."""
+        """The launcher with its helpers, netcats that wait, and the delivery agent: none of them reads what a client
+        sends."""
         support.wait_for(lambda: " relay started:" in self.server.log(), "the relay")
         for pid, command in self.server.processes().items():
             if "python" in command and "/delivery_agent" not in command and "/launcher/" not in command:
-                self.assertEqual(support.identity_of(pid), self.mail, command)
+                self.assertEqual(processes.identity_of(pid), self.mail, command)
 
 
 @support.needs_root
@@ -81,7 +83,7 @@ class TerminalTest(unittest.TestCase):
             self.assertEqual(server.send("alice@" + server.domain, SMALL).code, 250)
             with server.client() as client:
                 mail = {pwd.getpwnam("mail").pw_uid}
-                pids = [pid for pid in server.processes() if support.identity_of(pid).users == mail]
+                pids = [pid for pid in server.processes() if processes.identity_of(pid).users == mail]
                 self.assertIn(server.process_of(client), pids)
                 for pid in pids:
                     links = [os.readlink(link) for link in pathlib.Path("/proc/%d/fd" % pid).iterdir()]
@@ -94,7 +96,8 @@ class TerminalTest(unittest.TestCase):
                     said += piece
             self.assertEqual(server.process.wait(support.PATIENCE), 0)
             # The dialogue in colours and the log, in order, and all of it before the end.
-            shown = [said.find(text) for text in (b"\033[36m[", b"Completed", b"Arr\xc3\xaat du serveur", b"relay stopped",
+            shown = [said.find(text)
+                     for text in (b"\033[36m[", b"Completed", b"Arr\xc3\xaat du serveur", b"relay stopped",
                                                   b"Serveur arr\xc3\xaat\xc3\xa9.")]
             self.assertEqual(shown, sorted(shown), said)
             self.assertNotIn(-1, shown)

@@ -1,5 +1,5 @@
-"""The delivery agent: what is lost when it is killed (nothing), whom a mailbox that hangs delays (nobody else), and what
-becomes of mail without it."""
+"""The delivery agent: what is lost when it is killed (nothing), whom a mailbox that hangs delays (nobody else), and
+what becomes of mail without it."""
 
 import contextlib
 import fcntl
@@ -11,7 +11,7 @@ import socket
 import time
 import unittest
 
-from tests.helpers import harness, support
+from tests.helpers import harness, mailbox_faults, support
 from tests.helpers.accounts import system_users
 from tests.helpers.load import Load, split_mbox
 
@@ -76,7 +76,8 @@ class KilledAgentMboxTest(AgentKillTestCase):
             with Load(self.server.port, [recipient], self.MESSAGES, clients=3) as load:
                 hit = self.kill_at_random(load, self.KILLS)
             self.assertGreater(hit, 2)
-            support.wait_for(lambda: self.server.send(recipient, b"Subject: number 999999\r\n.\r\n").code == 250, "service")
+            support.wait_for(lambda: self.server.send(recipient, b"Subject: number 999999\r\n.\r\n").code == 250,
+                             "service")
             *messages, last = split_mbox(pathlib.Path("/var/mail/essaiagent").read_bytes())
             self.assertIn(b"Subject: number 999999\n", last)
             load.check(messages, most_twice=hit)
@@ -86,17 +87,11 @@ class KilledAgentMboxTest(AgentKillTestCase):
 class HangingTest(unittest.TestCase):
     """A mailbox that keeps its delivery waiting for ever."""
 
-    PROLOGUE = ("import mailstore.agent, mailstore.maildir, time\nmailstore.agent.SECONDS = 3\n"
-                "import delivery_agent.requests\n"
-                "delivery_agent.requests.LATE_SECONDS, delivery_agent.requests.MOST_LATE = 0.2, 2\n"
-                "prepare = mailstore.maildir.prepare\n"
-                "def hang(mailbox, *more):\n"
-                "    if mailbox.user == 'alice':\n        time.sleep(3600)\n"
-                "    return prepare(mailbox, *more)\n"
-                "mailstore.maildir.prepare = hang\n")
+    SHORT = {"mailstore.agent.SECONDS": 3, "delivery_agent.requests.LATE_SECONDS": 0.2,
+             "delivery_agent.requests.MOST_LATE": 2, "mailstore.maildir.prepare": mailbox_faults.hang_for_alice}
 
     def test_nobody_else_waits(self):
-        with harness.Handlers(prologue=self.PROLOGUE) as server, contextlib.ExitStack() as stack:
+        with harness.Handlers(patch=self.SHORT) as server, contextlib.ExitStack() as stack:
             hanging = [stack.enter_context(server.client()) for _ in range(2)]
             for client in hanging:
                 client.expect("EHLO x", 250)

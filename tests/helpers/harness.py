@@ -1,9 +1,9 @@
-"""Handlers without a launcher: each connection's process started by the test, with a few lines of Python run in it
-first.
+"""Handlers without a launcher: each connection's process started by the test, with other values for some of the names
+in its modules.
 
 For what a real server takes minutes to do (time-outs, locks) or never does (a fault inside it):
 
-    with harness.Handlers(prologue="from smtp import limits\nlimits.IDLE_SECONDS = 0.2") as server:
+    with harness.Handlers(patch={"smtp.limits.IDLE_SECONDS": 0.2}) as server:
         client = server.client()
 
 It is a `support.Server` in all but its start: folders, log and mailboxes are looked at in the same way.
@@ -13,15 +13,16 @@ import contextlib
 import os
 import pathlib
 import pwd
+import resource
 import socket
 import subprocess
 import typing
 
-from tests.helpers import support
+from tests.helpers import patching, support
 from tests.helpers.client import PATIENCE, Client
-from tests.lab.agent import Agent, socket_in
+from tests.lab.agent import Agent, limit_files, socket_in
 
-RUN = "import sys\nsys.path.insert(0, %r)\n%s\nfrom smtp import handler\nhandler.main()\n"
+RUN = "from smtp import handler\nhandler.main()\n"
 
 
 def unread_octets(client: Client) -> int:
@@ -36,15 +37,18 @@ def unread_octets(client: Client) -> int:
 
 class Handlers(support.Server):
     """variables   more SMTP_* settings
-    prologue    what each process runs before handler.main(), and as root the delivery agent as well
+    patch       what is different in each process's modules (tests/helpers/patching.py), as root in the delivery agent's
+                as well; may be changed between clients
+    file_size   octets that a file may have there
     errors_to_client    descriptor 2 is the client too, as inetd makes it
     Other arguments as of Server, its `options` aside.
     """
 
-    def __init__(self, variables: typing.Optional[typing.Dict[str, str]] = None, prologue: str = "",
-                 errors_to_client: bool = False, **arguments):
+    def __init__(self, variables: typing.Optional[typing.Dict[str, str]] = None,
+                 patch: typing.Optional[patching.Patch] = None, errors_to_client: bool = False,
+                 file_size: int = resource.RLIM_INFINITY, **arguments):
         super().__init__(**arguments)
-        self.prologue, self.errors_to_client = prologue, errors_to_client
+        self.patch, self.errors_to_client, self.file_size = dict(patch or {}), errors_to_client, file_size
         self.handlers: typing.List[subprocess.Popen] = []
         store = str(self.mail) if self.mail.is_dir() else "maildir"
         self.variables = {"SMTP_DOMAIN": self.domain, "SMTP_STORE": store, "SMTP_SPOOL": str(self.spool),
@@ -85,17 +89,17 @@ class Handlers(support.Server):
         self.have_agent()
         with connection, open(self.output_path, "ab") as output:
             self.handlers.append(subprocess.Popen(
-                ["/usr/bin/python3", "-ES", "-c", RUN % (str(support.open_root()), self.prologue)],
+                ["/usr/bin/python3", "-ES", "-c", patching.prologue(support.open_root(), self.patch) + RUN],
                 stdin=connection, stdout=connection, stderr=connection if self.errors_to_client else output,
-                cwd=self.folder, env=environment))
+                cwd=self.folder, env=environment, preexec_fn=lambda: limit_files(self.file_size)))
 
     def have_agent(self) -> None:
-        """As root, one with the settings and the prologue as they are now."""
-        wanted = self.prologue, dict(self.variables)
+        """As root, one with the settings and the patch as they are now."""
+        wanted = dict(self.patch), dict(self.variables)
         if self.variables.get("SMTP_AGENT") == socket_in(self.folder) and self._agent_of != wanted:
             if self.agent:
                 self.agent.end()
-            self.agent = Agent(self.folder, self.variables, self.output_path, self.prologue)
+            self.agent = Agent(self.folder, self.variables, self.output_path, self.patch, self.file_size)
             self._agent_of = wanted
 
     def finished(self) -> None:

@@ -34,7 +34,11 @@ import time
 import typing
 import unittest
 
+from tests.helpers import processes
 from tests.helpers.client import PATIENCE, Client, Reply, greeted_client
+
+# A TERM ends the tests as Ctrl-C does: what they have started is stopped and removed.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DOMAIN = "binome.tp.info.unicaen.fr"
@@ -55,7 +59,7 @@ def open_root() -> pathlib.Path:
     place = pathlib.Path(tempfile.mkdtemp(prefix="serveur-smtp-essai-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     place.chmod(0o755)
-    return pathlib.Path(shutil.copytree(ROOT, place / "serveur", ignore=shutil.ignore_patterns(".git", "tests")))
+    return pathlib.Path(shutil.copytree(ROOT, place / "serveur", ignore=shutil.ignore_patterns(".git")))
 
 
 needs_root = unittest.skipUnless(IS_ROOT, "il faut être root")
@@ -107,46 +111,6 @@ def listeners(port: int) -> int:
     rows = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
     fields = (row.split() for row in rows)
     return sum(row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port for row in fields)
-
-
-def connections_at(port: int) -> typing.Dict[str, int]:
-    """The clients' connections to the TCP port: {as a descriptor's link names it, "socket:[inode]": the client's
-    port}."""
-    rows = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(OSError):
-            rows += pathlib.Path(table).read_text().splitlines()[1:]
-    fields = (row.split() for row in rows)
-    return {"socket:[%s]" % row[9]: int(row[2].rpartition(":")[2], 16) for row in fields
-            if row[3] not in ("0A", "06") and int(row[1].rpartition(":")[2], 16) == port}
-
-
-def parent_of(pid: int) -> int:
-    """The pid of a process's parent; 0 when it has ended."""
-    try:
-        return int(pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-class Identity(typing.NamedTuple):
-    """users: a process's real, effective, saved and file system user ids; groups: the same and the supplementary ones."""
-    users: typing.Set[int]
-    groups: typing.Set[int]
-
-
-def identity_of(pid: int) -> Identity:
-    """Who a process is, and can become again."""
-    status = pathlib.Path("/proc/%d/status" % pid).read_text()
-    lines = dict(line.partition(":")[::2] for line in status.splitlines())
-    users, groups, more = (set(map(int, lines[name].split())) for name in ("Uid", "Gid", "Groups"))
-    return Identity(users, groups | more)
-
-
-def peak_memory(pid: int) -> int:
-    """Octets that a process has had in memory at most."""
-    status = pathlib.Path("/proc/%d/status" % pid).read_text()
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def processes_marked(mark: str) -> typing.Dict[int, str]:
@@ -354,7 +318,7 @@ class Server:
 
     def _clients_ports(self) -> typing.Dict[int, int]:
         """{pid: its client's port} of the processes that have one."""
-        connections = connections_at(self.port)
+        connections = processes.connections_at(self.port)
         found = {}
         for pid in self.processes():
             with contextlib.suppress(OSError, KeyError):        # it has just ended, or has no client
@@ -377,7 +341,7 @@ class Server:
     def prefork_master(self) -> int:
         """The pid of listener/prefork.py's master; 0 if there is none."""
         pids = [pid for pid, command in self.processes().items() if "/prefork.py" in command]
-        return next((pid for pid in pids if parent_of(pid) not in pids), 0)
+        return next((pid for pid in pids if processes.parent_of(pid) not in pids), 0)
 
 
 class ServerTestCase(unittest.TestCase):

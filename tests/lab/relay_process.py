@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent))
 
-from smtp_client import bounds# noqa: E402, for the path comes first
+from smtp_client import bounds
 
 
 def narrow(shares=(), lookups=(), **values) -> None:

@@ -3,16 +3,14 @@ settings."""
 
 import re
 import subprocess
-import sys
 import unittest
 
+from common import settings
+from launcher import options
 from tests.helpers import support
 
-sys.path.insert(0, str(support.ROOT))
-from common import settings                 # noqa: E402 (the path comes first)
-from launcher import options                # noqa: E402
-
-BY_THE_LAUNCHER = {"SMTP_PORT", "SMTP_IMPLICIT_TLS", "SMTP_TERMINAL", "SMTP_COLOURS", "SMTP_AGENT"}    # it tells what it starts
+# It tells them to what it starts.
+BY_THE_LAUNCHER = {"SMTP_PORT", "SMTP_IMPLICIT_TLS", "SMTP_TERMINAL", "SMTP_COLOURS", "SMTP_AGENT"}
 BY_WHOEVER_STARTS = {"SMTP_DNS"}                                        # no option: for tests, and tools
 
 

@@ -11,7 +11,7 @@ import unittest
 from tests.helpers import support
 from tests.helpers.secure import ALICE, log_in, start_tls
 from tests.lab import namespace
-from tests.launcher.test_options import LETTER, LauncherTestCase, copy_tree, write_program
+from tests.helpers.launcher import LETTER, LauncherTestCase, copy_tree, write_program
 
 HOMES = (pathlib.Path("/run"), pathlib.Path("/var/lib"))
 ELSEWHERE = "x@tpmail.info.unicaen.fr"

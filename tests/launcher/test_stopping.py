@@ -13,7 +13,7 @@ import unittest
 
 from tests.helpers import support
 from tests.helpers.load import Load
-from tests.launcher.test_options import copy_tree, set_constant
+from tests.helpers.launcher import copy_tree, set_constant
 
 GRACE = 10                      # seconds that the README promises
 ROUNDS = 20 if support.LONG else 3
@@ -44,8 +44,8 @@ class StoppingTestCase(unittest.TestCase):
         """One that tells sessions in their data to end after 2 seconds instead of 8."""
         server = self.made()
         server.script = copy_tree(self) / "serveur.sh"
-        set_constant(server.script, "launcher/pool.sh", "readonly GRACE=", "4")
-        set_constant(server.script, "listener/prefork.py", "GRACE_SECONDS = ", "2")
+        set_constant(server.script, "launcher/pool.sh", "GRACE", 4)
+        set_constant(server.script, "listener/prefork.py", "GRACE_SECONDS", 2)
         return server.start()
 
     def stop(self, server: support.Server) -> float:
@@ -126,7 +126,7 @@ class LoadedStopTest(StoppingTestCase):
         """A closed descriptor 1 went to the listening socket, and no netcat was known for one that waits."""
         server = self.made()
         server.script = copy_tree(self) / "serveur.sh"
-        set_constant(server.script, "launcher/pool.sh", "readonly GRACE=", "600")
+        set_constant(server.script, "launcher/pool.sh", "GRACE", 600)
         for closed in (">&-", "2>&-", ">&- 2>&- <&-"):
             with self.subTest(closed):
                 server.process = subprocess.Popen(

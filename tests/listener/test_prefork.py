@@ -10,23 +10,25 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import typing
 import unittest
 
 from listener import sockets
 from listener import worker
 from tests.bench import load
-from tests.helpers import support
+from tests.helpers import faults, patching, processes, support
 from tests.helpers.client import PATIENCE, Client
 from tests.lab.agent import Agent, socket_in
 
 LETTER = b"Subject: warm\r\n\r\ntext\r\n.\r\n"
 PREFORK = ("-listen", "prefork")
+RUN = "import runpy\nrunpy.run_path(%r, run_name='__main__')\n"
 
 
 def workers(server: support.Server):
     """The pids of listener/prefork.py's workers."""
     master = server.prefork_master()
-    return [pid for pid in server.processes() if support.parent_of(pid) == master]
+    return [pid for pid in server.processes() if processes.parent_of(pid) == master]
 
 
 def footprint(pid: int):
@@ -162,12 +164,23 @@ class WorkersTest(PreforkTestCase):
             self.assertEqual(sorted(client.reply().code for client in clients), [220] * 20 + [421])
 
 
+def passing(passed: typing.Sequence[socket.socket]) -> typing.List[str]:
+    """Words that become the command behind them, with what is `passed` at its descriptors from 3 on; the pid stays."""
+    if not passed:
+        return []
+    moved = ["%d<&%d" % (60 + number, one.fileno()) for number, one in enumerate(passed)]
+    moved += ["%d<&%d" % (3 + number, 60 + number) for number in range(len(passed))]
+    return ["bash", "-c", 'exec %s; LISTEN_PID=$$ LISTEN_FDS=%d exec "$@"' % (" ".join(moved), len(passed)), "-"]
+
+
 class QuietTest(unittest.TestCase):
     """Without serveur.sh: listener/prefork.py by itself, with a worker's patience made short, or sockets from a service
     manager."""
 
-    def start(self, prologue: str = "", pass_fds=(), **variables) -> support.Server:
-        """listener/prefork.py in a process of its own, as `server.process`."""
+    def start(self, patch: typing.Optional[patching.Patch] = None, passed: typing.Sequence[socket.socket] = (),
+              **variables) -> support.Server:
+        """listener/prefork.py in a process of its own, as `server.process`; what is `passed` comes to it as from a
+        service manager."""
         server = support.Server()
         self.addCleanup(server.destroy)
         service = pwd.getpwnam("mail") if support.IS_ROOT else pwd.getpwuid(os.geteuid())
@@ -175,27 +188,26 @@ class QuietTest(unittest.TestCase):
             folder.mkdir()
             os.chown(folder, service.pw_uid, service.pw_gid)
         environment = support.marked_environment(
-            server.mark, SMTP_DOMAIN=server.domain, SMTP_STORE=str(server.mail), SMTP_SPOOL=str(server.spool), SMTP_MAX="12",
-            SMTP_PORTS=str(server.port), SMTP_BIND="127.0.0.1", **variables)
+            server.mark, SMTP_DOMAIN=server.domain, SMTP_STORE=str(server.mail), SMTP_SPOOL=str(server.spool),
+            SMTP_MAX="12", SMTP_PORTS=str(server.port), SMTP_BIND="127.0.0.1", **variables)
         if support.IS_ROOT:
             environment["SMTP_AGENT"] = socket_in(server.folder)
             self.addCleanup(Agent(server.folder, environment, server.output_path).end)
-        code = "import os, runpy, sys\nsys.path.insert(0, %r)\n%s\nrunpy.run_path(%r, run_name='__main__')" % (
-            str(support.open_root()), prologue, str(support.open_root() / "listener/prefork.py"))
+        code = patching.prologue(support.open_root(), patch) + RUN % str(support.open_root() / "listener/prefork.py")
         with open(server.output_path, "ab") as output:
-            server.process = subprocess.Popen(["/usr/bin/python3", "-ES", "-c", code], stdin=subprocess.DEVNULL,
-                                              stdout=output, stderr=output, cwd=server.folder, env=environment,
-                                              pass_fds=pass_fds)
+            server.process = subprocess.Popen([*passing(passed), "/usr/bin/python3", "-ES", "-c", code],
+                                              stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=server.folder,
+                                              env=environment, pass_fds=[one.fileno() for one in passed])
         return server
 
     def await_listener(self, server: support.Server):
         support.wait_for(lambda: support.listeners(server.port), "a listener")
 
     def children(self, server: support.Server):
-        return [pid for pid in server.processes() if support.parent_of(pid) == server.process.pid]
+        return [pid for pid in server.processes() if processes.parent_of(pid) == server.process.pid]
 
     def test_idle_workers_are_let_go(self):
-        server = self.start("from listener import worker\nworker.QUIET_SECONDS = 0.2")
+        server = self.start({"listener.worker.QUIET_SECONDS": 0.2})
         self.await_listener(server)
         with contextlib.ExitStack() as stack:
             for _ in range(8):
@@ -206,14 +218,14 @@ class QuietTest(unittest.TestCase):
     def test_no_more_for_clients_that_are_soon_served(self):
         """More processes would not make the processors faster. Here it is the sessions of half a second that are looked
         at."""
-        server = self.start("from listener import sockets\nsockets.LOOK_SECONDS, sockets.WAIT_SECONDS = 0.5, 3600")
+        server = self.start({"listener.sockets.LOOK_SECONDS": 0.5, "listener.sockets.WAIT_SECONDS": 3600})
         support.wait_for(lambda: len(self.children(server)) == worker.SPARE, "those that a quiet server has")
         few = set(self.children(server))
         self.assertEqual(load.Crowd(server.port, 12).run_sessions(60), 0)
         self.assertEqual(set(self.children(server)), few)
 
     def test_fresh_after_many_sessions(self):
-        server = self.start("from listener import worker\nworker.SESSIONS = 3")
+        server = self.start({"listener.worker.SESSIONS": 3})
         self.await_listener(server)
         before = set(self.children(server))
 
@@ -226,15 +238,7 @@ class QuietTest(unittest.TestCase):
     def test_sockets_of_a_service_manager(self):
         """As sd_listen_fds(3) has it: descriptors from 3 on, for this process only."""
         with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
-            here = os.pipe()
-            self.addCleanup(os.close, here[0])
-            prologue = ("os.dup2(%d, 3); os.dup2(%d, 4)\nos.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2')"
-                        % (first.fileno() + 20, second.fileno() + 20))
-            for listener in (first, second):
-                os.dup2(listener.fileno(), listener.fileno() + 20)
-                self.addCleanup(os.close, listener.fileno() + 20)
-            os.close(here[1])
-            server = self.start(prologue, (first.fileno() + 20, second.fileno() + 20))
+            server = self.start(passed=(first, second))
             for listener in (first, second):
                 with Client(listener.getsockname()[1]) as client:
                     self.assertEqual(client.reply().code, 220)
@@ -282,8 +286,7 @@ class QuietTest(unittest.TestCase):
 
     def test_worker_that_cannot_work(self):
         """It says why, and is not forked again and again at full speed."""
-        server = self.start("from listener import worker\ndef run(self, *_):\n"
-                            "    raise RuntimeError('a fault of the test')\nworker.Worker.run = run")
+        server = self.start({"listener.worker.Worker.run": faults.fail})
         server.wait_log("RuntimeError: a fault of the test")
         self.assertIsNone(server.process.poll())
 

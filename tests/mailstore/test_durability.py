@@ -4,7 +4,7 @@ all."""
 import pathlib
 import unittest
 
-from tests.helpers import harness, support
+from tests.helpers import faults, harness, support
 from tests.helpers.accounts import system_users
 from tests.helpers.client import Client
 from tests.helpers.tracing import Tracing
@@ -58,9 +58,9 @@ class MaildirOrderTest(OrderTestCase):
     def test_one_mailbox(self):
         self.server.send(self.address("alice"), b"Subject: makes the folders\r\n.\r\n")
         tracing = self.traced(self.address("alice"))
-        self.assert_order(tracing, ("openat", r"alice/Maildir/tmp/.*O_EXCL"), ("write", r"Maildir/tmp/"), ("fsync", r"Maildir/tmp/"),
-                          ("rename", r"Maildir/tmp/.*Maildir/new/"), ("fsync", r"Maildir/new>"), ("write", r"mainlog>.* <= "),
-                          ("write", ACCEPTED))
+        self.assert_order(tracing, ("openat", r"alice/Maildir/tmp/.*O_EXCL"), ("write", r"Maildir/tmp/"),
+                          ("fsync", r"Maildir/tmp/"), ("rename", r"Maildir/tmp/.*Maildir/new/"),
+                          ("fsync", r"Maildir/new>"), ("write", r"mainlog>.* <= "), ("write", ACCEPTED))
 
     def test_folders_that_are_made(self):
         """Each new folder's own name is made durable too."""
@@ -104,8 +104,9 @@ class MboxOrderTest(OrderTestCase):
         with system_users("essaimbox"):
             mbox = pathlib.Path("/var/mail/essaimbox")
             tracing = self.traced(self.address("essaimbox"))
-            self.assert_order(tracing, ("link", r"essaimbox\.lock"), ("fsync", r"</var/mail>"), ("write", r"<%s>" % mbox),
-                              ("fsync", r"<%s>" % mbox), ("unlink", r"essaimbox\.lock\""), ("write", r"mainlog>.* <= "), ("write", ACCEPTED))
+            self.assert_order(tracing, ("link", r"essaimbox\.lock"), ("fsync", r"</var/mail>"),
+                              ("write", r"<%s>" % mbox), ("fsync", r"<%s>" % mbox), ("unlink", r"essaimbox\.lock\""),
+                              ("write", r"mainlog>.* <= "), ("write", ACCEPTED))
             self.assertIn(b"Subject: durable\n", mbox.read_bytes())
 
 
@@ -155,11 +156,8 @@ class FaultTest(support.ServerTestCase):
 class ShortWritesTest(unittest.TestCase):
     """A kernel may take less than it is given: all of it arrives in the end, or none."""
 
-    LIMIT = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
-    PROLOGUE = "import posix\nwhole = posix.write\nposix.write = lambda file, data: whole(file, bytes(data[:700]))\n"
-
     def test_every_write_is_short(self):
-        with harness.Handlers(prologue=self.PROLOGUE) as server, server.client() as client:
+        with harness.Handlers(patch={"posix.write": faults.write_little}) as server, server.client() as client:
             begin(client, "alice@" + server.domain, "bob@" + server.domain)
             client.write(TEXT * 50 + b".\r\n")
             self.assertEqual(client.reply().code, 250)
@@ -169,7 +167,7 @@ class ShortWritesTest(unittest.TestCase):
 
     def test_file_that_takes_a_part_only(self):
         """A write that is cut short, then fails: as on a disk that fills up."""
-        with harness.Handlers(prologue=self.LIMIT) as server, server.client() as client:
+        with harness.Handlers(file_size=9000) as server, server.client() as client:
             for repeat, code, kept in ((20, 451, 0), (1, 250, 1), (20, 451, 1)):
                 begin(client, "alice@" + server.domain)
                 client.write(TEXT * repeat + b".\r\n")
@@ -181,13 +179,9 @@ class ShortWritesTest(unittest.TestCase):
 class ClockTest(unittest.TestCase):
     """The time set back an hour in the middle of a session, at every message: no name is used twice."""
 
-    PROLOGUE = ("import time\nreal, calls = time.time, [0]\n"
-                "def falling():\n    calls[0] += 1\n    return 1800000000.25 - 3600 * (calls[0] % 7)\n"
-                "time.time = falling\n")
-
     def test_clock_that_falls(self):
         variables = {"SMTP_RELAY": "tpmail.info.unicaen.fr=127.0.0.1:9"}
-        with harness.Handlers(variables, self.PROLOGUE) as server, server.client() as client:
+        with harness.Handlers(variables, {"time.time": faults.falling_time}) as server, server.client() as client:
             client.expect("EHLO client.example", 250)
             ids = set()
             for number in range(50):

@@ -1,7 +1,7 @@
 """Aliases that multiply: however lists contain each other, and however often one is given, it costs what its members
 do."""
 
-from tests.helpers import support
+from tests.helpers import processes, support
 from tests.helpers.disks import full_disk
 from tests.whole.test_hostile import MOST_MEMORY
 
@@ -73,7 +73,7 @@ class ListsTest(support.ServerTestCase):
         for name in ("members", "Members", "MEMBERS", "far"):
             client.write(b"RCPT TO:<%s>\r\n" % self.address(name).encode() * 250)
             self.assertEqual([client.reply().code for _ in range(250)], [250] * 250)
-        self.assertLess(support.peak_memory(self.server.process_of(client)), MOST_MEMORY)
+        self.assertLess(processes.peak_memory(self.server.process_of(client)), MOST_MEMORY)
         client.expect("RSET", 250)
 
     def test_lists_beside_each_other(self):

@@ -9,7 +9,7 @@ import struct
 import typing
 import unittest
 
-from tests.helpers import harness, support
+from tests.helpers import faults, harness, mailbox_faults, support
 from tests.helpers.accounts import system_users
 
 SMALL = b"Subject: small\r\n\r\ntext\r\n.\r\n"
@@ -243,25 +243,11 @@ class HomeTest(FailureCase):
 class CommitTest(FailureCase):
     """Everything is ready, and one place fails all the same."""
 
-    FAIL = """
-import mailstore.maildir
-from mailstore.outcome import Later
-commit = mailstore.maildir.Prepared.commit
-def fail_for_one(prepared):
-    if prepared.mailbox.user == %r:
-        prepared.discard()
-        raise Later("Mailbox cannot be used now", "defer (5): Input/output error: while renaming tmp/NAME as new/NAME")
-    commit(prepared)
-mailstore.maildir.Prepared.commit = fail_for_one
-"""
-    KILL = """
-import mailstore.maildir, posix
-mailstore.maildir.Prepared.commit = lambda prepared: posix.kill(posix.getpid(), 9)
-"""
+    COMMIT = "mailstore.maildir.Prepared.commit"
 
     def test_the_second_is_queued(self):
         """No recipient loses the message, none gets it twice: what did not work is left to the relay."""
-        self.server = self.serve(prologue=self.FAIL % "bob")
+        self.server = self.serve(patch={self.COMMIT: mailbox_faults.fail_for_bob})
         reply = self.send(["alice", "bob"], SMALL)
         self.assertRegex(reply, "^250 2.0.0 OK id=")
         self.assertEqual((len(self.server.messages("alice")), self.server.messages("bob")), (1, []))
@@ -277,13 +263,14 @@ mailstore.maildir.Prepared.commit = lambda prepared: posix.kill(posix.getpid(), 
         self.assertRegex(log, "%s <= sender@client.example.org R=%s P=local S=" % (queued.stem, message_id))
 
     def test_the_first_stops_all(self):
-        self.server = self.serve(prologue=self.FAIL % "alice")
+        self.server = self.serve(patch={self.COMMIT: mailbox_faults.fail_for_alice})
         self.assertRegex(self.send(["alice", "bob"], SMALL), "^451 4.3.0 Mailbox cannot be used now")
         self.assertEqual(files_below(self.server.mail, self.server.spool / "queue"), [])
 
     def test_killed_before_the_first(self):
-        """What nobody was answered for is not in new/. Where there is a delivery agent, it is what is killed, at each try."""
-        self.server = self.serve(prologue=self.KILL)
+        """What nobody was answered for is not in new/. Where there is a delivery agent, it is what is killed, at each
+        try."""
+        self.server = self.serve(patch={self.COMMIT: faults.die})
         if support.IS_ROOT:
             self.assertRegex(self.send(["alice", "bob"], SMALL), "^451 ")
         else:
@@ -291,7 +278,7 @@ mailstore.maildir.Prepared.commit = lambda prepared: posix.kill(posix.getpid(), 
                 self.send(["alice", "bob"], SMALL)
         self.server.finished()
         self.assertEqual((self.server.messages("alice"), self.server.messages("bob")), ([], []))
-        self.server.prologue = ""
+        self.server.patch = {}
         self.assert_works()
 
 

@@ -6,27 +6,12 @@ import grp
 import os
 import unittest
 
-from tests.helpers import support
+from tests.helpers import faults, support
 from tests.helpers.accounts import system_users
 from tests.helpers.disks import full_disk
 from tests.mailstore.test_maildir_failures import LARGE, SMALL, FailureCase, files_below
 
 OLD = b"From old@b.example Sat Jan 03 10:05:00 2026\nSubject: old\n\nold\n\n"
-
-PROLOGUE = """
-import mailstore.mailboxes, mailstore.mbox
-mailstore.mailboxes.SPOOL = %r
-mailstore.mbox.LOCK_TRIES, mailstore.mbox.LOCK_PAUSE = 3, 0.01
-"""
-
-# Writes half of what it should, and is killed.
-KILL = """
-import mailstore.mbox, posix
-def write_half_and_die(file, data):
-    posix.write(file, data[:len(data) // 2])
-    posix.kill(posix.getpid(), 9)
-mailstore.mbox.write_all = write_half_and_die
-"""
 
 
 @support.needs_root
@@ -49,7 +34,8 @@ class MboxCase(FailureCase):
         self.spool.mkdir()
         os.chown(self.spool, 0, grp.getgrnam("mail").gr_gid)
         self.spool.chmod(0o2775)
-        self.server.prologue = PROLOGUE % str(self.spool)
+        self.server.patch = {"mailstore.mailboxes.SPOOL": str(self.spool), "mailstore.mbox.LOCK_TRIES": 3,
+                             "mailstore.mbox.LOCK_PAUSE": 0.01}
         self.name, self.other = self.NAMES
         self.mbox = self.spool / self.name
         self.make_mbox()
@@ -181,7 +167,7 @@ class LockTest(MboxCase):
 
     def test_lock_that_is_let_go(self):
         """The server tries again, and gets it."""
-        self.server.prologue += "mailstore.mbox.LOCK_TRIES = 2000\n"
+        self.server.patch["mailstore.mbox.LOCK_TRIES"] = 2000
         lock = self.spool / (self.name + ".lock")
         lock.write_bytes(b"")
         with self.server.client() as client:
@@ -197,11 +183,11 @@ class LockTest(MboxCase):
 
     def test_killed_while_it_appends(self):
         """The next one cuts off what nobody was answered for, and goes on."""
-        right, self.server.prologue = self.server.prologue, self.server.prologue + KILL
+        self.server.patch["mailstore.mbox.write_all"] = faults.write_half_and_die
         self.assertRegex(self.send([self.name], SMALL), "^451 ")
         self.server.finished()
         self.assertGreater(len(self.mbox.read_bytes()), len(OLD))
-        self.server.prologue = right
+        del self.server.patch["mailstore.mbox.write_all"]
         self.assert_appends()
 
 

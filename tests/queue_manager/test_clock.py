@@ -1,16 +1,13 @@
 """The queue and a clock that is wrong: behind, ahead, or put right while messages wait; and what is set aside for
 long."""
 
-import sys
 import time
 import unittest
 
+from queue_manager import retry as schedule
 from tests.helpers import support
 from tests.lab.relay import Relay
 from tests.lab.sink import Sink
-
-sys.path.insert(0, str(support.ROOT))
-from queue_manager import retry as schedule# noqa: E402 (the path comes first)
 
 TEN_YEARS = 87600                   # in hours
 HOUR = 3600

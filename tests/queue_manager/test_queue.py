@@ -9,7 +9,7 @@ import signal
 import time
 import unittest
 
-from tests.helpers import support
+from tests.helpers import processes, support
 from tests.lab.relay import Relay
 from tests.lab.sink import DROP, SILENCE, Sink
 
@@ -323,6 +323,6 @@ class PrivilegesTest(unittest.TestCase):
             relay.enqueue("x@s.example")
             relay.start()
             sink.wait(lambda sink: sink.connections, "a connection")
-            mail = support.Identity({pwd.getpwnam("mail").pw_uid}, {pwd.getpwnam("mail").pw_gid})
-            identities = {pid: support.identity_of(pid) for pid in support.processes_marked(relay.mark)}
+            mail = processes.Identity({pwd.getpwnam("mail").pw_uid}, {pwd.getpwnam("mail").pw_gid})
+            identities = {pid: processes.identity_of(pid) for pid in support.processes_marked(relay.mark)}
             self.assertEqual(identities, {relay.process.pid: mail})

@@ -2,14 +2,11 @@
 
 import hmac
 import subprocess
-import sys
 import unittest
 from unittest import mock
 
+import auth
 from tests.helpers import support
-
-sys.path.insert(0, str(support.ROOT))
-import auth                     # noqa: E402 (the path comes first)
 
 HASH = b"$scrypt$ln=4,r=1,p=1$c2FsdHNhbHQ$" + b"A" * 43        # of no password that is known
 

@@ -2,16 +2,13 @@
 commands."""
 
 import itertools
-import sys
 import unittest
 
+from smtp.data_reader import ChunkReader
 from tests.helpers import support
 from tests.lab.corpus import DEFAULT_ENVELOPE
 from tests.lab.exim import Exim, needs_model_exim
 from tests.mailstore import test_corpus
-
-sys.path.insert(0, str(support.ROOT))
-from smtp.data_reader import ChunkReader           # noqa: E402 (the path comes first)
 
 # What an end of data, a stuffed dot or half a line end could be taken for.
 NASTY = b"Subject: x\r\n\r\n.\r\n..\r\n.a\r\r\n\n.\n\r\n.\r\nQUIT\r\n\r.\r"

@@ -8,23 +8,21 @@ import tempfile
 import time
 import unittest
 
-from tests.helpers import harness, support
+from tests.helpers import faults, harness, patching, support
 from tests.helpers.client import Client
 from tests.helpers.secure import ALICE, WRONG, plain
 
-# What a session waits is told instead of waited for.
-TOLD = ("import posix, smtp.channel\n"
-        "smtp.channel.Channel.pause = lambda self, seconds: posix.write(2, b'pause %g\\n' % seconds)\n")
-SHORT = "from smtp import limits\nlimits.CHECK_SECONDS = 0.3\n"
+TOLD = {"smtp.channel.Channel.pause": faults.tell_pause}
+SHORT = {"smtp.limits.CHECK_SECONDS": 0.3}
 
 
 class GuessingCase(unittest.TestCase):
-    def serve(self, prologue: str, **variables: str) -> harness.Handlers:
+    def serve(self, patch: patching.Patch, **variables: str) -> harness.Handlers:
         accounts = tempfile.NamedTemporaryFile("w", encoding="utf-8")
         self.addCleanup(accounts.close)
         accounts.write("alice:%s\n" % ALICE)
         accounts.flush()
-        server = harness.Handlers({"SMTP_PASS": accounts.name, **variables}, prologue)
+        server = harness.Handlers({"SMTP_PASS": accounts.name, **variables}, patch)
         self.addCleanup(server.destroy)
         return server
 
@@ -70,7 +68,7 @@ class PasswordsTest(GuessingCase):
         self.assertEqual(server.output(), "pause 0.2\npause 0.4\npause 0.8\n")
 
     def test_failures_are_forgiven(self):
-        server = self.serve(TOLD + "from common import guesses\nguesses.FORGIVEN_SECONDS = 0.001\n")
+        server = self.serve({**TOLD, "common.guesses.FORGIVEN_SECONDS": 0.001})
         for _ in range(8):
             self.authenticate(server, WRONG)
         self.assertEqual(server.output(), "")
@@ -92,7 +90,7 @@ class PasswordsTest(GuessingCase):
 
     def test_many_addresses(self):
         """There is room for so many; whoever is forgiven first makes room."""
-        server = self.serve(TOLD + "from common import guesses\nguesses.ROWS = 3\n")
+        server = self.serve({**TOLD, "common.guesses.ROWS": 3})
         for _ in range(5):
             self.authenticate(server, WRONG, "127.0.0.2")
         for number in range(3, 8):
@@ -114,7 +112,7 @@ class PlacesTest(GuessingCase):
             yield
 
     def test_nobody_waits_behind_guessers(self):
-        server = self.serve(SHORT + "limits.LONGEST_DELAY = 0")
+        server = self.serve({**SHORT, "smtp.limits.LONGEST_DELAY": 0})
         for _ in range(4):
             self.authenticate(server, WRONG)
         with self.taken(server, 2):
@@ -129,7 +127,7 @@ class PlacesTest(GuessingCase):
         server.wait_log("passwords cannot be checked: no place becomes free: %s/authenticating" % server.spool)
 
     def test_a_client_that_leaves_meanwhile(self):
-        server = self.serve("from smtp import limits\nlimits.CHECK_SECONDS = 1e9")
+        server = self.serve({"smtp.limits.CHECK_SECONDS": 1e9})
         with self.taken(server, 4):
             client = self.greeted(server, "127.0.0.2")
             client.write(b"AUTH PLAIN %s\r\n" % plain("alice", ALICE).encode())
@@ -140,9 +138,9 @@ class PlacesTest(GuessingCase):
 
 
 class RecipientsTest(unittest.TestCase):
-    def harvest(self, prologue: str, count: int, **variables: str):
+    def harvest(self, patch: patching.Patch, count: int, **variables: str):
         """A client that tries so many names; (the server, the codes of the replies)."""
-        server = harness.Handlers({"SMTP_" + name: value for name, value in variables.items()}, prologue)
+        server = harness.Handlers({"SMTP_" + name: value for name, value in variables.items()}, patch)
         self.addCleanup(server.destroy)
         client = server.client()
         self.addCleanup(client.close)
@@ -162,7 +160,7 @@ class RecipientsTest(unittest.TestCase):
 
     def test_waiting_is_waiting(self):
         begun = time.monotonic()
-        self.harvest("from smtp import limits\nlimits.LONGEST_DELAY = 0.3", 22)
+        self.harvest({"smtp.limits.LONGEST_DELAY": 0.3}, 22)
         self.assertGreaterEqual(time.monotonic() - begun, 0.5)
 
 

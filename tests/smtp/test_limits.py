@@ -5,16 +5,13 @@ What takes minutes there takes a moment here; each session must end by itself, w
 
 import contextlib
 import socket
-import sys
 import time
 import typing
 import unittest
 
-from tests.helpers import harness, support
+from smtp import limits
+from tests.helpers import faults, harness, support
 from tests.helpers.client import Client
-
-sys.path.insert(0, str(support.ROOT))
-from smtp import limits# noqa: E402 (the path comes first)
 
 TO = "alice@" + support.DOMAIN
 GREETED = b"EHLO x.example\r\n"
@@ -23,15 +20,16 @@ ADDRESSED = OPENED + b"RCPT TO:<%s>\r\n" % TO.encode()
 IN_DATA = ADDRESSED + b"DATA\r\n"
 ENVELOPE = b"MAIL FROM:<a@x.example>\r\nRCPT TO:<%s>\r\n" % TO.encode()
 MESSAGE = ENVELOPE + b"BDAT 14 LAST\r\nSubject: x\r\n\r\n"
-PRESSED = "import smtp.backend\nsmtp.backend.Backend.is_under_stress = lambda self: True"
-PATIENT = "limits.MOST_IDLE_COMMANDS = limits.STRESS_IDLE_COMMANDS = limits.MOST_ERRORS = 1e9"
-SOON = "0.3"
-FRUITLESS = "FRUITLESS_SECONDS = limits.STRESS_FRUITLESS_SECONDS"
-SESSION = "SESSION_SECONDS = limits.STRESS_SESSION_SECONDS"
+PRESSED = {"smtp.backend.Backend.is_under_stress": faults.yes}
+PATIENT = ("MOST_IDLE_COMMANDS", "STRESS_IDLE_COMMANDS", "MOST_ERRORS")
+SOON = 0.3
+IDLE = "IDLE_SECONDS STRESS_SECONDS"
+FRUITLESS = "FRUITLESS_SECONDS STRESS_FRUITLESS_SECONDS"
+SESSION = "SESSION_SECONDS STRESS_SESSION_SECONDS"
 
 
 class Row(typing.NamedTuple):
-    """short: the limits made short, as they are assigned to; first: what the client says once; then: what it says again
+    """short: the names of the limits made short; first: what the client says once; then: what it says again
     and again; last: how the last reply begins; log: a piece of the line about it."""
     short: str
     first: bytes
@@ -42,9 +40,9 @@ class Row(typing.NamedTuple):
 
 
 ROWS = {
-    "silence": Row("IDLE_SECONDS = limits.STRESS_SECONDS", b"", b"", b"421 4.4.2", "SMTP command timeout"),
+    "silence": Row(IDLE, b"", b"", b"421 4.4.2", "SMTP command timeout"),
     "silence under pressure": Row("STRESS_SECONDS", GREETED, b"", b"421 4.4.2", "SMTP command timeout", True),
-    "a command that drips": Row("IDLE_SECONDS = limits.STRESS_SECONDS", b"", b"N", b"421 4.4.2",
+    "a command that drips": Row(IDLE, b"", b"N", b"421 4.4.2",
                                 "SMTP command timeout"),
     "a command without end": Row("DROPPED_OCTETS", GREETED, b"x" * 65536, b"500 5.5.2 Line too long",
                                  "dropped: a line without end"),
@@ -54,11 +52,11 @@ ROWS = {
     "commands under pressure": Row("STRESS_FRUITLESS_SECONDS", GREETED, b"NOOP\r\n", b"421 4.4.2", "timeout", True),
     "messages for ever": Row(SESSION, GREETED, MESSAGE, b"421 4.4.2", "SMTP command timeout"),
     "messages under pressure": Row("STRESS_SESSION_SECONDS", GREETED, MESSAGE, b"421 4.4.2", "timeout", True),
-    "silence in a text": Row("IDLE_SECONDS = limits.STRESS_SECONDS", IN_DATA, b"", b"421 4.4.2", "SMTP data timeout"),
+    "silence in a text": Row(IDLE, IN_DATA, b"", b"421 4.4.2", "SMTP data timeout"),
     "a text that drips": Row("GRACE_SECONDS", IN_DATA, b"x", b"421 4.4.2", "SMTP data too slow"),
     "a text that drips, under pressure": Row("STRESS_SECONDS", IN_DATA, b"x", b"421 4.4.2", "SMTP data too slow",
                                              True),
-    "a long text under pressure": Row("STRESS_TEXT_SECONDS = limits.STRESS_SECONDS", IN_DATA, b"x" * 1000,
+    "a long text under pressure": Row("STRESS_TEXT_SECONDS STRESS_SECONDS", IN_DATA, b"x" * 1000,
                                       b"421 4.4.2", "SMTP data too slow", True),
     "a text without end": Row("DROPPED_OCTETS", IN_DATA, b"x" * 65536, b"552 5.3.4", "message too big"),
     "chunks that drip": Row("GRACE_SECONDS", ADDRESSED, b"BDAT 1\r\nx", b"421 4.4.2", "on connection from"),
@@ -88,10 +86,11 @@ ELSEWHERE = {
 
 class TableTest(unittest.TestCase):
     def serve(self, row: Row) -> harness.Handlers:
-        value = "1000" if "OCTETS" in row.short else SOON
-        lines = ["from smtp import limits", PATIENT if row.last[:3] == b"421" and b"HELP" not in row.first else "",
-                 "limits.%s = %s" % (row.short, value), PRESSED if row.pressed else ""]
-        server = harness.Handlers({"SMTP_SIZE": "100000"}, "\n".join(lines))
+        patient = PATIENT if row.last[:3] == b"421" and b"HELP" not in row.first else ()
+        values = {**dict.fromkeys(patient, 1e9),
+                  **dict.fromkeys(row.short.split(), 1000 if "OCTETS" in row.short else SOON)}
+        patch = {**{"smtp.limits." + name: value for name, value in values.items()}, **(PRESSED if row.pressed else {})}
+        server = harness.Handlers({"SMTP_SIZE": "100000"}, patch)
         self.addCleanup(server.destroy)
         return server
 
@@ -122,7 +121,7 @@ class TableTest(unittest.TestCase):
         self.assertNotIn("Traceback", server.log())
 
     def test_every_limit_is_here(self):
-        named = set(ELSEWHERE).union(*(row.short.replace("limits.", "").split(" = ") for row in ROWS.values()))
+        named = set(ELSEWHERE).union(*(row.short.split() for row in ROWS.values()))
         self.assertEqual(named, {name for name in vars(limits) if name.isupper()})
 
 
@@ -138,7 +137,7 @@ for case in ROWS.items():
 class LineTest(unittest.TestCase):
     def test_pause_in_a_line_that_is_too_long(self):
         """What comes behind a pause is still of that line, and no command."""
-        server = harness.Handlers(prologue="from smtp import limits\nlimits.STRESS_SECONDS = 0.1")
+        server = harness.Handlers(patch={"smtp.limits.STRESS_SECONDS": 0.1})
         self.addCleanup(server.destroy)
         with server.client() as client:
             client.write(b"x" * 20000)

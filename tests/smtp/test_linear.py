@@ -6,32 +6,29 @@ The one timing that decides a test; it is the processor's, and the best of sever
 
 import os
 import socket
-import sys
 import tempfile
 import time
 import types
 import typing
 import unittest
 
-from tests.helpers import support
-
-sys.path.insert(0, str(support.ROOT))
-from common import mainlog  # noqa: E402 (the path comes first)
-from common import accounts as passwords                                                            # noqa: E402
-from common.settings import from_environ                                            # noqa: E402
-from mailstore import aliases, delivery, mbox# noqa: E402
-from mailstore.content import HeaderTooBig, Content                           # noqa: E402
-from mailstore.direct import Direct                                          # noqa: E402
-from mailstore.incoming import IncomingText                                           # noqa: E402
-from mailstore.mailboxes import Mailboxes                                   # noqa: E402
-from mailstore.outcome import Later, Never                                  # noqa: E402
-from queue_manager import bounce as report# noqa: E402
-from queue_manager.queue_store import Backlog                                         # noqa: E402
-from smtp import replies, syntax# noqa: E402
-from smtp.channel import Channel                                            # noqa: E402
-from smtp.data_reader import ChunkReader, DataReader                               # noqa: E402
-from smtp.transcript import Transcript                                      # noqa: E402
+from common import mainlog
+from common import accounts as passwords
+from common.settings import from_environ
+from mailstore import aliases, delivery, mbox
+from mailstore.content import Content, HeaderTooBig
+from mailstore.direct import Direct
+from mailstore.incoming import IncomingText
+from mailstore.mailboxes import Mailboxes
+from mailstore.outcome import Later, Never
+from queue_manager import bounce as report
+from queue_manager.queue_store import Backlog
+from smtp import replies, syntax
+from smtp.channel import Channel
+from smtp.data_reader import ChunkReader, DataReader
+from smtp.transcript import Transcript
 from smtp_client import connection, dns, encoding as wire
+from tests.helpers import support
 
 TIMES, MOST = 16, 64
 TRIES = 2

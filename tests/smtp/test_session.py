@@ -8,7 +8,7 @@ import struct
 import subprocess
 import unittest
 
-from tests.helpers import harness, support
+from tests.helpers import harness, processes, support
 from tests.helpers.client import Client
 from tests.helpers.harness import unread_octets
 
@@ -179,7 +179,7 @@ class LargeMessageTest(support.ServerTestCase):
     def peak_memory(self) -> int:
         """Octets that the one handler with a client had in memory at most."""
         pid, = handlers(self.server)
-        return support.peak_memory(pid)
+        return processes.peak_memory(pid)
 
     def send_data(self, client: Client, pieces) -> int:
         """Send a message's text; the code of the reply."""

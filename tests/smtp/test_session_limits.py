@@ -5,20 +5,19 @@ import contextlib
 import random
 import select
 import signal
+import sys
 import unittest
 
-from tests.helpers import harness, support
+from tests.helpers import faults, harness, patching, support
 from tests.helpers.client import Client
 from tests.helpers.harness import unread_octets
-
-LIMITS = "from smtp import limits\n"
 
 
 class TimeOutTest(unittest.TestCase):
     """What takes minutes, with the minutes made short; each ends when its 421 comes."""
 
-    def serve(self, prologue: str, **variables) -> harness.Handlers:
-        server = harness.Handlers({"SMTP_" + name: value for name, value in variables.items()}, prologue)
+    def serve(self, patch: patching.Patch, **variables) -> harness.Handlers:
+        server = harness.Handlers({"SMTP_" + name: value for name, value in variables.items()}, patch)
         self.addCleanup(server.destroy)
         return server
 
@@ -37,14 +36,14 @@ class TimeOutTest(unittest.TestCase):
         client.expect("DATA", 354)
 
     def test_idle(self):
-        server = self.serve(LIMITS + "limits.IDLE_SECONDS, limits.STRESS_SECONDS = 0.2, 0.1")
+        server = self.serve({"smtp.limits.IDLE_SECONDS": 0.2, "smtp.limits.STRESS_SECONDS": 0.1})
         with server.client() as client:
             client.write(b"NOO")
             self.assert_sent_away(client, "4.4.2 %s timeout" % server.domain, server,
                                   "SMTP command timeout on connection from [127.0.0.1]")
 
     def test_idle_in_data(self):
-        server = self.serve(LIMITS + "limits.IDLE_SECONDS = limits.STRESS_SECONDS = 0.2")
+        server = self.serve({"smtp.limits.IDLE_SECONDS": 0.2, "smtp.limits.STRESS_SECONDS": 0.2})
         with server.client() as client:
             self.begin_data(client, server)
             client.write(b"Subject: x\r\n")
@@ -53,7 +52,7 @@ class TimeOutTest(unittest.TestCase):
         self.assertEqual(server.messages("alice"), [])
 
     def test_trickle(self):
-        server = self.serve(LIMITS + "limits.GRACE_SECONDS = limits.STRESS_SECONDS = 0.2")
+        server = self.serve({"smtp.limits.GRACE_SECONDS": 0.2, "smtp.limits.STRESS_SECONDS": 0.2})
         with server.client() as client:
             self.begin_data(client, server)
             while not select.select([client.socket], [], [], 0.02)[0]:
@@ -62,7 +61,7 @@ class TimeOutTest(unittest.TestCase):
         self.assertEqual(server.messages("alice"), [])
 
     def test_client_that_takes_no_replies(self):
-        server = self.serve(LIMITS + "limits.WRITE_SECONDS = 0.2\nlimits.MOST_IDLE_COMMANDS = 1e9")
+        server = self.serve({"smtp.limits.WRITE_SECONDS": 0.2, "smtp.limits.MOST_IDLE_COMMANDS": 1e9})
         with server.client() as client:
             client.socket.setblocking(False)
             with contextlib.suppress(BlockingIOError, ConnectionError):
@@ -73,7 +72,7 @@ class TimeOutTest(unittest.TestCase):
 
     def test_idle_under_pressure(self):
         """When no session is free, one that idles goes, and another client can come."""
-        server = self.serve(LIMITS + "limits.STRESS_SECONDS = 0.1", MAX="8")
+        server = self.serve({"smtp.limits.STRESS_SECONDS": 0.1}, MAX="8")
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(server.client()) for _ in range(8)]
             ready, _, _ = select.select([client.socket for client in clients], [], [], support.PATIENCE)
@@ -84,7 +83,7 @@ class TimeOutTest(unittest.TestCase):
             stack.enter_context(server.client()).expect("NOOP", 250)
 
     def test_slow_data_under_pressure(self):
-        server = self.serve(LIMITS + "limits.STRESS_SECONDS = 0.1", MAX="8")
+        server = self.serve({"smtp.limits.STRESS_SECONDS": 0.1}, MAX="8")
         with contextlib.ExitStack() as stack:
             first, *_ = [stack.enter_context(server.client()) for _ in range(8)]
             self.begin_data(first, server)
@@ -173,7 +172,7 @@ class StopTest(unittest.TestCase):
 class NonsenseTest(unittest.TestCase):
     """Whatever a line holds, it gets one reply, in ASCII, and never one that speaks of the server's own trouble."""
 
-    UNLIMITED = LIMITS + "import sys\nlimits.MOST_ERRORS = limits.MOST_IDLE_COMMANDS = sys.maxsize\n"
+    UNLIMITED = {"smtp.limits.MOST_ERRORS": sys.maxsize, "smtp.limits.MOST_IDLE_COMMANDS": sys.maxsize}
     VERBS = [b"HELO", b"EHLO", b"MAIL", b"RCPT", b"DATA x", b"BDAT", b"RSET", b"NOOP", b"HELP", b"VRFY", b"EXPN",
              b"AUTH", b"STARTTLS", b"SEND", b"SOML", b"SAML", b"TURN", b"MAIL FROM:", b"RCPT TO:", b"mail from:<>",
              b"rcpt to:<postmaster>", b"QUIT x", b""]
@@ -200,13 +199,10 @@ class NonsenseTest(unittest.TestCase):
 class FaultTest(unittest.TestCase):
     """A fault inside the server: 421 for the client, the traceback for the log, and nothing kept."""
 
-    FAULT = "def fault(*_):\n    raise RuntimeError('a fault of the test')\n"
+    FULL = {"common.mainlog.MainLog._append": faults.fail_full}
 
-    FULL = ("from common import mainlog\ndef full(*_):\n    raise OSError(28, 'No space left on device')\n"
-            "mainlog.MainLog._append = full\n")
-
-    def serve(self, prologue: str, **arguments) -> harness.Handlers:
-        server = harness.Handlers(prologue=self.FAULT + prologue, **arguments)
+    def serve(self, patch: patching.Patch, **arguments) -> harness.Handlers:
+        server = harness.Handlers(patch=patch, **arguments)
         self.addCleanup(server.destroy)
         return server
 
@@ -219,8 +215,8 @@ class FaultTest(unittest.TestCase):
         server.finished()
         return said
 
-    def check(self, prologue: str, code: bytes = b"421 4.3.0"):
-        server = self.serve(prologue)
+    def check(self, broken: str, code: bytes = b"421 4.3.0"):
+        server = self.serve({broken: faults.fail})
         last = self.send(server).splitlines()[-1]
         self.assertTrue(last.startswith(code), last)
         self.assertNotIn(b"fault", last)
@@ -232,28 +228,27 @@ class FaultTest(unittest.TestCase):
         self.assertEqual(left, [])
 
     def test_mailboxes(self):
-        self.check("import mailstore.mailboxes\nmailstore.mailboxes.Mailboxes.resolve = fault")
+        self.check("mailstore.mailboxes.Mailboxes.resolve")
 
     def test_delivery(self):
-        self.check("import mailstore.delivery\nmailstore.delivery.Delivery.accept = fault")
+        self.check("mailstore.delivery.Delivery.accept")
 
     def test_preparing(self):
-        module = "mailstore.agent" if support.IS_ROOT else "mailstore.direct"
-        self.check("import {0}\n{0}.Errand.deliver = fault".format(module))
+        self.check("mailstore.%s.Errand.deliver" % ("agent" if support.IS_ROOT else "direct"))
 
     @support.needs_root
     def test_in_the_delivery_agent(self):
         """It answers for itself, and shows the traceback where the server was started."""
-        server = self.serve("import mailstore.maildir\nmailstore.maildir.are_all = fault")
+        server = self.serve({"mailstore.maildir.are_all": faults.fail})
         self.assertIn(b"\r\n451 4.3.0 ", self.send(server))
         self.assertIn("internal error of the delivery agent: RuntimeError('a fault of the test')", server.log())
         self.assertIn("Traceback", server.output())
 
     def test_a_command(self):
-        self.check("import smtp.commands\nsmtp.commands.VERBS['MAIL'].handler = fault")
+        self.check("smtp.commands.VERBS.MAIL.handler")
 
     def test_service(self):
-        self.check("import smtp.backend\nsmtp.backend.Backend.__init__ = fault")
+        self.check("smtp.backend.Backend.__init__")
 
     def test_log_that_cannot_be_written(self):
         """Mail must go on; the lines are shown where the server was started."""
@@ -265,8 +260,7 @@ class FaultTest(unittest.TestCase):
 
     def test_descriptor_2_is_the_client(self):
         """As inetd starts it: neither the log's lines nor a traceback go there."""
-        server = self.serve(self.FULL + "import mailstore.delivery\nmailstore.delivery.Delivery.accept = fault",
-                            errors_to_client=True)
+        server = self.serve({**self.FULL, "mailstore.delivery.Delivery.accept": faults.fail}, errors_to_client=True)
         said = self.send(server).splitlines()
         self.assertTrue(all(line[:3].isdigit() for line in said), said)
         self.assertEqual(said[-1][:9], b"421 4.3.0")

@@ -5,10 +5,10 @@ import dataclasses
 import re
 import ssl
 import subprocess
-import sys
 import tempfile
 import unittest
 
+from mailstore.trace import registered_name
 from tests.helpers import support
 from tests.helpers.secure import ACCOUNTS, ALICE, AccountsTestCase, Certificate, context, encoded, plain, start_tls
 from tests.lab import compare
@@ -16,9 +16,6 @@ from tests.lab.corpus import DEFAULT_ENVELOPE, Message
 from tests.lab.exim import Exim, needs_model_exim
 from tests.mailstore import test_corpus
 from tests.smtp import test_submission_corpus
-
-sys.path.insert(0, str(support.ROOT))
-from mailstore.trace import registered_name     # noqa: E402 (the path comes first)
 
 MESSAGE = b"Subject: x\r\n\r\nx\r\n.\r\n"
 HEADERS = {

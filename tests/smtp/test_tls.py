@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import threading
 
-from tests.helpers import support
+from tests.helpers import processes, support
 from tests.helpers.client import PATIENCE, Client
 from tests.helpers.secure import ALICE, BOB, MESSAGE, RUBBISH, TlsTestCase, context, encoded, log_in, plain, wrap
 from tests.helpers.tracing import Tracing
@@ -323,7 +323,7 @@ class SessionTest(TlsTestCase):
         client.write(b"Subject: large\r\n\r\n")
         for start in range(0, count, 5000):
             client.write(b"".join(line % number for number in range(start, min(start + 5000, count))))
-        peaks = [support.peak_memory(pid) for pid, command in self.server.processes().items()
+        peaks = [processes.peak_memory(pid) for pid, command in self.server.processes().items()
                  if "smtp_handler.py" in command]
         client.write(b".\r\n")
         self.assertEqual(client.reply().code, 250)

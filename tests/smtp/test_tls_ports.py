@@ -76,7 +76,8 @@ class PipesTest(unittest.TestCase):
             os.chown(folder / "mail" / "alice", support.NOBODY, support.NOBODY)
         subprocess.run(["install", "-d", "-m", "777", folder / "spool", folder / "spool/tmp", folder / "spool/queue",
                         folder / "spool/queue/tmp"], check=True)
-        environment = {"SMTP_DOMAIN": "d.example", "SMTP_STORE": str(folder / "mail"), "SMTP_SPOOL": str(folder / "spool"),
+        environment = {"SMTP_DOMAIN": "d.example", "SMTP_STORE": str(folder / "mail"),
+                       "SMTP_SPOOL": str(folder / "spool"),
                        "SMTP_TLS": certificate.option, "SMTP_ALIASES": "", "PATH": os.environ["PATH"],
                        "HOME": str(folder), **variables}
         if support.IS_ROOT:

@@ -5,7 +5,7 @@ import email
 import email.policy
 import unittest
 
-from tests.helpers import support
+from tests.helpers import processes, support
 from tests.helpers.mime_messages import Maker, structure
 from tests.lab.relay import SENDER, TEXT, Relay
 from tests.lab.sink import MAILHOG, MAILPIT, Sink
@@ -177,9 +177,9 @@ class MemoryTest(unittest.TestCase):
                 relay.enqueue("first@s.example")
                 relay.wake()
                 sink.wait_messages(1)
-                idle = support.peak_memory(relay.process.pid)
+                idle = processes.peak_memory(relay.process.pid)
                 relay.enqueue("big@s.example", text=text)
                 relay.wake()
                 sink.wait_messages(2, 60)
-                used = support.peak_memory(relay.process.pid) - idle
+                used = processes.peak_memory(relay.process.pid) - idle
                 self.assertLessEqual(used, min(3 * len(text) + (8 << 20), len(text) + (64 << 20)))

@@ -9,7 +9,7 @@ import signal
 import time
 import unittest
 
-from tests.helpers import support
+from tests.helpers import processes, support
 from tests.helpers.accounts import system_users
 from tests.helpers.load import Load, split_mbox
 
@@ -106,7 +106,7 @@ class KilledStarterTest(unittest.TestCase):
 
     def keepers(self, server: support.Server):
         found = [pid for pid, command in server.processes().items()
-                 if "serveur.sh" in command and support.parent_of(pid) == server.process.pid]
+                 if "serveur.sh" in command and processes.parent_of(pid) == server.process.pid]
         return sorted(found)[:2 + support.IS_ROOT]      # the first: the delivery agent's, the relay's and a listener's
 
     def test_keepers(self):

@@ -13,7 +13,7 @@ import threading
 import time
 import unittest
 
-from tests.helpers import harness, support
+from tests.helpers import faults, harness, patching, processes, support
 from tests.helpers.client import Client
 
 LETTER = b"Subject: served\r\n\r\ntext\r\n.\r\n"
@@ -88,7 +88,7 @@ class EndlessTest(support.ServerTestCase):
             client.write(b"\r\n.\r\n")
             self.assertEqual(client.reply().code, code)
             pid = self.server.process_of(client)
-            self.assertLess(support.peak_memory(pid), MOST_MEMORY)
+            self.assertLess(processes.peak_memory(pid), MOST_MEMORY)
             client.expect("NOOP", 250)
         support.wait_for(lambda: not self.server.serving(), "the session's end")
 
@@ -117,7 +117,7 @@ class EndlessTest(support.ServerTestCase):
             for _ in range(15):
                 client.write(b"x" * 65536)
             self.assertEqual(client.ask("").code, 500)
-            self.assertLess(support.peak_memory(pid), MOST_MEMORY)
+            self.assertLess(processes.peak_memory(pid), MOST_MEMORY)
             client.expect("NOOP", 250)
 
     @support.long_test
@@ -128,7 +128,7 @@ class EndlessTest(support.ServerTestCase):
             for _ in range(200):
                 client.write(b"BDAT 1\r\nx" * 1000)
                 self.assertEqual({client.reply().code for _ in range(1000)}, {250})
-            self.assertLess(support.peak_memory(self.server.process_of(client)), MOST_MEMORY)
+            self.assertLess(processes.peak_memory(self.server.process_of(client)), MOST_MEMORY)
 
     def test_replies_that_nobody_reads(self):
         """Of a command that is short and its reply that is long, as many as there may be."""
@@ -137,7 +137,7 @@ class EndlessTest(support.ServerTestCase):
             pid = self.server.process_of(client)
             support.wait_for(lambda: not self.server.serving() or b"\0" not in self.queued(client), "all is answered")
             with contextlib.suppress(OSError):
-                self.assertLess(support.peak_memory(pid), MOST_MEMORY)
+                self.assertLess(processes.peak_memory(pid), MOST_MEMORY)
         self.assert_served()
 
     def queued(self, client: Client) -> bytes:
@@ -151,11 +151,11 @@ class EndlessTest(support.ServerTestCase):
 class TimesTest(unittest.TestCase):
     """What takes minutes, with the minutes made short."""
 
-    SHORT_IDLE = "from smtp import limits\nlimits.IDLE_SECONDS, limits.STRESS_SECONDS = 0.3, 0.1"
+    SHORT_IDLE = {"smtp.limits.IDLE_SECONDS": 0.3, "smtp.limits.STRESS_SECONDS": 0.1}
 
-    def check(self, prologue: str, begin, drip: bytes, **variables):
+    def check(self, patch: patching.Patch, begin, drip: bytes, **variables):
         """A client that sends an octet now and then is sent away."""
-        with harness.Handlers({"SMTP_" + name: value for name, value in variables.items()}, prologue) as server:
+        with harness.Handlers({"SMTP_" + name: value for name, value in variables.items()}, patch) as server:
             with server.client() as client:
                 begin(client, server)
                 with contextlib.suppress(OSError):
@@ -172,8 +172,8 @@ class TimesTest(unittest.TestCase):
 
     def test_command_by_command_under_pressure(self):
         """One that is never silent, but has no mail either."""
-        self.check("from smtp import limits\nlimits.STRESS_IDLE_COMMANDS = 5\n"
-                   "import smtp.backend\nsmtp.backend.Backend.is_under_stress = lambda self: True", self.say_noop, b"")
+        self.check({"smtp.limits.STRESS_IDLE_COMMANDS": 5, "smtp.backend.Backend.is_under_stress": faults.yes},
+                   self.say_noop, b"")
 
     def say_noop(self, client: Client, _):
         for _ in range(5):

@@ -1,0 +1,46 @@
+"""What tests put in the place of the product's functions, in a process of its own (tests/helpers/patching.py)."""
+
+import posix
+
+whole_write = posix.write
+clock_calls = [0]
+
+
+def fail(*_):
+    """A fault inside the server."""
+    raise RuntimeError("a fault of the test")
+
+
+def fail_full(*_):
+    """No room on the disk."""
+    raise OSError(28, "No space left on device")
+
+
+def die(*_):
+    """Killed, at this very moment."""
+    posix.kill(posix.getpid(), 9)
+
+
+def yes(*_) -> bool:
+    return True
+
+
+def tell_pause(_, seconds: float) -> None:
+    """What a session waits is told instead of waited for."""
+    posix.write(2, b"pause %g\n" % seconds)
+
+
+def write_little(file: int, data) -> int:
+    """The kernel takes less than it is given."""
+    return whole_write(file, bytes(data[:700]))
+
+
+def write_half_and_die(file: int, data) -> None:
+    posix.write(file, data[:len(data) // 2])
+    die()
+
+
+def falling_time() -> float:
+    """The time, set back an hour at each look but the seventh."""
+    clock_calls[0] += 1
+    return 1800000000.25 - 3600 * (clock_calls[0] % 7)

@@ -1,0 +1,46 @@
+"""What /proc tells of a process, and of connections."""
+
+import contextlib
+import pathlib
+import typing
+
+
+def parent_of(pid: int) -> int:
+    """The pid of a process's parent; 0 when it has ended."""
+    try:
+        return int(pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def peak_memory(pid: int) -> int:
+    """Octets that a process has had in memory at most."""
+    status = pathlib.Path("/proc/%d/status" % pid).read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+def connections_at(port: int) -> typing.Dict[str, int]:
+    """The clients' connections to the TCP port: {as a descriptor's link names it, "socket:[inode]": the client's
+    port}."""
+    rows = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            rows += pathlib.Path(table).read_text().splitlines()[1:]
+    fields = (row.split() for row in rows)
+    return {"socket:[%s]" % row[9]: int(row[2].rpartition(":")[2], 16) for row in fields
+            if row[3] not in ("0A", "06") and int(row[1].rpartition(":")[2], 16) == port}
+
+
+class Identity(typing.NamedTuple):
+    """users: a process's real, effective, saved and file system user ids; groups: the same, and the supplementary
+    ones."""
+    users: typing.Set[int]
+    groups: typing.Set[int]
+
+
+def identity_of(pid: int) -> Identity:
+    """Who a process is, and can become again."""
+    status = pathlib.Path("/proc/%d/status" % pid).read_text()
+    lines = dict(line.partition(":")[::2] for line in status.splitlines())
+    users, groups, more = (set(map(int, lines[name].split())) for name in ("Uid", "Gid", "Groups"))
+    return Identity(users, groups | more)
