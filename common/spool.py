@@ -80,7 +80,8 @@ def _make_folder(path, service):
     try:
         if service and os.fstat(folder).st_uid == 0:
             if os.listdir(folder):
-                raise Refused(f"{path} est à root, et n'est pas vide : chown {SERVICE_USER} {path}, ou un autre dossier")
+                raise Refused(f"{path} est à root, et n'est pas vide : chown {SERVICE_USER} {path}, "
+                              "ou un autre dossier")
             os.fchown(folder, service.pw_uid, service.pw_gid)
         os.fchmod(folder, 0o700)
     finally:

@@ -18,7 +18,7 @@ from common.privileges import SERVICE_USER
 from delivery_agent.connection import Connection
 from delivery_agent.places import BUSY, IDLE, Places
 from delivery_agent.requests import Requests
-from mailstore import maildir, mbox# noqa: F401: here once, for all workers
+from mailstore import maildir, mbox     # noqa: F401 (here once, for all workers)
 from mailstore.files import FOLDER, parent, remove
 from mailstore.trace import Clock
 

@@ -21,6 +21,7 @@ keep_for_launcher() { launcher_only+=("$1"); }
 open_life() {
     # shellcheck disable=SC2094  # not a file: its two ends
     : | exec {life_end}>/proc/self/fd/0 {life}</proc/self/fd/0
+    # shellcheck disable=SC2094
     : | exec {need_end}>/proc/self/fd/0 {need}</proc/self/fd/0
     : | exec {news}<>/proc/self/fd/0
     keep_for_launcher "$life_end"
@@ -34,6 +35,7 @@ close_life() { exec {life_end}>&- {need_end}>&-; echo >&"$news"; }
 open_voice() {
     local ear
     [ ! -t 2 ] || export SMTP_COLOURS=1
+    # shellcheck disable=SC2094  # not a file: its two ends
     : | exec {voice}>/proc/self/fd/0 {ear}</proc/self/fd/0
     (trap '' INT TERM HUP; exec cat <&"$ear" >&2 {voice}>&- {ear}<&-) &
     voice_cat=$!
@@ -139,8 +141,8 @@ supervise() {
     end_children "$child"
 }
 
-# supervise_agent: outlives all who may ask it, and is told by what it knows that they have ended; a session waits for its
-# successor no longer than 10 s
+# supervise_agent: outlives all who may ask it, and is told by what it knows that they have ended; a session waits for
+# its successor no longer than 10 s
 supervise_agent() {
     local longest=1
     exec {life}<&- {need_end}>&-
@@ -201,7 +203,7 @@ catches_term() {
 # background FUNCTION ARGUMENT...: in a process group of its own, out of the terminal's reach
 background() {
     set -m
-    "$@" >&"$voice" 2>&"$voice" &
+    "$@" >&"$voice" 2>&1 &
     set +m
     background_jobs[$!]=$*
     note_job $!

@@ -2,8 +2,10 @@
 code once run."""
 import _socket
 
-ALWAYS = ("common.domains", "mailstore.mbox", "mailstore.queue", "smtp.vrfy_expn", "smtp.data", "smtp.backend",
+ALWAYS = ("common.domains", "mailstore.queue", "smtp.vrfy_expn", "smtp.data", "smtp.backend",
           "smtp.session")
+WITH_AGENT = ("mailstore.agent",)       # which writes the mailboxes; without one, sessions do it themselves
+WITHOUT_AGENT = ("mailstore.direct", "mailstore.maildir", "mailstore.mbox")
 WITH_TLS = ("smtp.tls",)
 WITH_ACCOUNTS = ("common.french", "common.guesses", "smtp.authentication", "hashlib", "hmac")
 REHEARSALS = 20
@@ -11,7 +13,8 @@ REHEARSALS = 20
 
 def warm_up(settings):
     """Import what sessions with these Settings may need."""
-    names = ALWAYS + (WITH_TLS if settings.tls else ()) + (WITH_ACCOUNTS if settings.accounts else ())
+    names = ALWAYS + (WITH_AGENT if settings.agent else WITHOUT_AGENT)
+    names += (WITH_TLS if settings.tls else ()) + (WITH_ACCOUNTS if settings.accounts else ())
     for name in names:
         __import__(name)
     if settings.verbose:

@@ -8,7 +8,7 @@ import typing
 
 from tests.bench import load, watch
 from tests.bench.contestants import Contestant
-from tests.helpers import support
+from tests.helpers import mailboxes, support
 
 FAILURE_CLIENTS, FAILURE_SESSIONS = 100, 2000
 MEMORY_SESSIONS = 100
@@ -43,7 +43,7 @@ def warm_up(contestant: Contestant) -> None:
         sender.send(load.text_of(1024))
         sender.quit()
     if contestant.account:
-        support.wait_for(lambda: len(support.read_maildir(contestant.maildir)) == 3, "the first messages in new/")
+        support.wait_for(lambda: len(mailboxes.read_maildir(contestant.maildir)) == 3, "the first messages in new/")
     settle(contestant)
 
 

@@ -13,7 +13,7 @@ import termios
 import typing
 import unittest
 
-from tests.helpers import processes, support
+from tests.helpers import mailboxes, processes, support
 from tests.helpers.accounts import system_users
 from tests.helpers.client import Client
 from tests.helpers.tracing import Tracing
@@ -122,8 +122,9 @@ class FirstOctetTest(unittest.TestCase):
             traces = server.folder / "traces"
             traces.mkdir()
             server.script = server.folder / "traced"
-            server.script.write_text("#!/bin/sh\nexec strace -D -ff -y -o %s/pid --seccomp-bpf -f -e trace=%s %s \"$@\"\n" % (
-                traces, "setresuid,read,recvfrom,clone,clone3,fork,vfork", support.ROOT / "serveur.sh"))
+            command = "exec strace -D -ff -y -o %s/pid --seccomp-bpf -f -e trace=%s %s \"$@\"" % (
+                traces, "setresuid,read,recvfrom,clone,clone3,fork,vfork", support.ROOT / "serveur.sh")
+            server.script.write_text("#!/bin/sh\n" + command + "\n")
             server.script.chmod(0o755)
             server.start()
             for _ in range(2):
@@ -274,7 +275,7 @@ class LinksTest(support.ServerTestCase):
         os.chown(elsewhere, self.mallory.pw_uid, self.mallory.pw_gid)
         self.maildir.symlink_to(elsewhere)
         self.assertEqual(self.server.send("essaimallory@" + self.server.domain, SMALL).code, 250)
-        message, = support.read_maildir(elsewhere)
+        message, = mailboxes.read_maildir(elsewhere)
         self.assertEqual((message.status.st_uid, message.status.st_gid), (self.mallory.pw_uid, self.mallory.pw_gid))
 
 

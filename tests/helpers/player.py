@@ -34,7 +34,7 @@ import shutil
 import socket
 import typing
 
-from tests.helpers import support
+from tests.helpers import mailboxes, support
 from tests.helpers.accounts import system_users
 from tests.helpers.client import Client
 
@@ -256,7 +256,7 @@ class Player:
             self._check_message(step.text.split()[0], step.block)
 
     def _check_message(self, account: str, block: typing.List[str]) -> None:
-        fresh = [message for message in support.read_maildir(self.maildirs[account]) if message.path not in self.seen]
+        fresh = [message for message in mailboxes.read_maildir(self.maildirs[account]) if message.path not in self.seen]
         if not fresh:
             raise AssertionError("%s has no further message" % account)
         self.seen.add(fresh[0].path)

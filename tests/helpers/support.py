@@ -34,7 +34,7 @@ import time
 import typing
 import unittest
 
-from tests.helpers import processes
+from tests.helpers import mailboxes, processes
 from tests.helpers.client import PATIENCE, Client, Reply, greeted_client
 
 # A TERM ends the tests as Ctrl-C does: what they have started is stopped and removed.
@@ -137,28 +137,6 @@ def marked_environment(mark: str, **more: str) -> typing.Dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SMTP_")}
     name, _, value = mark.partition("=")
     return {**inherited, **more, name: value}
-
-
-# -- mailboxes ---------------------------------------------------------------------------------------
-
-class StoredMessage(typing.NamedTuple):
-    path: pathlib.Path
-    content: bytes
-    status: os.stat_result
-
-
-def read_maildir(folder) -> typing.List[StoredMessage]:
-    """All messages of a Maildir, those of new/ and cur/, oldest delivery first; [] when there is no Maildir."""
-    folder = pathlib.Path(folder)
-    paths = [path for part in ("new", "cur") if (folder / part).is_dir() for path in (folder / part).iterdir()]
-    return [StoredMessage(path, path.read_bytes(), path.stat()) for path in sorted(paths, key=delivery_order)]
-
-
-def delivery_order(path: pathlib.Path):
-    """Sorts Maildir names by their seconds and microseconds (which aren't zero-padded)."""
-    seconds, _, rest = path.name.partition(".M")
-    digits = rest.partition("P")[0]
-    return (int(seconds), int(digits)) if seconds.isdigit() and digits.isdigit() else (0, 0)
 
 
 # -- the server --------------------------------------------------------------------------------------
@@ -286,9 +264,9 @@ class Server:
             client.expect("QUIT", 221)
         return reply
 
-    def messages(self, account: str) -> typing.List[StoredMessage]:
+    def messages(self, account: str) -> typing.List[mailboxes.StoredMessage]:
         """What lies in an account's Maildir under `-store DIR`."""
-        return read_maildir(self.mail / account / "Maildir")
+        return mailboxes.read_maildir(self.mail / account / "Maildir")
 
     def log(self) -> str:
         """The main log so far."""
@@ -328,12 +306,12 @@ class Server:
     def agent_master(self) -> int:
         """The pid of the delivery agent's master; 0 if there is none."""
         pids = self._agents()
-        return next((pid for pid in pids if parent_of(pid) not in pids), 0)
+        return next((pid for pid in pids if processes.parent_of(pid) not in pids), 0)
 
     def agent_workers(self) -> typing.List[int]:
         """The pids of the processes that write mailboxes for the sessions; [] if those do it themselves."""
         pids = self._agents()
-        return [pid for pid in pids if parent_of(pid) in pids]
+        return [pid for pid in pids if processes.parent_of(pid) in pids]
 
     def _agents(self) -> typing.List[int]:
         return [pid for pid, command in self.processes().items() if command.rstrip().endswith("/delivery_agent")]

@@ -8,7 +8,7 @@ import re
 import stat
 import typing
 
-from tests.helpers import support
+from tests.helpers import mailboxes
 
 # Both forms of an id: Exim's up to 4.96, which is ours, and the longer one of later versions.
 ID = r"[0-9A-Za-z]{6}-[0-9A-Za-z]{6}(?:[0-9A-Za-z]{5})?-[0-9A-Za-z]{2}(?:[0-9A-Za-z]{2})?"
@@ -69,7 +69,7 @@ def copy_of(path: pathlib.Path, name: str, size: int = 0) -> Copy:
 
 def take_maildir(user: str) -> typing.List[Copy]:
     """The messages in a user's ~/Maildir, in a settled order; they are removed from it."""
-    messages = support.read_maildir(pathlib.Path("/home", user, "Maildir"))
+    messages = mailboxes.read_maildir(pathlib.Path("/home", user, "Maildir"))
     copies = [copy_of(message.path, message.path.parent.name + "/" + blank_name(message.path.name),
                       len(message.content) - message.content.find(b"\nReceived: ") - 1) for message in messages]
     for message in messages:

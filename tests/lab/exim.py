@@ -23,7 +23,7 @@ import subprocess
 import tempfile
 import typing
 
-from tests.helpers import support
+from tests.helpers import mailboxes, support
 from tests.lab import namespace
 
 ALIASES = """\
@@ -254,9 +254,9 @@ class Exim:
             return all(message_id + " Completed\n" in log for message_id in message_ids)
         support.wait_for(all_completed, "Exim's Completed for " + " ".join(message_ids))
 
-    def messages_collected(self) -> typing.List[support.StoredMessage]:
+    def messages_collected(self) -> typing.List[mailboxes.StoredMessage]:
         """What has arrived for the `collect` domains."""
-        return support.read_maildir(self.collected)
+        return mailboxes.read_maildir(self.collected)
 
 
 def accepted_id(reply: support.Reply) -> str:

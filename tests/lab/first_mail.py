@@ -17,7 +17,7 @@ import sys
 import time
 import typing
 
-from tests.helpers import support
+from tests.helpers import mailboxes, support
 
 PATIENCE = 300                      # seconds: netcat's package may have to be fetched
 START = "Le serveur écoute sur le port %d"
@@ -59,7 +59,7 @@ class Trial:
             if tls:
                 client.starttls(context=trusting_context())
             client.sendmail("prof@example.org", [address], "Subject: %s\r\n\r\nBonjour\r\n" % subject)
-        stored = support.read_maildir(pathlib.Path(self.account.pw_dir) / "Maildir")
+        stored = mailboxes.read_maildir(pathlib.Path(self.account.pw_dir) / "Maildir")
         found = [message for message in stored if b"Subject: %s\n" % subject.encode() in message.content]
         assert len(found) == 1, "%s: %d times in ~/Maildir" % (subject, len(found))
         assert found[0].status.st_uid == self.account.pw_uid, found[0].status

@@ -20,7 +20,7 @@ import tempfile
 import time
 import typing
 
-from tests.helpers import support
+from tests.helpers import mailboxes, support
 from tests.lab.agent import Agent, socket_in
 
 LIMITS = {"connect": 10, "greeting": 10, "command": 10, "data": 10, "block": 10, "end_of_data": 10, "quit": 2}
@@ -188,8 +188,8 @@ class Relay:
     def wait_log(self, text: str, count: int = 1) -> None:
         support.wait_for(lambda: self.log().count(text) >= count, "%d x %r in the log" % (count, text))
 
-    def messages(self, account: str) -> typing.List[support.StoredMessage]:
-        return support.read_maildir(self.mail / account / "Maildir")
+    def messages(self, account: str) -> typing.List[mailboxes.StoredMessage]:
+        return mailboxes.read_maildir(self.mail / account / "Maildir")
 
 
 def base62(number: int) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from tests.helpers import support
+from tests.helpers import mailboxes, support
 from tests.helpers.client import PATIENCE
 from tests.helpers.launcher import LETTER, SCRIPT, LauncherTestCase, copy_tree
 
@@ -72,7 +72,7 @@ class OptionsTest(LauncherTestCase):
             os.chown(server.folder / "courrier" / "carol", support.NOBODY, support.NOBODY)
         server.start()
         self.assertEqual(server.send("chef@" + server.domain, LETTER).code, 250)
-        self.assertEqual(len(support.read_maildir(server.folder / "courrier" / "carol" / "Maildir")), 1)
+        self.assertEqual(len(mailboxes.read_maildir(server.folder / "courrier" / "carol" / "Maildir")), 1)
         self.assertIn("<= sender@", (server.folder / "journal").read_text())
         self.assertEqual(server.stop(), 0)
 

@@ -9,7 +9,7 @@ import struct
 import typing
 import unittest
 
-from tests.helpers import faults, harness, mailbox_faults, support
+from tests.helpers import faults, harness, mailbox_faults, mailboxes, support
 from tests.helpers.accounts import system_users
 
 SMALL = b"Subject: small\r\n\r\ntext\r\n.\r\n"
@@ -191,7 +191,7 @@ class HomeTest(FailureCase):
         self.server.wait_log(why)
         self.open_again()
         self.assertRegex(self.send(["essaihome"], SMALL), "^250 ")
-        self.assertEqual(len(support.read_maildir(self.home / "Maildir")), 1)
+        self.assertEqual(len(mailboxes.read_maildir(self.home / "Maildir")), 1)
 
     def test_missing(self):
         shutil.rmtree(self.home)

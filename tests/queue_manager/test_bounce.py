@@ -7,7 +7,7 @@ import pathlib
 import re
 import unittest
 
-from tests.helpers import support
+from tests.helpers import mailboxes, support
 from tests.helpers.accounts import system_users
 from tests.lab.courier import Courier, needs_courier
 from tests.lab.relay import SENDER, TEXT, Relay
@@ -88,7 +88,7 @@ def refuse_some(argument, _):
             "l": "450 later"}.get(argument[4:5], "250 OK")
 
 
-def parsed(message: support.StoredMessage):
+def parsed(message: mailboxes.StoredMessage):
     return email.message_from_bytes(message.content, policy=email.policy.default)
 
 
@@ -225,7 +225,7 @@ class CourierTest(unittest.TestCase):
             relay.start()
             relay.wait_empty()
             maildir = pathlib.Path(users["essairelais"].pw_dir, "Maildir")
-            stored = support.read_maildir(maildir)[0].content.replace(b"\n", b"\r\n")
+            stored = mailboxes.read_maildir(maildir)[0].content.replace(b"\n", b"\r\n")
             with Courier({"essairelais": maildir}) as courier:
                 imap = courier.imap_connection("essairelais")
                 imap.select(readonly=True)

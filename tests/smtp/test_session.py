@@ -53,7 +53,8 @@ class PipesTest(unittest.TestCase):
         ends = {"TCPREMOTEIP": "192.0.2.1", "TCPLOCALIP": "192.0.2.7"}
         with harness.Handlers(ends) as server:
             server.have_agent()
-            dialogue = "EHLO x\nMAIL FROM:<a@b.example>\nRCPT TO:<alice@[192.0.2.7]>\nRCPT TO:<alice@[192.0.2.8]>\nQUIT\n"
+            dialogue = ("EHLO x\nMAIL FROM:<a@b.example>\nRCPT TO:<alice@[192.0.2.7]>\nRCPT TO:<alice@[192.0.2.8]>\n"
+                        "QUIT\n")
             replies = subprocess.run([support.open_root() / "smtp_handler.py"], input=dialogue, env=server.variables,
                                      stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
         self.assertIn("x [192.0.2.1]", replies[1])

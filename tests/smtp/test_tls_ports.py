@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from tests.helpers import support
+from tests.helpers import mailboxes, support
 from tests.helpers.secure import MESSAGE, Certificate, TlsTestCase, implicit, log_in, start_tls
 from tests.lab.agent import Agent, socket_in
 
@@ -105,7 +105,7 @@ class PipesTest(unittest.TestCase):
                 body = b"Subject: x\r\n\r\n" + b"0123456789\r\n" * 300000 + b".\r\n"
                 self.assertEqual(client.letter("a@x.example", "alice@d.example", body).code, 250)
                 client.expect("QUIT", 221)
-            self.assertEqual(len(support.read_maildir(folder / "mail" / "alice" / "Maildir")), 1)
+            self.assertEqual(len(mailboxes.read_maildir(folder / "mail" / "alice" / "Maildir")), 1)
         finally:
             os.killpg(ncat.pid, signal.SIGKILL)
             ncat.wait()

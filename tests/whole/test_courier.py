@@ -3,7 +3,7 @@
 import collections
 import subprocess
 
-from tests.helpers import support
+from tests.helpers import mailboxes, support
 from tests.lab import corpus
 from tests.lab.courier import Courier, needs_courier
 from tests.mailstore.test_corpus import USERS, StoreCase, converse
@@ -22,7 +22,7 @@ class CourierTest(StoreCase):
             converse(cls.server.client(), message.commands, message.wire)
         cls.maildirs = {user: support.pathlib.Path("/home", user, "Maildir") for user in USERS}
         # Before Courier has seen them: it renames what it reads.
-        cls.stored = {user: [message.content for message in support.read_maildir(path)]
+        cls.stored = {user: [message.content for message in mailboxes.read_maildir(path)]
                       for user, path in cls.maildirs.items()}
         cls.courier = cls.enter(Courier(cls.maildirs))
 
