@@ -4,43 +4,12 @@ long."""
 import time
 import unittest
 
-from queue_manager import retry as schedule
 from tests.helpers import support
 from tests.lab.relay import Relay
 from tests.lab.sink import Sink
 
 TEN_YEARS = 87600                   # in hours
 HOUR = 3600
-
-
-class RuleTest(unittest.TestCase):
-    """The retry rule, for every moment."""
-
-    def test_exims_rule(self):
-        hours, age = [], 0.0
-        while age < schedule.GIVE_UP:
-            age = schedule.next_attempt(1000, 1000 + age) - 1000
-            hours.append(age / HOUR)
-        self.assertEqual(hours[:11], [.25, .5, .75, 1, 1.25, 1.5, 1.75, 2, 3, 4.5, 6.75])
-        self.assertEqual(hours[-1], 96)
-        self.assertTrue(all(later - hour <= 7.6 for hour, later in zip(hours, hours[1:])))
-
-    def test_whatever_the_clock_says(self):
-        """The next try lies ahead, and less far than what counts as a wrong clock's."""
-        for received in (0, 10, 1e9, 2e9, 4e9):
-            for now in (5, 1e9 - 1, 1e9 + 1, 1e9 + 90 * HOUR, 2e9, 4e9):
-                ahead = schedule.next_attempt(received, now) - now
-                self.assertTrue(0 < ahead < schedule.MOST_AHEAD, (received, now, ahead))
-
-    def test_what_a_wrong_clock_noted(self):
-        self.assertEqual(schedule.due_time(1e9 + HOUR, 1e9), 1e9 + HOUR)
-        self.assertEqual(schedule.due_time(1e9 + TEN_YEARS * HOUR, 1e9), 1e9)
-
-    def test_not_before_a_second_try(self):
-        for is_so in (schedule.is_over, schedule.notice_is_due):
-            self.assertFalse(is_so(0, 0, 1e9))
-            self.assertTrue(is_so(0, 1, 1e9))
-            self.assertFalse(is_so(1e9, 1, 0))
 
 
 class ClockTest(unittest.TestCase):

@@ -1,0 +1,66 @@
+"""The text of a bounce and of a notice of delay (queue_manager/bounce.py), whole: tests/queue_manager/bounces.txt has
+what they are to be.  To see what a change makes of it: python3 -m tests.queue_manager.test_bounce_text >FILE"""
+
+import pathlib
+import tempfile
+import unittest
+from unittest import mock
+
+from queue_manager import bounce
+from smtp_client.result import LATER, NEVER, Fate
+
+GOLDEN = pathlib.Path(__file__).with_name("bounces.txt")
+DOMAIN = "binome.example"
+ID = "1xVmS1-000001-aa"
+DATE = "Thu, 01 Jan 2026 00:00:00 +0000"
+MESSAGE = b"Received: from x\n\tby y\nSubject: =?utf-8?q?=C3=A9?=\n folded\nMessage-ID: <one@client.example>\n\nText.\n"
+HOST = {"host": "mx.example", "address": "192.0.2.1"}
+REFUSED = Fate(NEVER, "SMTP error from remote mail server after RCPT TO:<bad@far.example>: 550 5.1.1 nobody",
+               reply="550 5.1.1 nobody", **HOST)
+LONG_REPLY = Fate(NEVER, "SMTP error from remote mail server after end of data: 554-no\n554 \x1b[31mno\xe9",
+                  reply="554-no\n554 \x1b[31mno\xe9", **HOST)
+NOBODY = Fate(NEVER, "Unrouteable address", status="5.1.1")
+BUSY = Fate(LATER, "Connection refused", 111, **HOST)
+
+
+def recipient(address: str, given: str = "") -> dict:
+    return {"address": address, "envelope_to": [given or address], "mailbox": None, "state": "waiting", "tries": 1,
+            "reply": "", "next": 0}
+
+
+CASES = {
+    "one that a host refused": (bounce.failure, [(recipient("bad@far.example"), REFUSED)], {}),
+    "two, one out of a list, and a reply of several lines": (
+        bounce.failure, [(recipient("gone@binome.example", "list@binome.example"), NOBODY),
+                         (recipient("bad@far.example"), LONG_REPLY)], {}),
+    "an address in letters of any script": (bounce.failure, [(recipient("zoé@far.example"), NOBODY)], {"utf8": True}),
+    "a long one, whose header alone comes back": (bounce.failure, [(recipient("bad@far.example"), NOBODY)],
+                                                  {"text": MESSAGE + b"x" * bounce.WHOLE_OCTETS}),
+    "late": (bounce.delay, [(recipient("slow@far.example"), BUSY)], {"age": 90000}),
+}
+
+
+def text_of(make, told, text: bytes = MESSAGE, age: float = 0, utf8: bool = False) -> str:
+    envelope = {"id": ID, "received": 0, "sender": "me@binome.example", "utf8": utf8, "notified": False,
+                "recipients": [entry for entry, _ in told]}
+    with tempfile.NamedTemporaryFile() as file, mock.patch.multiple(
+            bounce, time=lambda: 1767225600.5, mail_date=lambda: DATE,
+            random=mock.Mock(randrange=lambda _: 7)):
+        file.write(text)
+        file.flush()
+        return make("1xVmS1-000002-aa", DOMAIN, bounce.Original(envelope, file.name, age), told)._text.decode("utf-8")
+
+
+def all_texts() -> str:
+    return "".join("==== %s\n%s" % (name, text_of(make, told, **more)) for name, (make, told, more) in CASES.items())
+
+
+class BounceTextTest(unittest.TestCase):
+    maxDiff = None
+
+    def test_texts(self):
+        self.assertEqual(all_texts(), GOLDEN.read_text("utf-8"))
+
+
+if __name__ == "__main__":
+    print(all_texts(), end="")
