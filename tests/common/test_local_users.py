@@ -182,8 +182,7 @@ class LockTest(unittest.TestCase):
             accounts.write("alice:secret\n")
             accounts.flush()
             os.chmod(accounts.name, 0o644)
-            with harness.Handlers({"SMTP_PASS": accounts.name},
-                                  "import smtp.limits\nsmtp.limits.CHECK_SECONDS = 0.2") as server:
+            with harness.Handlers({"SMTP_PASS": accounts.name}, {"smtp.limits.CHECK_SECONDS": 0.2}) as server:
                 path = server.spool / "authenticating"
                 path.touch()
                 if support.IS_ROOT:

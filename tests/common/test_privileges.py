@@ -128,6 +128,7 @@ class FirstOctetTest(unittest.TestCase):
             server.script.chmod(0o755)
             server.start()
             for _ in range(2):
+                support.wait_for(lambda: support.listeners(server.port), "a netcat, which are few here, and slow")
                 self.assertEqual(server.send("alice@" + server.domain, SMALL).code, 250)
             server.stop(60)
             return {int(path.suffix[1:]): path.read_text("latin-1").splitlines() for path in traces.iterdir()}
