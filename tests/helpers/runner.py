@@ -1,6 +1,7 @@
 """Many test files, each in a process of its own, as many at a time as there are processors, two at the least.
 
-    python3 -m tests.helpers.runner [-v] MODULE...
+    python3 -m tests.helpers.runner [-v] MODULE...          many
+    python3 -m tests.helpers.runner -only MODULE REPORT     one, here; what it came to goes into the file REPORT
 
 Modules of ALONE, which would disturb others or be disturbed, run one by one after the rest; and with TESTS_LONG all do.
 Of a file that fails, all that it wrote is shown; the last lines are unittest's own, with the sums, and so is the exit
@@ -61,15 +62,17 @@ def run_here(module: str, report: str) -> None:
 
 
 def run_apart(module: str) -> Outcome:
-    """Run one file in a process of its own."""
+    """Run one file in a process of its own, and wait for it."""
     begun = time.monotonic()
-    with tempfile.NamedTemporaryFile("r") as report:
+    # Files, not pipes: whatever a test may leave behind keeps nobody waiting.
+    with tempfile.NamedTemporaryFile("r") as report, tempfile.TemporaryFile() as written:
         process = subprocess.Popen([sys.executable, "-m", "tests.helpers.runner", "-only", module, report.name],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                                   stdin=subprocess.DEVNULL, stdout=written, stderr=written)
         running.add(process)
-        output = process.communicate()[0].decode("utf-8", "replace")
+        process.wait()
         running.discard(process)
-        told = report.read()
+        written.seek(0)
+        told, output = report.read(), written.read().decode("utf-8", "replace")
     if told and not process.returncode:
         tests, counts, reasons = json.loads(told)
     else:
