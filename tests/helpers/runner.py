@@ -34,7 +34,7 @@ ALONE = (
 )
 COUNTS = ("failures", "errors", "skipped", "expected failures", "unexpected successes")
 AT_ONCE = 1 if os.environ.get("TESTS_LONG") else max(2, min(4, os.cpu_count() or 1))
-CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "serveur-smtp"
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "serveur-smtp")
 
 
 running: typing.Set[subprocess.Popen] = set()
