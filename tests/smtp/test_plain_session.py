@@ -28,7 +28,7 @@ WITH_A_MESSAGE = {
 if support.IS_ROOT:             # others write the mailbox themselves
     WITH_A_MESSAGE |= {"mailstore.agent"}
 else:
-    WITH_A_MESSAGE |= {"mailstore.direct", "mailstore.maildir", "mailstore.usable", "ownership"}
+    WITH_A_MESSAGE |= {"mailstore.direct", "mailstore.maildir", "mailstore.usable", "common.ownership"}
 
 
 class ModulesTest(unittest.TestCase):
