@@ -5,11 +5,11 @@
 session needs and forks workers (listener/worker.py), each of which serves many sessions, makes way for a fresh one,
 and is replaced if it dies.
 
-A scoreboard in shared memory (listener/scoreboard.py) tells who is busy. A worker that gets busy and finds too few idle ones
-left wakes the master through a pipe; so do signals. The master forks so that SPARE are idle beside one for each client
-that waits, up to -max and some in all, and workers that have been idle for long end by themselves. It does not fork
-while clients are taken so fast that nobody waits for long: one process more would only drive the others out of the
-processor's caches (of 16 clients at once, 4 workers serve a third more than 20).
+A scoreboard in shared memory (listener/scoreboard.py) tells who is busy. A worker that gets busy and finds too few
+idle ones left wakes the master through a pipe; so do signals. The master forks so that SPARE are idle beside one for
+each client that waits, up to -max and some in all, and workers that have been idle for long end by themselves. It
+does not fork while clients are taken so fast that nobody waits for long: one process more would only drive the others
+out of the processor's caches (of 16 clients at once, 4 workers serve a third more than 20).
 
 TERM: listen no more, let sessions finish their transaction, end. A second TERM does not let them. HUP: fresh
 workers, which read aliases and certificate anew; the old ones finish their sessions. Sockets may come from systemd
@@ -60,7 +60,7 @@ class Master:
         """Serve until TERM or INT. Returns when every worker has ended."""
         warm_up(self.settings)
         become_service()
-        self.endpoints = [(s, Endpoint(self.settings.at_port(s.getsockname()[1]), self.scoreboard)) for s in self.sockets]
+        self.endpoints = [(listener, self._endpoint(listener)) for listener in self.sockets]
         self._make_worker()
         signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -79,6 +79,9 @@ class Master:
         self._tell_workers(signal.SIGTERM)
         self._await_end(LAST_SECONDS)
         self._tell_workers(signal.SIGKILL)
+
+    def _endpoint(self, listener):
+        return Endpoint(self.settings.at_port(listener.getsockname()[1]), self.scoreboard)
 
     def _make_worker(self):
         # Made by the workers' user, who will open it anew.

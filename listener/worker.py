@@ -43,8 +43,8 @@ def _signalling(pipe):
 
 
 class Worker:
-    """scoreboard: the Scoreboard; wake_writer: of the pipe that tells the master of a change; parent_pipe: one whose writing end only the
-    master has.
+    """scoreboard: the Scoreboard; wake_writer: of the pipe that tells the master of a change; parent_pipe: one whose
+    writing end only the master has.
 
     Made once, by the master; what it forks has all of it, and only run() is each worker's own.
     """
@@ -62,7 +62,8 @@ class Worker:
         self.dev_null = posix.open("/dev/null", posix.O_RDWR)
 
     def run(self, endpoints, slot):
-        """Serve at these endpoints, in this slot on the scoreboard, until it is time to go. Called with SIGNALS blocked."""
+        """Serve at these endpoints, in this slot on the scoreboard, until it is time to go. Called with SIGNALS
+        blocked."""
         self.scoreboard.slot = slot
         self.listen(endpoints)
         signal.signal(signal.SIGTERM, self._terminate)

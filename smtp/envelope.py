@@ -14,8 +14,8 @@ SPARE_OCTETS = 1 << 20      # what the disk must have left beyond the message it
 class Transaction:
     """From MAIL to the end of its data; RSET throws it away whole.
 
-    sender: a syntax.Address; utf8: whether SMTPUTF8 was asked for; recipients: pairs of (the address as
-    the client wrote it, its Resolution); located: {an address, however it is spelled: (its Resolution, the Reply to it)};
+    sender: a syntax.Address; utf8: whether SMTPUTF8 was asked for; recipients: pairs of (the address as the client
+    wrote it, its Resolution); located: {an address, however it is spelled: (its Resolution, the Reply to it)};
     targets: how many mailboxes and addresses elsewhere these lead to; refused: how many RCPT were turned away;
     incoming: the text to come; chunks: the data.ChunkReader once BDAT has begun, or None; text_began: when that was
     (monotonic seconds).
@@ -161,9 +161,9 @@ def _add_recipient(session, address):
 
 
 def _located(session, address):
-    """(Resolution, Reply) for a recipient who can receive now. What the transaction knows already is not looked up, checked
-    and kept once more: a list may be given as often as it has members. Resolution is None if this makes too many.
-    Raises Never and Later as locate()."""
+    """(Resolution, Reply) for a recipient who can receive now. What the transaction knows already is not looked up,
+    checked and kept once more: a list may be given as often as it has members. Resolution is None if this makes too
+    many. Raises Never and Later as locate()."""
     transaction = session.transaction
     located = transaction.located
     is_ours = _is_ours(session, address)

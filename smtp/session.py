@@ -119,7 +119,8 @@ class Session:
         age = 0 if self.transaction else now - self._began
         if fruitless < limits.STRESS_FRUITLESS_SECONDS and age < limits.STRESS_SESSION_SECONDS:
             return False
-        return (fruitless >= limits.FRUITLESS_SECONDS or age >= limits.SESSION_SECONDS or self.backend.is_under_stress())
+        return (fruitless >= limits.FRUITLESS_SECONDS or age >= limits.SESSION_SECONDS
+                or self.backend.is_under_stress())
 
     def is_late(self, seconds, octets):
         """Whether a text takes too long of which so many octets have come in so many seconds."""

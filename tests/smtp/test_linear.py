@@ -201,7 +201,8 @@ def envelope(text: str) -> None:
 
 def copies(text: str) -> None:
     """A message for as many recipients as `text` has words, all of them with the same mailbox."""
-    place = types.SimpleNamespace(mailboxes={"x": (types.SimpleNamespace(path="x"), 0)}, remote=["x@y"], unknown_local=[])
+    mailboxes = {"x": (types.SimpleNamespace(path="x"), 0)}
+    place = types.SimpleNamespace(mailboxes=mailboxes, remote=["x@y"], unknown_local=[])
     others = [types.SimpleNamespace(mailboxes=dict(place.mailboxes), remote=[], unknown_local=[]) for _ in text.split()]
     recipients = [(word, one) for word, other in zip(text.split(), others) for one in (place, other)]
     for copy in delivery.gather(recipients):
