@@ -40,7 +40,7 @@ class ListsTest(support.ServerTestCase):
         for name in MEMBERS:
             cls.server.add_account(name)
 
-    def partial_match_length(self):
+    def begun(self):
         client = self.client()
         self.addCleanup(client.close)
         client.expect("EHLO client.example", 250)

@@ -70,7 +70,7 @@ class TransactionTest(support.ServerTestCase):
         client.expect("EHLO client.example.org", 250)
         return client
 
-    def partial_match_length(self, client=None, sender="a@x.example"):
+    def begun(self, client=None, sender="a@x.example"):
         """A client with an open transaction for alice."""
         client = client or self.greeted()
         client.expect("MAIL FROM:<%s>" % sender, 250)
