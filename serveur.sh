@@ -177,6 +177,7 @@ announce() {
     say "Domaine local : $SMTP_DOMAIN ; son courrier va dans $store."
     say "Domaines relayés : $SMTP_RELAY ; leur courrier part par la file d'attente, $SMTP_SPOOL/queue."
     say "Qui peut envoyer : $senders."
+    [ -z "$SMTP_PROXY" ] || say "Un en-tête PROXY doit précéder chaque session qui vient de : $SMTP_PROXY"
     [ -z "$SMTP_FINGERPRINT" ] || say "Certificat, empreinte SHA-256 : $SMTP_FINGERPRINT"
     say "Journal : $SMTP_LOG"
     [ "$SMTP_LISTEN" = prefork ] || ! netcat_is_ours || say "netcat : $NETCAT"

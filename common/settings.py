@@ -44,6 +44,7 @@ class Settings:
     key) files, or (). spool, log: paths. max_sessions, max_recipients: counts. max_size: octets.
     ports, smtps: lists of port numbers. port: the listener's that took this connection, 0 if unknown.
     agent: the delivery agent's socket, "" when mailboxes are written without one.
+    proxies: addresses, as sockets' names have them.
     dns: "" for the system's name servers, else "address#port" of one to ask.
     verbose, terminal, coloured, implicit_tls, match_sender: yes or no.
     """
@@ -86,6 +87,20 @@ def _bounded(name, text):
 
 def _ports(get, name):
     return [_bounded(name, text) for text in (get(name) or NUMBERS[name][0]).split()]
+
+
+def _proxies(text):
+    return tuple(map(_address, text.split())) if text else ()
+
+
+def _address(text):
+    """An IP address as a socket's name has it. Raises BadSetting."""
+    import _socket
+    family = _socket.AF_INET6 if ":" in text else _socket.AF_INET
+    try:
+        return _socket.inet_ntop(family, _socket.inet_pton(family, text)).removeprefix("::ffff:")
+    except (OSError, ValueError):
+        raise BadSetting("SMTP_PROXY", text) from None
 
 
 def canonical(domain):
@@ -154,6 +169,7 @@ def from_environ(environ=None):
         "agent": get("SMTP_AGENT") or (SYSTEM_AGENT if posix.geteuid() == 0 else ""),
         "ports": _ports(get, "SMTP_PORTS"),
         "smtps": _ports(get, "SMTP_SMTPS"),
+        "proxies": _proxies(get("SMTP_PROXY")),
         "port": _number(get, "SMTP_PORT"),
         "implicit_tls": get("SMTP_IMPLICIT_TLS") == "1",
         "verbose": get("SMTP_VERBOSE") == "1",

@@ -88,6 +88,8 @@ OPTIONS = (
     Option("-tls", "SMTP_TLS", "CERT[,CLÉ]", "certificat PEM, pour STARTTLS et -smtps ;",
            "« -tls auto » en fabrique un",
            kind=certificate),
+    Option("-proxy", "SMTP_PROXY", "ADRESSE", "d'ici, un en-tête PROXY (HAProxy) donne l'adresse",
+           "du client ; répétable", default="aucune", repeatable=True),
     Option("-spool", "SMTP_SPOOL", "DOSSIER", f"file d'attente et état : {settings.SYSTEM_SPOOL} pour root,",
            "sinon ~/.local/state/serveur-smtp", kind=path),
     Option("-log", "SMTP_LOG", "FICHIER", "journal", default="DOSSIER/mainlog", kind=path),
@@ -131,7 +133,9 @@ def _with_plain_dash(word):
 
 
 def bounds(variable):
-    """What the number that `variable` carries may be, in French."""
+    """What `variable`, a number or the addresses of -proxy, may be, in French."""
+    if variable not in settings.NUMBERS:
+        return f"{CARRIED[variable].name} demande une adresse IP"
     _, least, most = settings.NUMBERS[variable]
     name = CARRIED[variable].name if variable in CARRIED else variable
     return f"{name} demande un nombre entre {least} et {most}"

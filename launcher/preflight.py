@@ -276,7 +276,7 @@ def print_resolved(settings, tls, fingerprint):
         "TLS": ",".join(tls), "FINGERPRINT": fingerprint, "SPOOL": settings.spool, "LOG": settings.log,
         "MAX": settings.max_sessions, "SIZE": settings.max_size, "RCPTS": settings.max_recipients,
         "BIND": settings.bind, "PORTS": " ".join(map(str, settings.ports)),
-        "SMTPS": " ".join(map(str, settings.smtps)), "LISTEN": settings.listen,
+        "SMTPS": " ".join(map(str, settings.smtps)), "LISTEN": settings.listen, "PROXY": " ".join(settings.proxies),
         "MATCH_SENDER": int(settings.match_sender), "VERBOSE": int(settings.verbose),
     }
     for name, value in resolved.items():

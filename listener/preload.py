@@ -7,14 +7,17 @@ ALWAYS = ("common.domains", "mailstore.queue", "smtp.vrfy_expn", "smtp.data", "s
 WITH_AGENT = ("mailstore.agent",)       # which writes the mailboxes; without one, sessions do it themselves
 WITHOUT_AGENT = ("mailstore.direct", "mailstore.maildir", "mailstore.mbox")
 WITH_TLS = ("smtp.tls",)
+WITH_PROXIES = ("smtp.proxy_header",)
 WITH_ACCOUNTS = ("common.french", "common.guesses", "smtp.authentication", "hashlib", "hmac")
 REHEARSALS = 20
+NOBODY = "0.0.0.0"          # no client has it, and no proxy
 
 
 def warm_up(settings):
     """Import what sessions with these Settings may need."""
     names = ALWAYS + (WITH_AGENT if settings.agent else WITHOUT_AGENT)
     names += (WITH_TLS if settings.tls else ()) + (WITH_ACCOUNTS if settings.accounts else ())
+    names += WITH_PROXIES if settings.proxies else ()
     for name in names:
         __import__(name)
     if settings.verbose:
@@ -32,6 +35,6 @@ def rehearse(worker, endpoint):
         client.send(b"EHLO rehearsal\r\nNOOP\r\nQUIT\r\n")
         worker.listen([(server, endpoint)])
         worker.accept()         # in vain: nobody else could come to a socket that does not listen
-        worker.serve(endpoint, server.detach(), ("127.0.0.1", 0))
+        worker.serve(endpoint, server.detach(), (NOBODY, 0))
         worker.deafen()
         client.close()

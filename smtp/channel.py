@@ -105,6 +105,11 @@ class Channel:
             return data
         return self._receive(deadline)
 
+    def read_below_tls(self, most, deadline):
+        """At least one octet and at most so many of the connection itself, before any line or TLS.
+        Raises TimedOut, Disconnected."""
+        return self._receive_raw(deadline, most)
+
     def unread(self, data):
         """Give back octets that belong to what comes next."""
         self._input = data + self._input
@@ -215,11 +220,11 @@ class Channel:
             raise Disconnected
         return data
 
-    def _receive_raw(self, deadline):
+    def _receive_raw(self, deadline, most=READ_OCTETS):
         while True:
             self._await_readable(deadline)
             try:
-                data = posix.read(self.source, READ_OCTETS)
+                data = posix.read(self.source, most)
             except BlockingIOError:
                 continue
             except OSError:

@@ -6,12 +6,13 @@ goes out before anything is imported that only the dialogue needs.
 import _signal
 import _socket
 import posix
+from time import monotonic
 
 from common import settings as configuration
 from common.admission import ClientTableFile, TooMany
 from common.mainlog import MainLog
 from common.privileges import become_service
-from smtp import replies
+from smtp import limits, replies
 from smtp.channel import Channel, Disconnected
 
 PEER_VARIABLES = (b"TCPREMOTEIP", b"NCAT_REMOTE_ADDR", b"REMOTE_ADDR")
@@ -81,6 +82,11 @@ def serve(endpoint, address, when_begun):
 
 def _converse(endpoint, channel, address, when_begun):
     domain = endpoint.settings.domain
+    ask_own_address = _own_address
+    if address in endpoint.settings.proxies:
+        address, ask_own_address = _announced(endpoint, channel, address)
+        if not address:
+            return
     refusal = _admit(endpoint.client_table, address, domain)
     if refusal:
         endpoint.mainlog.write(f"Connection from [{address}] refused: too many connections")
@@ -90,9 +96,24 @@ def _converse(endpoint, channel, address, when_begun):
     if refusal:
         channel.linger(BRIEF_SECONDS)
     else:
-        session = endpoint.backend.session(channel, address, _own_address)
+        session = endpoint.backend.session(channel, address, ask_own_address)
         when_begun(session)
         session.run()
+
+
+def _announced(endpoint, channel, proxy):
+    """(the client's address, a function that returns ours) as the header tells them with which a connection from
+    `proxy` begins. The address is "" if that is no header: then there is nobody to answer."""
+    from smtp.proxy_header import Bad, read_header
+    try:
+        announced = read_header(channel, monotonic() + limits.HEADER_SECONDS)
+    except Bad as error:
+        endpoint.mainlog.write(f"connection from proxy [{proxy}] dropped: PROXY header {error.reason}")
+        return "", _own_address
+    if not announced:
+        return proxy, _own_address
+    client, ours = announced
+    return client, lambda: ours
 
 
 def _end_on_signal(session):

@@ -1,6 +1,7 @@
 """The bounds of a session: for each of its states so many octets and so much time, however busy its client is.
 
 State                  Octets                           Seconds
+a PROXY header         536; 107 in version 1            HEADER for all of it
 a command or answer    LINE_OCTETS; of a longer one     IDLE for all of it, STRESS under stress
                        DROPPED are read, then it ends
 handshake of TLS       OpenSSL's own bound              HANDSHAKE for all of it
@@ -35,6 +36,7 @@ FREE_REFUSALS = 20          # recipients: a list may have some who are gone; who
 # Seconds
 IDLE_SECONDS = 300          # RFC 5321 §4.5.3.2.7
 STRESS_SECONDS = 30         # waited for at a time; ten times are IDLE_SECONDS
+HEADER_SECONDS = 5          # for what a proxy sends at once; until then its client counts as nobody
 HANDSHAKE_SECONDS = 30      # for TLS, which no person types
 WRITE_SECONDS = 60          # for a client that reads nothing although more is due than its system takes
 GRACE_SECONDS = 300         # in which a text may come as slowly as it likes
