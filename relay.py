@@ -113,9 +113,10 @@ def obey(settings, command, *ids):
 
 
 def work(settings, limits=None, now=time.time):
-    """Be the relay until TERM; the exit status. limits: a Limits, if not the usual ones; now: gives the seconds since
-    1970. Raises Refused."""
+    """Be the relay until TERM or HUP, after which serveur.sh starts it anew; the exit status. limits: a Limits, if not
+    the usual ones; now: gives the seconds since 1970. Raises Refused, preflight.Problem."""
     preflight.make_state(settings)
+    logins = preflight.read_relay_logins(settings.relay_logins).by_host if settings.relay_logins else {}
     become_service()
     preflight.make_inside(settings)
     mainlog = MainLog(settings.log, settings.terminal)
@@ -124,17 +125,17 @@ def work(settings, limits=None, now=time.time):
     if not backlog.lock():
         raise Refused(f"un relais s'occupe déjà de {backlog.folder}")
     os.nice(NICENESS)
-    make_runner(settings, mainlog, backlog, limits or Limits(), now).run()
+    make_runner(settings, logins, mainlog, backlog, limits or Limits(), now).run()
     # Threads may still wait for hosts that do not answer, or for mailboxes.
     os._exit(0)
 
 
-def make_runner(settings, mainlog, backlog, limits, now):
+def make_runner(settings, logins, mainlog, backlog, limits, now):
     """All parts put together."""
     clock = Clock(settings.domain)
     access = Agent(settings.agent) if settings.agent else Direct(settings, clock)
     mailboxes = Mailboxes(settings, access)
-    router = Router(settings, Resolver(settings.dns), canonical)
+    router = Router(settings, Resolver(settings.dns), canonical, logins)
 
     def make_postman(events, report):
         return Postman(settings, access, backlog.message_path, clock, events, report)

@@ -139,7 +139,8 @@ def _split(line):
     return line[:end], rest if line[end:end + 1] == b":" else rest.lstrip(BLANKS)
 
 
-def _decoded(octets):
+def decoded(octets):
+    """A line of text (bytes) as str. Raises Trouble."""
     try:
         text = octets.decode()
     except UnicodeDecodeError:
@@ -189,7 +190,7 @@ class Accounts:
         self._decoys = {record.kind: record.decoy() for record in self._records.values()}
 
     def _take(self, number, line):
-        _decoded(line)
+        decoded(line)
         if (parts := _split(line)) is None:
             return
         login, secret = parts
@@ -259,7 +260,8 @@ def read_file(path):
         raise Unreadable(path, error) from error
 
 
-def _is_open_to_all(path):
+def is_open_to_all(path):
+    """Whether others than its owner and group may read or write the file."""
     try:
         return bool(posix.stat(path).st_mode & 0o006)
     except OSError:                 # its text was read by someone with more rights
@@ -275,7 +277,7 @@ def read_accounts(path, text=None):
     if public := accounts.public():
         accounts.warnings.append(f"{path} : tout le monde connaît les mots de passe de l'exemple livré"
                                  f" ({', '.join(public)}) ; remplacez-les avant de servir à quelqu'un")
-    if accounts.has_secrets() and _is_open_to_all(path):
+    if accounts.has_secrets() and is_open_to_all(path):
         accounts.warnings.append(f"{path} : tout le monde peut le lire ou l'écrire (chmod 600 {path})")
     return accounts
 
@@ -290,7 +292,7 @@ def check_login(login):
 
 def check_password(password):
     """Trouble if `password` (bytes) is not one that a person can choose."""
-    text = _decoded(password)
+    text = decoded(password)
     if not text.strip():
         raise Trouble("un mot de passe vide n'est pas admis")
     if any(character < " " and character != "\t" or character == "\x7f" for character in text):

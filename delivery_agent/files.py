@@ -11,15 +11,17 @@ class NamedFiles:
         self._paths = named_files(settings)
 
     def open(self, name):
-        """A descriptor to read the file by that the settings name so. Raises OSError.
+        """A descriptor to read the file by that the settings name so. Raises OSError."""
+        return open_named(self._paths[name])
 
-        Root follows no path that another could lead elsewhere: then it is opened as he would open it.
-        """
-        path = self._paths[name]
-        found = stranger_on(path, (0,))
-        if not found:
-            return open_regular(path)
-        if found[1] == ANYBODY:
-            raise PermissionError(13, f"anybody may write {found[0]}", path)
-        with acting_as_user(found[1]):
-            return open_regular(path)
+
+def open_named(path):
+    """A descriptor to read the file at `path` by, for root, who follows no path that another could lead elsewhere: then
+    it is opened as he would open it. Raises OSError."""
+    found = stranger_on(path, (0,))
+    if not found:
+        return open_regular(path)
+    if found[1] == ANYBODY:
+        raise PermissionError(13, f"anybody may write {found[0]}", path)
+    with acting_as_user(found[1]):
+        return open_regular(path)

@@ -9,12 +9,13 @@ sys.path[0] = __file__.rpartition("/launcher/")[0]      # run as a script, it fi
 
 import os
 import shutil
+from errno import EINVAL
 
 from common import settings as configuration
 from common import spool
 from common.french import reason
 from common.local_domain import BadNames
-from common.ownership import stranger_on
+from common.ownership import open_regular, stranger_on
 from common.privileges import SERVICE_USER, become_service
 from launcher import certificate, options
 from mailstore.aliases import is_unsafe, read_aliases, split_targets
@@ -38,7 +39,8 @@ def main(words):
     """Check the command line `words`, print what it comes to; the exit status."""
     try:
         settings = read_settings(environment(words))
-        for check in (check_listener, check_domains, check_store, check_aliases, check_accounts):
+        for check in (check_listener, check_domains, check_store, check_aliases, check_accounts,
+                      check_relay_logins):
             check(settings)
         tls, fingerprint = given_tls(settings)
         make_state(settings)
@@ -106,9 +108,12 @@ def check_domains(settings):
 
 
 def _check_host(domain, host):
-    port = host.rpartition(":")[2] if host.count(":") == 1 else ""
-    if ":" in host and host.count(":") == 1 and not (port.isdigit() and 0 < int(port) < 65536):
-        raise Problem(f"-relay : « {domain}={host} » : mauvais numéro de port")
+    from smtp_client.routing import split_host
+    try:
+        if host:
+            split_host(host)
+    except ValueError as error:
+        raise Problem(f"-relay : « {domain}={host} » : mauvais numéro de port") from error
     if domain == "*" and not host:
         raise Problem("-relay : « * » demande un hôte, par exemple '*=smtp.example.org:25'")
 
@@ -174,6 +179,36 @@ def check_accounts(settings):
         raise Problem(f"-pass {settings.accounts} : fichier à corriger ; rien n'a été lancé")
     for warning in accounts.warnings:
         warn(f"-pass {warning}")
+
+
+def check_relay_logins(settings):
+    """The file of -relay-login must be sound."""
+    path = settings.relay_logins
+    if path:
+        from queue_manager import relay_logins
+        logins = read_relay_logins(path)
+        for warning in relay_logins.warnings(path, logins, settings.relays):
+            warn(f"-relay-login {warning}")
+
+
+def read_relay_logins(path):
+    """The Logins of the file at `path`. Raises Problem with all of its problems, a line each.
+
+    It is read by who starts the server: the delivery agent, which sessions may ask for files, has no part in it.
+    """
+    from queue_manager.relay_logins import Logins
+    open_named = open_regular
+    if not os.geteuid():
+        from delivery_agent.files import open_named
+    try:
+        with open(open_named(path), "rb") as file:
+            logins = Logins(path, file.read())
+    except OSError as error:
+        why = "ce n'est pas un fichier ordinaire" if error.errno == EINVAL else reason(error)
+        raise Problem(f"-relay-login {path} : {why}") from error
+    if logins.problems:
+        raise Problem("\n".join(f"-relay-login {problem}" for problem in logins.problems))
+    return logins
 
 
 def read_accounts_file(settings):
@@ -273,6 +308,7 @@ def print_resolved(settings, tls, fingerprint):
     resolved = {
         "DOMAIN": settings.domain, "NOMS": settings.noms, "STORE": settings.store,
         "ALIASES": settings.aliases, "RELAY": relays, "PASS": settings.accounts,
+        "RELAY_LOGIN": settings.relay_logins,
         "TLS": ",".join(tls), "FINGERPRINT": fingerprint, "SPOOL": settings.spool, "LOG": settings.log,
         "MAX": settings.max_sessions, "SIZE": settings.max_size, "RCPTS": settings.max_recipients,
         "BIND": settings.bind, "PORTS": " ".join(map(str, settings.ports)),

@@ -55,8 +55,8 @@ class Runner:
     # The loop
 
     def run(self):
-        """Work until TERM."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        """Work until TERM, or HUP."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self._events.put(self._stop))
         self._events.woken_by_signals()
         self._mainlog.write(f"relay started: pid={os.getpid()}, queue {self._backlog.folder}")

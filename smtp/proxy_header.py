@@ -30,9 +30,8 @@ class Bad(Exception):
 def read_header(channel, deadline):
     """(the client's address, the one it connected to), both str, out of the header that `channel` begins with.
 
-    None for a connection of the proxy's own, a health check. Nothing behind the header is read: it may be a TLS handshake.
-
-    deadline: monotonic seconds. Raises Bad.
+    None for a connection of the proxy's own, a health check. Nothing behind the header is read: it may be a handshake
+    of TLS. deadline: monotonic seconds. Raises Bad.
     """
     data = b""
     try:

@@ -129,7 +129,7 @@ class Worker:
         try:
             if self._lanes.own.is_ours(*place):
                 raise Undeliverable(Fate(NEVER, "remote host address is the local host", status="5.4.6"))
-            connection = connect(host.name, *place, self._lanes.domain, self._budget)
+            connection = connect(host, place[0], self._lanes.domain, self._budget)
         except Undeliverable as error:
             self._note_unreachable(host, place, error)
             self._give_back(place)

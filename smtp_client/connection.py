@@ -9,9 +9,9 @@ from itertools import accumulate
 from time import monotonic
 
 from smtp_client.bounds import REPLY_LENGTH, REPLY_LINES, REPLY_OCTETS
-from smtp_client.result import CLOSED, LATER, MALFORMED, NEVER, UNKNOWN, Fate, Undeliverable
+from smtp_client.login import log_in
+from smtp_client.result import CLOSED, LATER, MALFORMED, NEVER, TLS_MISSING, UNKNOWN, Fate, Undeliverable
 
-SUBMISSIONS_PORT = 465      # TLS from the first octet (RFC 8314 §7.3)
 REPLY_LINE = re.compile(rb"[2-5][0-9][0-9](?:[ -]|\s*$)")
 NO_CODE = -1
 LIFE_SIGN = 0.01            # seconds that a step has even if the visit's are over: 0 would mean not to wait at all
@@ -138,55 +138,62 @@ class TlsFailed(Exception):
     """The host offers TLS and cannot do it. The text says what went wrong."""
 
 
-def connect(host, address, port, domain, budget):
-    """A Connection that is ready for MAIL; without TLS if the host offers it but cannot do it.
+def connect(host, address, domain, budget):
+    """A Connection that is ready for MAIL; without TLS if the host offers it but cannot do it, and is not to have a
+    password.
 
-    host: its name; address: its IP address; domain: what we call ourselves; budget: a Budget.
+    host: a routing.Host; address: its IP address; domain: what we call ourselves; budget: a Budget.
     Raises Undeliverable.
     """
     try:
-        return Connection(host, address, port, domain, budget)
+        return Connection(host, address, domain, budget)
     except TlsFailed as error:
-        if port == SUBMISSIONS_PORT:
-            raise Undeliverable(Fate(LATER, f"TLS session failed ({error})", UNKNOWN, host, address)) from None
-        connection = Connection(host, address, port, domain, budget, with_tls=False)
-        connection.notes.append(f"H={host} [{address}]: TLS session failed ({error}), going on without")
+        text = f"TLS session failed ({error})"
+        if host.login:
+            raise Undeliverable(Fate(LATER, f"no password sent: {text}", TLS_MISSING, host.name, address)) from None
+        if host.implicit_tls:
+            raise Undeliverable(Fate(LATER, text, UNKNOWN, host.name, address)) from None
+        connection = Connection(host, address, domain, budget, with_tls=False)
+        connection.notes.append(f"H={host.name} [{address}]: {text}, going on without")
         return connection
 
 
 class Connection:
-    """See connect(). notes: what the log should hear. cipher: of the TLS session, or "". is_dirty: whether
-    the host is in the middle of a transaction."""
+    """See connect(). notes: what the log should hear. cipher: of the TLS session, or "". mechanism: by which we
+    authenticated, or "". is_dirty: whether the host is in the middle of a transaction."""
 
-    def __init__(self, host, address, port, domain, budget, with_tls=True):
-        self.host = host
+    def __init__(self, host, address, domain, budget, with_tls=True):
+        self.host = host.name
         self.address = address
         self.limits = budget.limits
         self._budget = budget
         self.notes = []
-        self.cipher = ""
+        self.cipher = self.mechanism = ""
+        self._login = host.login
         self.is_dirty = False
         self._smtp = _Smtp(local_hostname=domain, timeout=budget.limits.connect)
         try:
-            self._open(port)
+            self._open(host)
             self._introduce(domain)
             if with_tls and self.offers("starttls") and not self.cipher:
                 self._start_tls(domain)
+            if self._login:
+                self._authenticate()
         except BaseException:
             self._smtp.close()
             raise
 
     # Opening
 
-    def _open(self, port):
+    def _open(self, host):
         try:
-            self._smtp.sock = socket.create_connection((self.address, port),
-                                                             self._budget.seconds(self.limits.connect))
+            self._smtp.sock = socket.create_connection((self.address, host.port),
+                                                       self._budget.seconds(self.limits.connect))
         except OSError as error:
             number = ETIMEDOUT if isinstance(error, socket.timeout) else error.errno or 0
             raise Undeliverable(Fate(LATER, error=number)) from None
         self._smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if port == SUBMISSIONS_PORT:
+        if host.implicit_tls:
             self._encrypt()
         self._demand(self._reply("initial connection", self.limits.greeting), "initial connection")
 
@@ -201,7 +208,7 @@ class Connection:
         self._demand(reply, command)
 
     def _start_tls(self, domain):
-        """Encrypt, whoever the other side is: an unverified session is still better than none (RFC 7435)."""
+        """Encrypt, if the host does it when asked."""
         if self.ask("STARTTLS", self.limits.command).code != 220:
             return
         self._encrypt()
@@ -216,16 +223,32 @@ class Connection:
             raise
 
     def _encrypt(self):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+        context = self._context()
         self._smtp.sock.settimeout(self._budget.seconds(self.limits.command))
         try:
             self._smtp.sock = context.wrap_socket(self._smtp.sock, server_hostname=self.host)
+        except ssl.SSLCertVerificationError as error:
+            raise TlsFailed(f"certificate not trusted: {error.verify_message}") from None
         except (OSError, ValueError) as error:
             raise TlsFailed(error) from None
         name, _, bits = self._smtp.sock.cipher()
         self.cipher = f"{self._smtp.sock.version().replace('TLSv', 'TLS')}:{name}:{bits}"
+
+    def _context(self):
+        """Whoever is to have a password must be who it is called, by a certificate that the system trusts. Others may
+        be anybody: an unverified session is still better than none (RFC 7435)."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if self._login:
+            context.load_default_certs()
+        else:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def _authenticate(self):
+        if not self.cipher:
+            raise Undeliverable(self.fate(LATER, "no password sent: the host offers no TLS", TLS_MISSING))
+        self.mechanism = log_in(self, *self._login)
 
     def _demand(self, reply, command):
         if not reply.is_good:
@@ -237,13 +260,18 @@ class Connection:
         """Whether the host's EHLO named `extension` (lower case)."""
         return self._smtp.has_extn(extension)
 
-    def ask(self, command, seconds):
-        """Send `command` (str) and return the Reply that comes within `seconds`. Raises Undeliverable."""
+    def mechanisms(self):
+        """Those that the host's EHLO named behind AUTH, in capitals."""
+        return self._smtp.esmtp_features.get("auth", "").upper().split()
+
+    def ask(self, command, seconds, shown=""):
+        """Send `command` (str) and return the Reply that comes within `seconds`. shown: what others may read in its
+        place, if it is a secret. Raises Undeliverable."""
         try:
             self._smtp.send(command.encode("utf-8", "surrogateescape") + b"\r\n")
         except smtplib.SMTPServerDisconnected as error:
-            raise Undeliverable(self._broken(error.__context__, command)) from None
-        return self._reply(command, seconds)
+            raise Undeliverable(self._broken(error.__context__, shown or command)) from None
+        return self._reply(shown or command, seconds)
 
     def send(self, pieces):
         """Send octets, each of `pieces` (bytes) within the time for a block. Returns the Reply with which the
@@ -317,7 +345,7 @@ class Connection:
 
     def fate(self, outcome, text, error=0, reply="", status=""):
         """A Fate that this host is the cause of."""
-        return Fate(outcome, text, error, self.host, self.address, reply, status, self.cipher)
+        return Fate(outcome, text, error, self.host, self.address, reply, status, self.cipher, self.mechanism)
 
     def refusal(self, reply, command, error):
         """The Fate that a Reply to `command`, 4xx or 5xx, stands for. error: Exim's number, if 4xx."""

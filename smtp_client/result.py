@@ -8,6 +8,8 @@ MAIL_DEFERRED = -45
 RECIPIENT_DEFERRED = -44
 DATA_DEFERRED = -46
 CLOSED = -18
+TLS_MISSING = -38
+AUTH_FAILED = -42
 MALFORMED = -19
 UNKNOWN = -1
 
@@ -15,11 +17,12 @@ UNKNOWN = -1
 class Fate:
     """outcome: DONE, LATER or NEVER. text: why, for the log and the sender. error: an errno, or one of
     the numbers above. host, address: which host said so, "" if none did. reply: the lines it said, as
-    they came. status: the enhanced code, "" if unknown. cipher: of the session. router, transport:
-    Exim's names for the ways mail takes. account: the mailbox's, for a copy that stays here."""
+    they came. status: the enhanced code, "" if unknown. cipher: of the session. mechanism: by which we
+    authenticated, for which the host's certificate was verified, or "". router, transport: Exim's names for
+    the ways mail takes. account: the mailbox's, for a copy that stays here."""
 
     def __init__(self, outcome, text="", error=0, host="", address="", reply="", status="", cipher="",
-                 router="", transport="", account=""):
+                 mechanism="", router="", transport="", account=""):
         self.outcome = outcome
         self.text = text
         self.error = error
@@ -28,6 +31,7 @@ class Fate:
         self.reply = reply
         self.status = status or _enhanced(reply)
         self.cipher = cipher
+        self.mechanism = mechanism
         self.router = router
         self.transport = transport
         self.account = account
@@ -55,7 +59,8 @@ class Fate:
     def _done_line(self, recipient, follows):
         if self.account:
             return f"=> {self.account} <{recipient['address']}>{self._via()}"
-        cipher = f" X={self.cipher} CV=no" if self.cipher else ""
+        cipher = f" X={self.cipher} CV={'yes' if self.mechanism else 'no'}" if self.cipher else ""
+        cipher += f" A={self.mechanism.replace('-', '_')}" if self.mechanism else ""
         reply = self.reply.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\\\n")
         arrow = "->" if follows else "=>"
         return f'{arrow} {_name(recipient)}{self._via()}{self.host_name()}{cipher} C="{reply}"'

@@ -8,18 +8,22 @@ from smtp_client.idna import NoName, to_ascii
 from smtp_client.result import LATER, NEVER, UNKNOWN, Fate, Undeliverable
 
 SMTP_PORT = 25
+SUBMISSIONS_PORT = 465      # TLS from the first octet (RFC 8314 §7.3), as `smtps:` asks for at any port
 MOST_HOSTS = 10             # of a domain's MX records; RFC 5321 §5.1 asks for two
 
 
 class Host:
     """A host to try. name; port; preference: the least is the best; addresses: its IP addresses, or None
-    when the system is to be asked for them."""
+    when the system is to be asked for them; implicit_tls: whether TLS begins with the first octet; login: (login,
+    password) that it is to have, under TLS and if its certificate is good, or None."""
 
-    def __init__(self, name, port=SMTP_PORT, preference=0, addresses=None):
+    def __init__(self, name, port=SMTP_PORT, preference=0, addresses=None, implicit_tls=False, login=None):
         self.name = name
         self.port = port
         self.preference = preference
         self.addresses = addresses
+        self.implicit_tls = implicit_tls
+        self.login = login
 
 
 class Route:
@@ -30,7 +34,7 @@ class Route:
         self.router = router
         self.transport = transport
         self.hosts = hosts
-        self.key = (transport, frozenset((host.name, host.port, host.preference) for host in hosts))
+        self.key = (transport, frozenset((host.name, host.port, host.preference, host.implicit_tls) for host in hosts))
 
     def in_order(self):
         """The hosts by preference, equal ones in a new order each time (RFC 5321 §5.1)."""
@@ -39,9 +43,11 @@ class Route:
 
 class Router:
     """settings: a Settings; resolver: a Resolver; canonical: gives a domain's form (str) in which domains are compared,
-    and in which the settings' relays stand."""
+    and in which the settings' relays stand; logins: {(host, port): (login, password)} for hosts that -relay names, the
+    port 0 for any."""
 
-    def __init__(self, settings, resolver, canonical):
+    def __init__(self, settings, resolver, canonical, logins=()):
+        self._logins = dict(logins)
         self._relays = settings.relays
         self._domain = settings.domain
         self._resolver = resolver
@@ -59,11 +65,16 @@ class Router:
         name = self._canonical(domain)
         host = self._relays.get(name)
         if host:
-            return _static("hubbed_hosts", "remote_smtp", host)
+            return self._static("hubbed_hosts", "remote_smtp", host)
         smarthost = self._relays.get("*")
         if smarthost and name not in self._relays:
-            return _static("smarthost", "remote_smtp_smarthost", smarthost)
+            return self._static("smarthost", "remote_smtp_smarthost", smarthost)
         return _literal(domain) if domain.startswith("[") else None
+
+    def _static(self, router, transport, text):
+        name, port, implicit_tls = split_host(text)
+        login = self._logins.get((name.lower(), port)) or self._logins.get((name.lower(), 0))
+        return Route(router, transport, [Host(name, port, implicit_tls=implicit_tls, login=login)])
 
     def look_up(self, domain, patience):
         """The Route for `domain` by the DNS; this may take as long as `patience` (dns.Patience) says. Raises
@@ -132,17 +143,26 @@ def _never(text, status):
     return Undeliverable(Fate(NEVER, text, status=status, router="dnslookup"))
 
 
-def _static(router, transport, text):
-    name, port = split_host(text)
-    return Route(router, transport, [Host(name, port)])
-
-
 def split_host(text):
-    """(name, port) of what -relay gives after the `=`: `host`, `host:port`, `[IPv6]:port`, `IPv6`."""
+    """(name, port, whether TLS begins with the first octet) of what -relay gives after the `=`: `host`, `host:port`,
+    `[IPv6]:port`, `IPv6`, each also behind `smtps:`. Raises ValueError."""
+    rest = text.removeprefix("smtps:")
+    name, port = split_port(rest)
+    implicit_tls = rest != text
+    port = port or (SUBMISSIONS_PORT if implicit_tls else SMTP_PORT)
+    return name, port, implicit_tls or port == SUBMISSIONS_PORT
+
+
+def split_port(text):
+    """(name, port) of `host`, `host:port`, `[IPv6]:port` or `IPv6`; the port 0 if none is given. Raises ValueError."""
     name, colon, port = text.rpartition(":")
     if not colon or (":" in name and not name.endswith("]")):
-        return text.strip("[]"), SMTP_PORT
-    return name.strip("[]"), int(port)
+        name, port = text, ""
+    elif not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(text)
+    if not name.strip("[]"):
+        raise ValueError(text)
+    return name.strip("[]"), int(port or 0)
 
 
 class OwnAddresses:

@@ -6,7 +6,7 @@
 
 A step's answer is text, SILENCE, DROP, or a function of (the command's argument, the Visit) that gives one of
 these, or SAID.
-Steps: connect, ehlo, helo, starttls, mail, rcpt, data, dot, rset, quit.  A text may hold several lines.
+Steps: connect, ehlo, helo, starttls, auth, mail, rcpt, data, dot, rset, quit.  A text may hold several lines.
 """
 
 import contextlib
@@ -26,10 +26,11 @@ SILENCE = object()              # no answer, and the connection stays open until
 DROP = object()                 # the connection is closed without an answer
 SAID = object()                 # the function has answered itself
 
-USUAL = {"connect": "220 sink.example ESMTP", "helo": "250 sink.example", "starttls": "220 go ahead", "mail": "250 OK",
+USUAL = {"connect": "220 sink.example ESMTP", "helo": "250 sink.example", "starttls": "220 go ahead",
+         "auth": "235 welcome", "mail": "250 OK",
          "rcpt": "250 Accepted", "data": "354 go on", "dot": "250 queued as 12345", "rset": "250 OK", "quit": "221 bye"}
-VERBS = {b"EHLO": "ehlo", b"HELO": "helo", b"STARTTLS": "starttls", b"MAIL": "mail", b"RCPT": "rcpt", b"DATA": "data",
-         b"RSET": "rset", b"QUIT": "quit"}
+VERBS = {b"EHLO": "ehlo", b"HELO": "helo", b"STARTTLS": "starttls", b"AUTH": "auth", b"MAIL": "mail", b"RCPT": "rcpt",
+         b"DATA": "data", b"RSET": "rset", b"QUIT": "quit"}
 
 
 class Received(typing.NamedTuple):
@@ -47,13 +48,14 @@ class Finished(Exception):
 
 
 class Sink:
-    """See the module.  extensions: lines of the EHLO reply; tls: an ssl.SSLContext, which offers STARTTLS."""
+    """See the module.  extensions: lines of the EHLO reply; tls: an ssl.SSLContext, which offers STARTTLS;
+    implicit: TLS from the first octet instead."""
 
     def __init__(self, script=None, extensions: typing.Sequence[str] = ("SIZE 52428800", "8BITMIME"), tls=None,
-                 port: int = 0, address: str = "127.0.0.1"):
+                 port: int = 0, address: str = "127.0.0.1", implicit: bool = False):
         self.script = {**USUAL, **(script or {})}
-        self.extensions = [*extensions, "STARTTLS"] if tls else list(extensions)
-        self.tls = tls
+        self.extensions = [*extensions, "STARTTLS"] if tls and not implicit else list(extensions)
+        self.tls, self.implicit = tls, implicit
         self.messages: typing.List[Received] = []
         self.commands: typing.List[str] = []
         self.connections = 0
@@ -138,6 +140,8 @@ class Visit:
     def run(self) -> None:
         try:
             with contextlib.suppress(OSError, Finished, ValueError):
+                if self.sink.implicit:
+                    self.encrypt()
                 self.answer("connect", "")
                 while line := self.file.readline():
                     self.obey(line)
@@ -177,6 +181,13 @@ class Visit:
         self.connection = self.sink.tls.wrap_socket(self.connection, server_side=True)
         self.file = self.connection.makefile("rb")
         self.encrypted = True
+
+    def challenge(self, text: str) -> str:
+        """Ask for more, as AUTH does; the client's answer."""
+        self.say("334 " + text)
+        line = self.file.readline().decode().rstrip("\r\n")
+        self.sink.note(line)
+        return line
 
     def take_data(self) -> None:
         lines = []

@@ -12,7 +12,8 @@ from tests.helpers.client import PATIENCE
 from tests.helpers.launcher import LETTER, SCRIPT, LauncherTestCase, copy_tree
 
 OPTIONS = ("-port", "-smtps", "-bind", "-pass", "-match-sender", "-noms", "-domain", "-store", "-aliases", "-relay",
-           "-tls", "-spool", "-log", "-max", "-size", "-rcpts", "-listen", "-proxy", "-v", "-help")
+           "-tls", "-spool", "-log", "-max", "-size", "-rcpts", "-listen", "-proxy", "-relay-login",
+           "-v", "-help")
 VALUELESS = ("-match-sender", "-v", "-help")
 STRANGER = 61234                # a user id that no login has
 
@@ -23,7 +24,8 @@ class OptionsTest(LauncherTestCase):
                 (["-porte", "4568"], "option inconnue : -porte"),
                 (["4568"], "argument de trop : 4568"),
                 (["-port", "65536"], "65536"),
-                (["-proxy", "10.0.0.1", "-proxy", "haproxy.example"], "-proxy demande une adresse IP, pas « haproxy.example »"),
+                (["-proxy", "10.0.0.1", "-proxy", "h.example"], "-proxy demande une adresse IP, pas « h.example »"),
+                (["-relay", "x.example=smtps:"], "-relay : « x.example=smtps: »"),
                 (["-proxy", "10.0.0.0/8"], "-proxy demande une adresse IP"),
                 (["-port", "vingt-cinq"], "vingt-cinq"),
                 (["-max", "0"], "-max"),

@@ -113,6 +113,7 @@ class ProxyTest(secure.TlsPorts, support.ServerTestCase):
 
     def test_clients_are_counted_by_their_own_address(self):
         """One client behind the proxy has all that it may, and the next one still comes in."""
+        self.addCleanup(support.wait_for, lambda: not self.server.serving(), "the end of all sessions")
         greedy = [self.through(FOUR_LINE).reply().code]
         while greedy[-1] == 220 and len(greedy) < 16:
             greedy.append(self.through(FOUR_LINE).reply().code)

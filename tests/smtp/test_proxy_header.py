@@ -7,7 +7,6 @@ import unittest
 
 from smtp import proxy_header
 from smtp.channel import Disconnected
-from tests.helpers import support
 
 V1 = {
     b"PROXY TCP4 192.0.2.1 198.51.100.25 56324 25\r\n": ("192.0.2.1", "198.51.100.25"),
@@ -95,7 +94,7 @@ class BadHeadersTest(unittest.TestCase):
         self.assertIs(verdict(data)[0], proxy_header.Bad, data)
 
     def test_every_octet_of_a_line(self):
-        """In the octets of version 1 that leave no choice, another one is an error; elsewhere at least no other address."""
+        """In the octets of version 1 that leave no choice, another one is an error."""
         for header, expected in V1.items():
             digits = set(b"0123456789") | (set(b"abcdefABCDEF:.") if b"TCP6" in header else set())
             for place in range(len(header)):

@@ -33,8 +33,8 @@ class HAProxyTest(secure.TlsPorts, support.ServerTestCase):
         over_tls = re.sub(r" *option smtpchk.*\n", "", section.replace("smtp\n", "secure\n", 1)) \
             .replace(" check", "").replace(":%d" % cls.server.port, ":%d" % cls.smtps)
         parts = {"smtp": text, "first": first, "secure": over_tls}
-        both = "bind 127.0.0.1:%d\n    bind ::1:%d"
-        configuration = "".join(part.replace("bind :25", both % ((cls.ports[name],) * 2)) for name, part in parts.items())
+        both = "bind 127.0.0.1:{0}\n    bind ::1:{0}"
+        configuration = "".join(part.replace("bind :25", both.format(cls.ports[name])) for name, part in parts.items())
         cls.haproxy = HAProxy(configuration).start()
         cls.addClassCleanup(cls.haproxy.stop)
 
