@@ -137,6 +137,18 @@ def _tls(text):
     return (certificate, key or certificate) if certificate else ()
 
 
+def _listening(get):
+    return {
+        "bind": get("SMTP_BIND"),
+        "listen": get("SMTP_LISTEN") or LISTEN,
+        "ports": _ports(get, "SMTP_PORTS"),
+        "smtps": _ports(get, "SMTP_SMTPS"),
+        "proxies": _proxies(get("SMTP_PROXY")),
+        "port": _number(get, "SMTP_PORT"),
+        "implicit_tls": get("SMTP_IMPLICIT_TLS") == "1",
+    }
+
+
 def from_environ(environ=None):
     """Settings out of `environ` (a dict of bytes, as posix.environ is).
 
@@ -151,6 +163,7 @@ def from_environ(environ=None):
     spool = get("SMTP_SPOOL") or _state_folder(get)
     noms = get("SMTP_NOMS") or HERE + "/noms.txt"
     return Settings({
+        **_listening(get),
         "domain": _domain(get, noms),
         "noms": noms,
         "store": get("SMTP_STORE") or STORE,
@@ -165,15 +178,8 @@ def from_environ(environ=None):
         "max_sessions": _number(get, "SMTP_MAX"),
         "max_size": _number(get, "SMTP_SIZE"),
         "max_recipients": _number(get, "SMTP_RCPTS"),
-        "bind": get("SMTP_BIND"),
-        "listen": get("SMTP_LISTEN") or LISTEN,
         "dns": get("SMTP_DNS"),
         "agent": get("SMTP_AGENT") or (SYSTEM_AGENT if posix.geteuid() == 0 else ""),
-        "ports": _ports(get, "SMTP_PORTS"),
-        "smtps": _ports(get, "SMTP_SMTPS"),
-        "proxies": _proxies(get("SMTP_PROXY")),
-        "port": _number(get, "SMTP_PORT"),
-        "implicit_tls": get("SMTP_IMPLICIT_TLS") == "1",
         "verbose": get("SMTP_VERBOSE") == "1",
         "terminal": get("SMTP_TERMINAL") == "1",
         "coloured": get("SMTP_COLOURS") == "1",
