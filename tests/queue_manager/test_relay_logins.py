@@ -11,7 +11,6 @@ from tests.helpers import support
 
 sys.path.insert(0, str(support.ROOT))
 from queue_manager.relay_logins import Logins, warnings     # noqa: E402 (the path comes first)
-from smtp_client.routing import split_host                  # noqa: E402
 
 FILE = "\ufeff# mes fournisseurs\r\n\r\nsmtp.fai.example moi mot de passe: #1 \r\n" \
     "\tSMTP.Other.example:465\t moi@other.example \t  p\tq\r\n[2001:DB8::1]:587 a b\n2001:db8::2 é è"
@@ -31,7 +30,8 @@ class FileTest(unittest.TestCase):
         for line, said in ((b"b.example", "on attend"), (b"b.example x", "on attend"), (b"b.example x  ", "on attend"),
                            (b"b.example:0 x y", "mauvais"), (b"b.example:x x y", "mauvais"), (b":25 x y", "mauvais"),
                            (b"b.example:65536 x y", "mauvais"), (b"A.example z z", "ligne 1"),
-                           (b"b.example x \xe9", "UTF-8"), (b"b.example x y\0", "nul"), (b"b.example x \x07y", "contrôle")):
+                           (b"b.example x \xe9", "UTF-8"), (b"b.example x y\0", "nul"),
+                           (b"b.example x \x07y", "contrôle")):
             logins = Logins("f", good + line + b"\n" + good.replace(b"a.", b"c."))
             self.assertEqual(len(logins.problems), 1, line)
             self.assertTrue(logins.problems[0].startswith("f, ligne 2 : "), line)
@@ -43,19 +43,6 @@ class FileTest(unittest.TestCase):
         relays = {"one.example": "A.example:2525", "two.example": "", "*": "b.example", "three.example": "smtps:d"}
         self.assertEqual(logins.unused(relays), ["b.example", "c.example"])
         self.assertEqual(len(warnings("/etc/passwd", logins, relays)), 3)
-
-
-class HostTest(unittest.TestCase):
-
-    def test_hosts(self):
-        for text, host in {"h": ("h", 25, False), "h:26": ("h", 26, False), "h:465": ("h", 465, True),
-                           "smtps:h": ("h", 465, True), "smtps:h:26": ("h", 26, True), "[2001:db8::1]:26": ("2001:db8::1", 26, False),
-                           "2001:db8::1": ("2001:db8::1", 25, False), "smtps:2001:db8::1": ("2001:db8::1", 465, True),
-                           "smtps:[2001:db8::1]:26": ("2001:db8::1", 26, True)}.items():
-            self.assertEqual(split_host(text), host)
-        for text in ("h:0", "h:65536", "h:x", "h:", ":25", "smtps:", "smtps::25", "smtps:h:x", "[]"):
-            with self.assertRaises(ValueError, msg=text):
-                split_host(text)
 
 
 class StartTest(unittest.TestCase):

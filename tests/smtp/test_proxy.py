@@ -159,7 +159,7 @@ class SilenceTest(unittest.TestCase):
         """However slowly it drips."""
         self.assertLessEqual(limits.HEADER_SECONDS, 5)
         variables = {"SMTP_PROXY": "127.0.0.1"}
-        with harness.Handlers(variables, "from smtp import limits\nlimits.HEADER_SECONDS = 0.3") as server:
+        with harness.Handlers(variables, patch={"smtp.limits.HEADER_SECONDS": 0.3}) as server:
             for sent in (b"", b"PROXY TCP4 ", proxy_header.SIGNATURE):
                 client = server.stranger()
                 client.write(sent)

@@ -29,10 +29,10 @@ class Answers:
         return {host: list(self._addresses.get(host, [])) for host in hosts}
 
 
-def router(relays=(), mail_hosts=(), **addresses):
+def router(relays=(), mail_hosts=(), logins=(), **addresses):
     settings = types.SimpleNamespace(relays=dict(relays), domain=OURS, ports=[25], smtps=[], bind="192.0.2.250")
     answers = Answers(dict(mail_hosts), {name + ".example": found for name, found in addresses.items()})
-    return routing.Router(settings, answers, canonical)
+    return routing.Router(settings, answers, canonical, logins)
 
 
 class HostTest(unittest.TestCase):
@@ -42,7 +42,15 @@ class HostTest(unittest.TestCase):
                 "host.example": ("host.example", 25), "host.example:2525": ("host.example", 2525),
                 "192.0.2.1:26": ("192.0.2.1", 26), "2001:db8::1": ("2001:db8::1", 25),
                 "[2001:db8::1]": ("2001:db8::1", 25), "[2001:db8::1]:26": ("2001:db8::1", 26)}.items():
-            self.assertEqual(routing.split_host(text), expected, text)
+            self.assertEqual(routing.split_host(text), (*expected, False), text)
+        for text, expected in {
+                "host.example:465": ("host.example", 465), "smtps:host.example": ("host.example", 465),
+                "smtps:host.example:26": ("host.example", 26), "smtps:2001:db8::1": ("2001:db8::1", 465),
+                "smtps:[2001:db8::1]:26": ("2001:db8::1", 26)}.items():
+            self.assertEqual(routing.split_host(text), (*expected, True), text)
+        for text in ("h:0", "h:65536", "h:x", "h:", ":25", "smtps:", "smtps::25", "smtps:h:x", "[]"):
+            with self.assertRaises(ValueError, msg=text):
+                routing.split_host(text)
 
 
 class StaticTest(unittest.TestCase):
@@ -58,6 +66,15 @@ class StaticTest(unittest.TestCase):
         self.assertIsNone(self.way(relays, "dns.example"))
         self.assertEqual(self.way(relays, "elsewhere.example"), ("smarthost", [("smart.example", 25)]))
         self.assertIsNone(self.way({}, "elsewhere.example"))
+
+    def test_logins(self):
+        """The line with the port goes before; and no name that the DNS gives has a login."""
+        relays = {"a.example": "Hub.example:26", "b.example": "hub.example", "c.example": "other.example"}
+        found = router(relays, {"d.example": [(1, "hub.example")]}, hub=["192.0.2.9"],
+                       logins={("hub.example", 26): ("me", "x"), ("hub.example", 0): ("me", "y")})
+        logins = [found.static(name + ".example").hosts[0].login for name in "abc"]
+        self.assertEqual(logins, [("me", "x"), ("me", "y"), None])
+        self.assertEqual([host.login for host in found.look_up("d.example", None).hosts], [None])
 
     def test_literals(self):
         self.assertEqual(self.way({}, "[192.0.2.1]"), ("ipliteral", [("192.0.2.1", 25)]))
