@@ -66,7 +66,8 @@ class Endpoint:
 def serve(endpoint, address, when_begun):
     """Serve one connection on descriptors 0 and 1, and leave nothing of it behind.
 
-    address: the client's; when_begun: is called with the Session before it runs.
+    address: the client's; when_begun: is called with the Session before it runs, and before that with what stands in
+    its place while a proxy's header is awaited.
     """
     channel = Channel(transcript=_transcript(endpoint.settings))
     try:
@@ -84,7 +85,7 @@ def _converse(endpoint, channel, address, when_begun):
     domain = endpoint.settings.domain
     ask_own_address = _own_address
     if address in endpoint.settings.proxies:
-        address, ask_own_address = _announced(endpoint, channel, address)
+        address, ask_own_address = _announced(endpoint, channel, address, when_begun)
         if not address:
             return
     refusal = _admit(endpoint.client_table, address, domain)
@@ -101,10 +102,11 @@ def _converse(endpoint, channel, address, when_begun):
         session.run()
 
 
-def _announced(endpoint, channel, proxy):
+def _announced(endpoint, channel, proxy, when_begun):
     """(the client's address, a function that returns ours) as the header tells them with which a connection from
     `proxy` begins. The address is "" if that is no header: then there is nobody to answer."""
-    from smtp.proxy_header import Bad, read_header
+    from smtp.proxy_header import Bad, Stranger, read_header
+    when_begun(Stranger(channel))
     try:
         announced = read_header(channel, monotonic() + limits.HEADER_SECONDS)
     except Bad as error:

@@ -27,6 +27,16 @@ class Bad(Exception):
         self.reason = reason
 
 
+class Stranger:
+    """Whoever a header that has not come yet is about: in a Session's place, should the server stop meanwhile.
+
+    channel: the Channel that it is to come from.
+    """
+
+    def __init__(self, channel):
+        self.terminate = channel.interrupt
+
+
 def read_header(channel, deadline):
     """(the client's address, the one it connected to), both str, out of the header that `channel` begins with.
 
@@ -39,7 +49,9 @@ def read_header(channel, deadline):
             data += channel.read_below_tls(missing, deadline)
     except TimedOut:
         raise Bad("not complete in time") from None
-    except (Disconnected, Interrupted):
+    except Interrupted:
+        raise Bad("not complete when the server stopped") from None
+    except Disconnected:
         raise Bad("connection closed before it was complete") from None
     return _parse_v1(data) if data.startswith(V1) else _parse_v2(data)
 

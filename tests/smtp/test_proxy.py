@@ -153,6 +153,13 @@ class Glued:
         self.client.write(self.outgoing.read())
 
 
+def catches_term(pid: int) -> bool:
+    """Whether a process has a handler for TERM, which it sets when it begins to wait for its client."""
+    status = support.pathlib.Path("/proc/%d/status" % pid).read_text()
+    mask = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(mask & 1 << 14)
+
+
 class SilenceTest(unittest.TestCase):
 
     def test_a_header_has_its_time(self):
@@ -167,6 +174,18 @@ class SilenceTest(unittest.TestCase):
                 client.close()
             server.finished()
             self.assertEqual(server.log().count("[127.0.0.1] dropped: PROXY header not complete in time"), 3)
+
+    def test_a_stop_waits_for_no_header(self):
+        for listener in ("netcat", "prefork"):
+            with support.Server(("-proxy", "127.0.0.1", "-listen", listener)) as server:
+                server.start()
+                client = Client(server.port)
+                self.addCleanup(client.close)
+                client.write(FOUR_LINE[:-1])
+                support.wait_for(lambda s=server: any(map(catches_term, s.serving())), "the wait for the rest")
+                self.assertEqual(server.stop(), 0)
+                self.assertEqual(client.rest(), b"")
+                self.assertIn("dropped: PROXY header not complete when the server stopped", server.log())
 
     def test_wrong_passwords_are_the_clients(self):
         """Who guesses behind a proxy waits; the proxy's other clients do not."""
