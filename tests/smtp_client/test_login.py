@@ -119,8 +119,9 @@ class LoginTest(LoginTestCase):
             self.assert_sent(sink, "plain", host="smtps:localhost:%d", text="localhost:" + str(sink.port) + " %s %s\n")
             self.assertNotIn("STARTTLS", sink.commands)
 
+    @support.needs_root
     def test_port_465(self):
-        with Sink(extensions=offers("PLAIN"), tls=self.context, port=465, address="127.0.0.1", implicit=True) as sink:
+        with Sink(extensions=offers("PLAIN"), tls=self.context, port=465, implicit=True) as sink:
             self.assert_sent(sink, "plain", host="smtps:127.0.0.1")
 
     def test_many_messages_one_login(self):
