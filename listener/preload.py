@@ -2,7 +2,7 @@
 code once run."""
 import _socket
 
-ALWAYS = ("common.domains", "mailstore.queue", "smtp.vrfy_expn", "smtp.data", "smtp.backend",
+ALWAYS = ("common.domains", "mailstore.queue", "mailstore.envelope", "smtp.vrfy_expn", "smtp.data", "smtp.backend",
           "smtp.session")
 WITH_AGENT = ("mailstore.agent",)       # which writes the mailboxes; without one, sessions do it themselves
 WITHOUT_AGENT = ("mailstore.direct", "mailstore.maildir", "mailstore.mbox")

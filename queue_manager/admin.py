@@ -1,4 +1,5 @@
 """What a person may ask of the queue. Only who holds its lock may call these: the runner, else the command."""
+from mailstore.envelope import FAILED, WAITING
 from queue_manager.queue_store import Unreadable
 
 
@@ -17,9 +18,9 @@ def thaw(backlog, mainlog, message_id):
     except Unreadable as error:
         mainlog.write(f"still frozen (queue file cannot be read: {error})", message_id)
         return
-    for recipient in envelope["recipients"]:
-        if recipient["state"] == "failed":
-            recipient["state"] = "waiting"
+    for recipient in envelope.recipients:
+        if recipient.state == FAILED:
+            recipient.state = WAITING
     backlog.take_back(message_id)
     backlog.replace(envelope)
     mainlog.write("Unfrozen by forced delivery", message_id)

@@ -1,4 +1,5 @@
 """One message's turn: what was tried, and what came of it so far."""
+from mailstore.envelope import FAILED
 from queue_manager.retry import due_time
 from smtp_client.result import LATER, NEVER
 
@@ -12,7 +13,7 @@ class Attempt:
 
     def __init__(self, envelope):
         self.envelope = envelope
-        self.id = envelope["id"]
+        self.id = envelope.id
         self.pending = 0
         self.late = []
         self.failed = []
@@ -21,8 +22,8 @@ class Attempt:
 
     def due(self, now):
         """The recipients that are to be tried at `now`, seconds since 1970; all that wait if it is None."""
-        return [recipient for recipient in self.envelope["recipients"]
-                if recipient["state"] == "waiting" and (now is None or due_time(recipient["next"], now) <= now)]
+        return [recipient for recipient in self.envelope.waiting()
+                if now is None or due_time(recipient.next, now) <= now]
 
     def awaits_more(self):
         """Whether, in a call about the attempt, answers are awaited still."""
@@ -35,5 +36,5 @@ class Attempt:
 
     def failed_without_sender(self):
         """Whether somebody did not get it who cannot be told of to anybody: the message is from <>."""
-        states = [recipient["state"] for recipient in self.envelope["recipients"]]
-        return not self.envelope["sender"] and "failed" in states
+        states = [recipient.state for recipient in self.envelope.recipients]
+        return not self.envelope.sender and FAILED in states

@@ -5,7 +5,6 @@ from time import time
 from common.mainlog import printable
 from mailstore.files import write_all
 from mailstore.trace import mail_date
-from smtp_client.result import original
 
 WHOLE_OCTETS = 100 * 1024   # a longer message comes back as its header alone
 REPLY_OCTETS = 2000
@@ -93,7 +92,7 @@ def failure(message_id, domain, about, failed):
     """The Report of an Original whose recipients in `failed`, pairs of (recipient, Fate), will not get it."""
     blocks = "\n".join(_block(recipient, fate, "") for recipient, fate in failed)
     # The header alone must not make a report need SMTPUTF8 (RFC 6531 §3.1): its parts name all recipients.
-    addresses = ",\n  ".join(recipient["address"] for recipient, _ in failed if recipient["address"].isascii())
+    addresses = ",\n  ".join(recipient.address for recipient, _ in failed if recipient.address.isascii())
     fields = [f"X-Failed-Recipients: {addresses}"] if addresses else []
     content = about.whole or about.header + (
         b"X-DSN-Information: Due to administrative limits only headers are returned\n\n")
@@ -103,7 +102,7 @@ def failure(message_id, domain, about, failed):
 
 def delay(message_id, domain, about, late):
     """The Report of an Original that its recipients in `late`, pairs of (recipient, Fate), do not have yet."""
-    message = about.envelope["id"]
+    message = about.envelope.id
     hours = int(about.age // HOUR)
     text = DELAYED.format(hours=hours, domain=domain, id=message, subject=printable(about.value(b"subject")),
                           addresses="\n".join(_block(recipient, fate, "Delay reason: ") for recipient, fate in late))
@@ -114,8 +113,8 @@ def delay(message_id, domain, about, late):
 def _report(message_id, domain, about, action, told, fields, text, content, subject):
     """The whole message, but for its Received field."""
     boundary = f"{int(time())}-serveur-{random.randrange(10 ** 9):09d}"
-    utf8 = not all(original(recipient).isascii() and recipient["address"].isascii() for recipient, _ in told)
-    sender = about.envelope["sender"]
+    utf8 = not all(recipient.given.isascii() and recipient.address.isascii() for recipient, _ in told)
+    sender = about.envelope.sender
     header = [*fields, "Auto-Submitted: auto-replied", f"From: Mail Delivery System <Mailer-Daemon@{domain}>",
               f"To: {sender}", *_references(about),
               f"Content-Type: multipart/report; report-type=delivery-status; boundary={boundary}",
@@ -139,9 +138,9 @@ def _references(about):
 
 def _block(recipient, fate, label):
     """What the text says of one recipient."""
-    lines = [f"  {recipient['address']}"]
-    if original(recipient) != recipient["address"]:
-        lines.append(f"    (generated from {original(recipient)})")
+    lines = [f"  {recipient.address}"]
+    if recipient.given != recipient.address:
+        lines.append(f"    (generated from {recipient.given})")
     if fate.host:
         lines.append(f"    host {fate.host} [{fate.address}]")
     cause, colon, reply = fate.reason().partition(f": {fate.reply}" if fate.reply else "\0")
@@ -153,7 +152,7 @@ def _block(recipient, fate, label):
 
 def _status(recipient, fate, action):
     """One recipient's fields in message/delivery-status (RFC 3464 §2.3)."""
-    address = original(recipient)
+    address = recipient.given
     kind = "rfc822" if address.isascii() else "utf-8"
     status = fate.status if fate.status[:1] == ("5" if action == "failed" else "4") else ""
     lines = [f"Action: {action}", f"Final-Recipient: {kind};{address}",

@@ -6,6 +6,7 @@ and what is done is noted at once. A relay killed in between sends one of them t
 import os
 
 from common.privileges import user_name
+from mailstore import envelope as states
 from mailstore.outcome import Later
 from mailstore.trace import mail_date
 from queue_manager import retry as schedule
@@ -36,9 +37,9 @@ class Settler:
         rest of the attempt may take long; that somebody failed only counts once it is reported."""
         self._log(attempt, fates)
         for recipient, fate in fates:
-            recipient["reply"] = fate.reply or fate.reason()
+            recipient.reply = fate.reply or fate.reason()
             if fate.outcome == DONE:
-                recipient["state"] = "done"
+                recipient.state = states.DONE
         attempt.sort(fates)
         if attempt.awaits_more() and any(fate.outcome == DONE for _, fate in fates):
             self._save(attempt)
@@ -61,15 +62,15 @@ class Settler:
         self._give_up_late(attempt)
         if attempt.failed:
             self._report_failed(attempt)
-        if any(recipient["state"] == "waiting" for recipient in attempt.envelope["recipients"]):
+        if attempt.envelope.waiting():
             return self._postpone(attempt)
         self._end(attempt)
         return None
 
     def _give_up_late(self, attempt):
         """What is late for too long has failed."""
-        received, now = attempt.envelope["received"], self._now()
-        over = [pair for pair in attempt.late if schedule.is_over(received, pair[0]["tries"], now)]
+        received, now = attempt.envelope.received, self._now()
+        over = [pair for pair in attempt.late if schedule.is_over(received, pair[0].tries, now)]
         for recipient, fate in over:
             text = "retry timeout exceeded"
             self._mainlog.write(Fate(NEVER, text).line(recipient), attempt.id)
@@ -79,7 +80,7 @@ class Settler:
 
     def _report_failed(self, attempt):
         try:
-            if attempt.envelope["sender"]:
+            if attempt.envelope.sender:
                 self._send(attempt, failure, attempt.failed)
         except (OSError, Later) as error:
             # No room, say. They stay as they are, and are tried again.
@@ -87,18 +88,17 @@ class Settler:
             attempt.late += attempt.failed
             return
         for recipient, _ in attempt.failed:
-            recipient["state"] = "failed"
+            recipient.state = states.FAILED
 
     def _send(self, attempt, report, told):
         """Queue a report about the attempt's message."""
         envelope = attempt.envelope
-        about = Original(envelope, self._backlog.message_path(attempt.id),
-                         schedule.age_of(envelope["received"], self._now()))
+        about = Original(envelope, self._backlog.message_path(attempt.id), schedule.age_of(envelope.received, self._now()))
         if report is delay and about.wants_no_notice():
             return
         message_id = self._clock.message_id()
         message = report(message_id, self._domain, about, told)
-        sender = envelope["sender"]
+        sender = envelope.sender
         recipient = f"\n\tfor {sender}" if sender.isascii() else ""     # as mailstore.delivery has it
         received = (f"Received: from {self._user} by {self._domain} with local (serveur)\n"
                     f"\tid {message_id}{recipient};\n\t{mail_date()}\n")
@@ -110,21 +110,21 @@ class Settler:
     def _postpone(self, attempt):
         envelope = attempt.envelope
         now = self._now()
-        again = schedule.next_attempt(envelope["received"], now)
-        tries = max((recipient["tries"] for recipient, _ in attempt.late), default=0)
+        again = schedule.next_attempt(envelope.received, now)
+        tries = max((recipient.tries for recipient, _ in attempt.late), default=0)
         for recipient, _ in attempt.late:
-            recipient["tries"] += 1
-            recipient["next"] = again
-        if schedule.notice_is_due(envelope["received"], tries, now) and not envelope["notified"]:
+            recipient.tries += 1
+            recipient.next = again
+        if schedule.notice_is_due(envelope.received, tries, now) and not envelope.notified:
             self._notify(attempt)
         self._save(attempt)
-        return min(recipient["next"] for recipient in envelope["recipients"] if recipient["state"] == "waiting")
+        return min(recipient.next for recipient in envelope.waiting())
 
     def _notify(self, attempt):
         try:
-            if attempt.envelope["sender"]:
+            if attempt.envelope.sender:
                 self._send(attempt, delay, attempt.late)
-            attempt.envelope["notified"] = True
+            attempt.envelope.notified = True
         except (OSError, Later) as error:
             self._mainlog.write(f"cannot queue a notice of delay: {getattr(error, 'detail', error)}", attempt.id)
 

@@ -1,6 +1,7 @@
 """Each recipient on its way: into a mailbox, through the aliases, or to another host; and back with its fate."""
 from functools import partial
 
+from mailstore.envelope import Recipient
 from smtp_client.destination import Job
 from smtp_client.result import NEVER, Fate
 
@@ -26,13 +27,13 @@ class Dispatcher:
         """Send `recipients` (of the attempt's envelope) on their way."""
         distant = {}
         for recipient in recipients:
-            domain = recipient["address"].rpartition("@")[2].lower()
-            if recipient["mailbox"]:
+            domain = recipient.address.rpartition("@")[2].lower()
+            if recipient.mailbox:
                 self._deliver(attempt, recipient)
             elif self._is_local(domain):
                 self._expand(attempt, recipient)
             else:
-                share = self._share(domain, attempt.envelope["sender"])
+                share = self._share(domain, attempt.envelope.sender)
                 distant.setdefault(share, {}).setdefault(domain, []).append(recipient)
         for share, domains in distant.items():
             self._find(attempt, share, domains)
@@ -76,24 +77,24 @@ class Dispatcher:
         envelope = attempt.envelope
         for route, recipients in together.values():
             done = self._answer(attempt, self._carried, recipients)
-            self._lanes.add(share, route, Job(self._path(attempt.id), envelope["sender"], envelope["utf8"],
-                                              [recipient["address"] for recipient in recipients], done))
+            self._lanes.add(share, route, Job(self._path(attempt.id), envelope.sender, envelope.utf8,
+                                              [recipient.address for recipient in recipients], done))
 
     def _carried(self, attempt, recipients, fates, lines):
         self._settler.write(attempt, lines)
-        self._settler.note(attempt, [(recipient, fates[recipient["address"]]) for recipient in recipients])
+        self._settler.note(attempt, [(recipient, fates[recipient.address]) for recipient in recipients])
 
     # Mailboxes here
 
     def _deliver(self, attempt, recipient):
-        self._postman.deliver(attempt.id, attempt.envelope["sender"], recipient,
+        self._postman.deliver(attempt.id, attempt.envelope.sender, recipient,
                               self._answer(attempt, self._delivered, recipient))
 
     def _delivered(self, attempt, recipient, fate):
         self._settler.note(attempt, [(recipient, fate)])
 
     def _expand(self, attempt, recipient):
-        self._postman.expand(recipient["address"], self._answer(attempt, self._expanded, recipient))
+        self._postman.expand(recipient.address, self._answer(attempt, self._expanded, recipient))
 
     def _expanded(self, attempt, recipient, answer):
         """Put what an address of ours stands for in its place."""
@@ -101,17 +102,11 @@ class Dispatcher:
             self._settler.note(attempt, [(recipient, answer)])
             return
         found, unknown = answer
-        given = recipient["envelope_to"]
-        nobody = [_recipient(address, given, None) for address in unknown]
-        places = [_recipient(*place) for place in found]
-        attempt.envelope["recipients"].remove(recipient)
-        attempt.envelope["recipients"] += nobody + places
+        given = recipient.envelope_to
+        nobody = [Recipient(address, given) for address in unknown]
+        places = [Recipient(*place) for place in found]
+        attempt.envelope.recipients.remove(recipient)
+        attempt.envelope.recipients += nobody + places
         fate = Fate(NEVER, "Unrouteable address", status="5.1.1")
         self._settler.note(attempt, [(recipient, fate) for recipient in nobody])
         self.send(attempt, places)
-
-
-def _recipient(address, envelope_to, mailbox):
-    """A recipient as an envelope has it (mailstore/queue.py)."""
-    return {"address": address, "envelope_to": envelope_to, "mailbox": mailbox, "state": "waiting",
-            "tries": 0, "reply": "", "next": 0}

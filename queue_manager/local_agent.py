@@ -54,7 +54,7 @@ class Postman:
         """Have one copy delivered, and `done` called with its Fate."""
         # The name is made here: threads could make the same one twice.
         order = partial(self._deliver, self._path(message_id), sender, recipient, self._clock.file_name())
-        self._give(recipient["mailbox"], order, done)
+        self._give(recipient.mailbox, order, done)
 
     def _give(self, account, order, done):
         if self._is_stopping:
@@ -101,10 +101,10 @@ class Postman:
         return copies + others, resolution.unknown_local
 
     def _deliver(self, path, sender, recipient, name):
-        mailbox = Mailboxes(self._settings, self._access).named_by_us(recipient["mailbox"])
+        mailbox = Mailboxes(self._settings, self._access).named_by_us(recipient.mailbox)
         if not mailbox:
             raise Never("no such user here", "Unrouteable address")
-        copy = Copy(mailbox, recipient["envelope_to"][::-1])
+        copy = Copy(mailbox, recipient.envelope_to[::-1])
         errand = self._access.errand()
         try:
             with StoredContent(path) as content:

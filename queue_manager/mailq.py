@@ -4,11 +4,12 @@ import sys
 import time
 
 from common.privileges import user_name
+from mailstore.envelope import DONE, FAILED, WAITING
 from queue_manager.admin import remove, thaw
 from queue_manager.queue_store import ID, Gone, Unreadable
 
 ANSWER_SECONDS = 10         # how long an order may take that the runner is to obey
-STATES = {"waiting": "en attente", "done": "remis", "failed": "échec"}
+STATES = {WAITING: "en attente", DONE: "remis", FAILED: "échec"}
 
 
 class Refused(Exception):
@@ -43,10 +44,10 @@ class Command:
         except Unreadable:
             return f" ? {size:>5} {message_id} *** illisible ***\n"
         frozen = " *** frozen *** (mis de côté)" if aside else ""     # its first half is what exiqsumm knows
-        age = age_text(self._now() - envelope["received"])
-        lines = [f"{age:>3} {size:>5} {message_id} <{envelope['sender']}>{frozen}"]
-        lines += [f"        {'D' if recipient['state'] == 'done' else ' '} {recipient['address']}"
-                  for recipient in envelope["recipients"]]
+        age = age_text(self._now() - envelope.received)
+        lines = [f"{age:>3} {size:>5} {message_id} <{envelope.sender}>{frozen}"]
+        lines += [f"        {'D' if recipient.state == DONE else ' '} {recipient.address}"
+                  for recipient in envelope.recipients]
         return printable("\n".join(lines)) + "\n"
 
     def show(self, message_id):
@@ -63,22 +64,22 @@ class Command:
 
     def _description(self, envelope, aside):
         note = " (mis de côté : relancez-le par « retry », ou supprimez-le)" if aside else ""
-        yield f"Message      {envelope['id']}{note}"
-        yield f"Reçu le      {date_text(envelope['received'])}"
-        yield f"Expéditeur   <{envelope['sender']}>"
-        for recipient in envelope["recipients"]:
-            yield f"Destinataire {recipient['address']} : {self._state(recipient)}"
-            if recipient["reply"]:
-                yield "             " + recipient["reply"].replace("\n", "\n             ")
+        yield f"Message      {envelope.id}{note}"
+        yield f"Reçu le      {date_text(envelope.received)}"
+        yield f"Expéditeur   <{envelope.sender}>"
+        for recipient in envelope.recipients:
+            yield f"Destinataire {recipient.address} : {self._state(recipient)}"
+            if recipient.reply:
+                yield "             " + recipient.reply.replace("\n", "\n             ")
 
     def _state(self, recipient):
-        text = STATES.get(recipient["state"], recipient["state"])
-        if recipient["mailbox"]:
-            text += f", boîte de {recipient['mailbox']}"
-        if recipient["state"] == "waiting":
-            text += f", {plural(recipient['tries'], 'essai')} sans succès"
-            if recipient["next"] > self._now():
-                text += f", prochain essai le {date_text(recipient['next'])}"
+        text = STATES[recipient.state]
+        if recipient.mailbox:
+            text += f", boîte de {recipient.mailbox}"
+        if recipient.state == WAITING:
+            text += f", {plural(recipient.tries, 'essai')} sans succès"
+            if recipient.next > self._now():
+                text += f", prochain essai le {date_text(recipient.next)}"
         return text
 
     # Acting
@@ -88,7 +89,7 @@ class Command:
         for message_id in ids:
             self._find(message_id)
         for order in ids or [""]:
-            if not self._backlog.order(f"retry {order}".strip()):
+            if not self._backlog.tell_manager(f"retry {order}".strip()):
                 self._retry_without_runner(ids)
                 return
         what = f"{'les messages' if ids[1:] else 'le message'} {' '.join(ids)}" if ids else "toute la file"
@@ -108,8 +109,8 @@ class Command:
             envelope = self._backlog.load(message_id)
         except (Gone, Unreadable):
             return
-        for recipient in envelope["recipients"]:
-            recipient["next"] = 0
+        for recipient in envelope.recipients:
+            recipient.next = 0
         self._backlog.replace(envelope)
 
     def remove(self, *ids):
@@ -117,7 +118,7 @@ class Command:
         for message_id in ids:
             self._find(message_id)
         user = user_name(os.getuid())
-        ordered = [message_id for message_id in ids if self._backlog.order(f"remove {message_id} {user}")]
+        ordered = [message_id for message_id in ids if self._backlog.tell_manager(f"remove {message_id} {user}")]
         for message_id in ids:
             if message_id in ordered:
                 self._wait_gone(message_id)

@@ -137,7 +137,7 @@ class Runner:
     def _schedule(self, message_id):
         envelope = self._load(message_id)
         if envelope:
-            times = [recipient["next"] for recipient in envelope["recipients"] if recipient["state"] == "waiting"]
+            times = [recipient.next for recipient in envelope.waiting()]
             self._timetable.put(message_id, self._due_time(min(times, default=0)))
 
     def _load(self, message_id):

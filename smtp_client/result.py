@@ -54,7 +54,7 @@ class Fate:
 
     def _done_line(self, recipient, follows):
         if self.account:
-            return f"=> {self.account} <{recipient['address']}>{self._via()}"
+            return f"=> {self.account} <{recipient.address}>{self._via()}"
         cipher = f" X={self.cipher} CV=no" if self.cipher else ""
         reply = self.reply.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\\\n")
         arrow = "->" if follows else "=>"
@@ -80,14 +80,9 @@ class Undeliverable(Exception):
         self.fate = fate
 
 
-def original(recipient):
-    """The address that the client gave, which an alias may have turned into another."""
-    return recipient["envelope_to"][0]
-
-
 def _name(recipient):
-    given = original(recipient)
-    return recipient["address"] if given == recipient["address"] else f"{recipient['address']} <{given}>"
+    given = recipient.given
+    return recipient.address if given == recipient.address else f"{recipient.address} <{given}>"
 
 
 def _enhanced(reply):

@@ -165,7 +165,7 @@ def bounced(text: bytes) -> None:
     with tempfile.NamedTemporaryFile() as file:
         file.write(text)
         file.flush()
-        about = report.Original({"id": "x", "sender": "a@b.example"}, file.name, 0)
+        about = report.Original(None, file.name, 0)
         about.wants_no_notice()
         report._references(about)
 

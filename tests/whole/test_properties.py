@@ -197,8 +197,8 @@ class EnvelopeTest(unittest.TestCase):
             distant = [(address, [given_as]) for address, given_as in addresses]
             backlog.prepare("1xVkyz-0002Ae-0G", message, "Received: x\n", distant).commit()
             envelope = backlog.load("1xVkyz-0002Ae-0G")
-            self.assertEqual((envelope["sender"], envelope["utf8"]), (sender, utf8))
-            self.assertEqual([(one["address"], one["envelope_to"]) for one in envelope["recipients"]], distant)
+            self.assertEqual((envelope.sender, envelope.utf8), (sender, utf8))
+            self.assertEqual([(one.address, one.envelope_to) for one in envelope.recipients], distant)
             content = pathlib.Path(backlog.message_path("1xVkyz-0002Ae-0G")).read_bytes()
             self.assertEqual(content, b"".join(letter.pieces(b"Received: x\n")))
             draft.close()
