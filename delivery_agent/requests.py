@@ -71,12 +71,12 @@ class Requests:
                 return ("done",), self._files.open(*arguments)
             STEPS[verb](self, errand, ready, text, *arguments)
         except Outcome as error:
-            return (WORDS[type(error)], error.text, error.detail, str(error.errno), error.doing), None
+            return (WORDS[type(error)], error.text, str(error.errno), error.doing), None
         except OSError as error:
-            return ("later", UNUSABLE, "", str(error.errno or -1), error.strerror or str(error)), None
+            return ("later", UNUSABLE, str(error.errno or -1), error.strerror or str(error)), None
         except Exception as error:
             print_exc()
-            return ("later", UNUSABLE, "", "-1", f"internal error of the delivery agent: {error!r}"), None
+            return ("later", UNUSABLE, "-1", f"internal error of the delivery agent: {error!r}"), None
         return ("done",), None
 
     # Mailboxes
@@ -85,9 +85,9 @@ class Requests:
         """The Mailbox of `user`. Raises Never if there is none, Later if nothing may be done there now."""
         mailbox = self._mailboxes.named_by_us(user)
         if not mailbox:
-            raise Never("No such user here", "Unrouteable address")
+            raise Never("No such user here", doing="Unrouteable address")
         if not (mailbox.uid or mailbox.login) and (found := stranger_on(mailbox.home, (0,))):
-            raise Never("No such user here", f"{mailbox.home} is root's, and {found[0]} is not root's alone")
+            raise Never("No such user here", doing=f"{mailbox.home} is root's, and {found[0]} is not root's alone")
         if self._places.count_late(user, LATE_SECONDS, MOST_LATE) >= MOST_LATE:
             raise Later(UNUSABLE, errno=-9, doing=f"{MOST_LATE} deliveries to {mailbox.path} do not end")
         self._places.begin(user)
@@ -110,7 +110,7 @@ class Requests:
         try:
             return Copy(self._account(user), name, lambda: text)
         except Never as error:      # it was there when the recipient was accepted
-            raise Later(UNUSABLE, errno=-1, doing=error.detail) from error
+            raise Later(UNUSABLE, errno=-1, doing=error.cause) from error
 
     def commit(self, errand, ready, text, name):
         copy = ready.pop(name)

@@ -13,7 +13,7 @@ comes in a file without a name instead, whose descriptor goes with the head.
     open FILE                   the descriptor of a file that the agent's settings name
 
     done
-    later | room | never TEXT DETAIL ERRNO DOING    an Outcome's fields
+    later | room | never TEXT ERRNO DOING    an Outcome's fields
 
 Whoever asks gives each copy its name. So when the agent dies, he can ask again: what was done under that name is found.
 """
@@ -174,8 +174,8 @@ def _slow():
 def _raise_outcome(answer):
     outcome, *fields = words_of(answer[1:-1])
     if outcome in OUTCOMES:
-        text, detail, errno, doing = fields
-        raise OUTCOMES[outcome](text, detail, int(errno), doing)
+        text, errno, doing = fields
+        raise OUTCOMES[outcome](text, int(errno), doing)
 
 
 class Errand:

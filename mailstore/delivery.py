@@ -10,7 +10,7 @@ from time import time
 
 from common.settings import canonical
 from mailstore import trace
-from mailstore.outcome import Later, NoRoom
+from mailstore.outcome import Later, NoRoom, deferral
 
 IDENTITY_CHARACTERS = 998   # RFC 5322 §2.1.1: a line that any program may rely on is no longer
 
@@ -237,7 +237,7 @@ class Delivery:
                 self.mainlog.write(f"=> {copy.log_name()}", message_id)
 
     def _log_late(self, copy, error, message_id):
-        self.mainlog.write(f"== {copy.given} R=local_user T={copy.mailbox.transport} {error.detail}", message_id)
+        self.mainlog.write(f"== {copy.given} R=local_user T={copy.mailbox.transport} {deferral(error)}", message_id)
 
 
 def remote_recipients(recipients):

@@ -85,7 +85,7 @@ class Mailboxes:
             except OSError as error:
                 if isinstance(error.__cause__, Unavailable):
                     raise error.__cause__ from None
-                raise Later("Aliases cannot be read now", f"{self._aliases_path}: {error.strerror}") from error
+                raise Later("Aliases cannot be read now", error.errno or 0, self._aliases_path) from error
         return self._aliases
 
     def is_local(self, domain, ask_own_address=str):
@@ -107,7 +107,7 @@ class Mailboxes:
         if not resolution.mailboxes and local.lower() == POSTMASTER:
             resolution.add(self._postmaster())
         if not resolution.mailboxes and not resolution.remote:
-            raise Never("No such user here", "Unrouteable address")
+            raise Never("No such user here", doing="Unrouteable address")
         return resolution
 
     def _expand(self, local, resolution):
@@ -130,7 +130,8 @@ class Mailboxes:
                 followed.add(name)
                 pending += [None, *reversed(self._targets(entry, resolution))]
                 if resolution.size() + len(pending) > MOST_TARGETS:
-                    raise Later("Alias leads to too many recipients", f"{address}: more than {MOST_TARGETS} targets")
+                    raise Later("Alias leads to too many recipients",
+                                doing=f"{address}: more than {MOST_TARGETS} targets")
 
     def _add_account(self, name, address, resolution, depth):
         mailbox = self.account(name)
@@ -218,7 +219,7 @@ class Mailboxes:
             found = [self.account(name) for name in ("root", *(entry.pw_name for entry in runners))]
             return next(filter(None, found), None) or self._own_folder()
         if not runners:
-            raise Later("Postmaster has no mailbox now", f"uid {uid} has no account")
+            raise Later("Postmaster has no mailbox now", doing=f"uid {uid} has no account")
         return self._as_mailbox(runners[0])
 
     def _own_folder(self):

@@ -16,8 +16,7 @@ def check_usable(mailbox):
 
 
 def _later(errno, doing):
-    meaning = f"{posix.strerror(errno)}: " if errno > 0 else ""
-    return Later("Mailbox cannot be used now", f"({errno}) {meaning}{doing}", errno, doing)
+    return Later("Mailbox cannot be used now", errno, doing)
 
 
 def _check_maildir(mailbox):

@@ -7,7 +7,7 @@ import os
 
 from common.privileges import user_name
 from mailstore import envelope as states
-from mailstore.outcome import Later
+from mailstore.outcome import Later, deferral
 from mailstore.trace import mail_date
 from queue_manager import retry as schedule
 from queue_manager.bounce import Original, delay, failure
@@ -84,7 +84,7 @@ class Settler:
                 self._send(attempt, failure, attempt.failed)
         except (OSError, Later) as error:
             # No room, say. They stay as they are, and are tried again.
-            self._mainlog.write(f"cannot queue a bounce: {getattr(error, 'detail', error)}", attempt.id)
+            self._mainlog.write(f"cannot queue a bounce: {deferral(error) if isinstance(error, Later) else error}", attempt.id)
             attempt.late += attempt.failed
             return
         for recipient, _ in attempt.failed:
@@ -126,7 +126,7 @@ class Settler:
                 self._send(attempt, delay, attempt.late)
             attempt.envelope.notified = True
         except (OSError, Later) as error:
-            self._mainlog.write(f"cannot queue a notice of delay: {getattr(error, 'detail', error)}", attempt.id)
+            self._mainlog.write(f"cannot queue a notice of delay: {deferral(error) if isinstance(error, Later) else error}", attempt.id)
 
     def _end(self, attempt):
         """Nobody waits for the message any more."""

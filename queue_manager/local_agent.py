@@ -73,9 +73,9 @@ class Postman:
         try:
             answer = order()
         except Never as error:
-            answer = Fate(NEVER, error.detail, status="5.1.1")
+            answer = Fate(NEVER, error.cause, status="5.1.1")
         except Later as error:
-            answer = Fate(LATER, error.doing, error.errno or UNKNOWN)
+            answer = Fate(LATER, error.cause, error.errno or UNKNOWN)
         except OSError as error:
             answer = Fate(LATER, str(error.filename), error.errno)
         except Exception:
@@ -103,7 +103,7 @@ class Postman:
     def _deliver(self, path, sender, recipient, name):
         mailbox = Mailboxes(self._settings, self._access).named_by_us(recipient.mailbox)
         if not mailbox:
-            raise Never("no such user here", "Unrouteable address")
+            raise Never("No such user here", doing="Unrouteable address")
         copy = Copy(mailbox, recipient.envelope_to[::-1])
         errand = self._access.errand()
         try:
@@ -111,7 +111,7 @@ class Postman:
                 make_up(copy, content, sender, "", name, time.time())
                 errand.deliver(copy)
         except Later as error:
-            return Fate(LATER, error.doing, error.errno or UNKNOWN, router="local_user", transport=mailbox.transport)
+            return Fate(LATER, error.cause, error.errno or UNKNOWN, router="local_user", transport=mailbox.transport)
         finally:
             errand.close()
         return Fate(DONE, router="local_user", transport=mailbox.transport, account=mailbox.user)

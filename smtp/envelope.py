@@ -4,11 +4,19 @@ from posix import statvfs
 from common.settings import canonical
 from mailstore.incoming import IncomingText
 from mailstore.mailboxes import MOST_TARGETS, Resolution
-from mailstore.outcome import Later, Never, Unavailable
+from mailstore.outcome import Later, Never, Unavailable, refusal
 from smtp import replies
 from smtp.syntax import Malformed, MalformedParameter, parse_parameters, parse_path, parse_size
 
 SPARE_OCTETS = 1 << 20      # what the disk must have left beyond the message itself
+
+
+class Refused(Never):
+    """A forward-path that this session may not have mail sent to. reply: the Reply that says so."""
+
+    def __init__(self, text, reply):
+        super().__init__(text)
+        self.reply = reply
 
 
 class Transaction:
@@ -190,34 +198,29 @@ def _is_ours(session, address):
 
 
 def locate(session, address):
-    """(Resolution, Reply) for a forward-path. Raises Never and Later, whose `reply` answers RCPT or VRFY."""
+    """(Resolution, Reply) for a forward-path. Raises Never and Later: refusal_reply() answers RCPT or VRFY then."""
     if not _is_ours(session, address):
         return _locate_remote(session, address.text, address.domain)
     resolution = session.backend.mailboxes.resolve(address.local)
     if resolution.is_alias and not resolution.mailboxes and len(resolution.remote) == 1:
         target = resolution.remote[0]
         if not session.backend.carries(target.rpartition("@")[2], session.login):
-            raise _answered(Never("user not local"), replies.please_try(target))
+            raise Refused("user not local", replies.please_try(target))
         return resolution, replies.will_forward(target)
     return resolution, replies.RECIPIENT_OK
 
 
 def _locate_remote(session, text, domain):
     if not session.backend.carries(domain, session.login):
-        raise _answered(Never("relay not permitted"), replies.RELAY_REFUSED)
+        raise Refused("relay not permitted", replies.RELAY_REFUSED)
     resolution = Resolution()
     resolution.remote.append(text)
     return resolution, replies.RECIPIENT_OK
 
 
-def _answered(outcome, reply):
-    outcome.reply = reply
-    return outcome
-
-
 def refusal_reply(outcome):
     """The Reply that tells a client of `outcome`, a Never or Later met on the way to a mailbox."""
-    if outcome.reply:
+    if isinstance(outcome, Refused):
         return outcome.reply
     if isinstance(outcome, Never):
         return replies.recipient_refused(outcome.text)
@@ -229,5 +232,5 @@ def refusal_reply(outcome):
 def _refuse(session, address, outcome):
     how = "rejected" if isinstance(outcome, Never) else "temporarily rejected"
     session.mainlog.write(f"H={session.log_host()} F=<{session.transaction.sender.text}> "
-                          f"{how} RCPT <{address.text}>: {outcome.detail}")
+                          f"{how} RCPT <{address.text}>: {refusal(outcome)}")
     return refusal_reply(outcome)
