@@ -54,14 +54,19 @@ def main():
         if words == ["-help"]:
             print(USAGE)
             return 0
-        settings = read_settings(words)
-        if words:
-            obey(settings, *words)
-            return 0
-        return work(settings)
+        return serve(read_settings(words), words)
     except (Wrong, preflight.Problem) as error:
         print(f"relay.py: {error}", file=sys.stderr)
         return 2
+
+
+def serve(settings, words):
+    """Obey the command in `words`, or be the relay if there is none; the exit status. Raises preflight.Problem."""
+    try:
+        if not words:
+            return work(settings)
+        obey(settings, *words)
+        return 0
     except Refused as error:
         print(f"relay.py: {error}", file=sys.stderr)
         return 1
@@ -76,13 +81,21 @@ def read_options(words):
     if words[:1] == ["-spool"]:
         if len(words) < 2:
             raise Wrong("-spool demande un dossier")
-        posix.environ[b"SMTP_SPOOL"] = os.fsencode(os.path.abspath(words[1]))
+        posix.environ[b"SMTP_SPOOL"] = os.fsencode(absolute(words[1]))
         del words[:2]
     if words in (["-help"], ["-h"], ["--help"]):
         return ["-help"]
     if words:
         check_words(*words)
     return words
+
+
+def absolute(path):
+    """`path` from the root on. Raises Wrong."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise Wrong(f"-spool {path} : le dossier courant n'existe plus ; donnez un chemin absolu") from None
 
 
 def check_words(command, *ids):
