@@ -1,7 +1,7 @@
 """One message to all its places: everything is prepared, then everything is committed.
 
 If preparing fails anywhere, nothing is kept. Should a commit fail after another one worked, that copy
-goes to the queue, whose runner delivers it: no recipient loses the message, none gets it twice.
+goes to the queue, whose manager delivers it: no recipient loses the message, none gets it twice.
 Whoever hears of a message id may forget the message.
 """
 import posix

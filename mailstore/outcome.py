@@ -9,8 +9,8 @@ class Outcome(Exception):
     """An attempt that was not done.
 
     text: what the sender may read, one line of ASCII. errno: the system's number of what went wrong, one of Exim's
-    below 0, or 0 if there is none. doing: what was being done, or what is wrong, with the file's path, for the log only;
-    "" where `text` says all.
+    below 0, or 0 if there is none. doing: what was being done, or what is wrong, with the file's path, for the log
+    only; "" where `text` says all.
     """
 
     def __init__(self, text, errno=0, doing=""):

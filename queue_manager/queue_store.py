@@ -1,7 +1,7 @@
-"""The queue as its runner and the person at the command see it. mailstore/queue.py tells what lies there.
+"""The queue as its manager and the person at the command see it. mailstore/queue.py tells what lies there.
 
 Further files in the queue's folder: `lock`, held by whoever may change the queue; `wake`, the FIFO, which
-takes a line each for the runner: `new ID` tells of new mail, an empty one of mail not named, `retry [ID]` and
+takes a line each for the queue manager: `new ID` tells of new mail, an empty one of mail not named, `retry [ID]` and
 `remove ID USER` are orders;
 `aside/`, where lie the messages that need a person: bounces that cannot be delivered, and files that
 cannot be read.
@@ -30,7 +30,7 @@ class Gone(Exception):
     """A message that is not in the queue (any more)."""
 
 
-class Backlog(Queue):
+class QueueStore(Queue):
     """The queue in `folder`. Methods raise OSError where the file system does."""
 
     def __init__(self, folder):

@@ -9,7 +9,7 @@ from itertools import accumulate
 from time import monotonic
 
 from smtp_client.bounds import REPLY_LENGTH, REPLY_LINES, REPLY_OCTETS
-from smtp_client.result import CLOSED, LATER, MALFORMED, NEVER, UNKNOWN, Fate, Undeliverable
+from smtp_client.result import CLOSED, LATER, MALFORMED, NEVER, UNKNOWN, DeliveryResult, Note, Peer, Undeliverable
 
 SUBMISSIONS_PORT = 465      # TLS from the first octet (RFC 8314 §7.3)
 REPLY_LINE = re.compile(rb"[2-5][0-9][0-9](?:[ -]|\s*$)")
@@ -148,29 +148,29 @@ def connect(host, address, port, domain, budget):
         return Connection(host, address, port, domain, budget)
     except TlsFailed as error:
         if port == SUBMISSIONS_PORT:
-            raise Undeliverable(Fate(LATER, f"TLS session failed ({error})", UNKNOWN, host, address)) from None
+            failed = DeliveryResult(LATER, f"TLS session failed ({error})", UNKNOWN, peer=Peer(host, address))
+            raise Undeliverable(failed) from None
         connection = Connection(host, address, port, domain, budget, with_tls=False)
-        connection.notes.append(f"H={host} [{address}]: TLS session failed ({error}), going on without")
+        going_on = DeliveryResult(LATER, f"TLS session failed ({error}), going on without")
+        connection.notes.append(Note(connection.peer, going_on))
         return connection
 
 
 class Connection:
-    """See connect(). notes: what the log should hear. cipher: of the TLS session, or "". is_dirty: whether
-    the host is in the middle of a transaction."""
+    """See connect(). peer: the host's Peer. notes: Notes for the log. is_dirty: whether the host is in the middle of a
+    transaction."""
 
     def __init__(self, host, address, port, domain, budget, with_tls=True):
-        self.host = host
-        self.address = address
+        self.peer = Peer(host, address)
         self.limits = budget.limits
         self._budget = budget
         self.notes = []
-        self.cipher = ""
         self.is_dirty = False
         self._smtp = _Smtp(local_hostname=domain, timeout=budget.limits.connect)
         try:
             self._open(port)
             self._introduce(domain)
-            if with_tls and self.offers("starttls") and not self.cipher:
+            if with_tls and self.offers("starttls") and not self.peer.cipher:
                 self._start_tls(domain)
         except BaseException:
             self._smtp.close()
@@ -180,11 +180,11 @@ class Connection:
 
     def _open(self, port):
         try:
-            self._smtp.sock = socket.create_connection((self.address, port),
-                                                             self._budget.seconds(self.limits.connect))
+            self._smtp.sock = socket.create_connection((self.peer.address, port),
+                                                       self._budget.seconds(self.limits.connect))
         except OSError as error:
             number = ETIMEDOUT if isinstance(error, socket.timeout) else error.errno or 0
-            raise Undeliverable(Fate(LATER, error=number)) from None
+            raise Undeliverable(DeliveryResult(LATER, errno=number)) from None
         self._smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if port == SUBMISSIONS_PORT:
             self._encrypt()
@@ -211,7 +211,7 @@ class Connection:
             self._introduce(domain)
         except Undeliverable as error:
             # With TLS 1.3 a host that misses our certificate says so only now (RFC 8446 §4.4.2.4).
-            if error.fate.error == CLOSED:
+            if error.result.errno == CLOSED:
                 raise TlsFailed(error.__context__) from None
             raise
 
@@ -221,11 +221,12 @@ class Connection:
         context.verify_mode = ssl.CERT_NONE
         self._smtp.sock.settimeout(self._budget.seconds(self.limits.command))
         try:
-            self._smtp.sock = context.wrap_socket(self._smtp.sock, server_hostname=self.host)
+            self._smtp.sock = context.wrap_socket(self._smtp.sock, server_hostname=self.peer.name)
         except (OSError, ValueError) as error:
             raise TlsFailed(error) from None
         name, _, bits = self._smtp.sock.cipher()
-        self.cipher = f"{self._smtp.sock.version().replace('TLSv', 'TLS')}:{name}:{bits}"
+        version = self._smtp.sock.version().replace("TLSv", "TLS")
+        self.peer = self.peer._replace(cipher=f"{version}:{name}:{bits}")
 
     def _demand(self, reply, command):
         if not reply.is_good:
@@ -305,21 +306,21 @@ class Connection:
         reply = Reply(code, self._smtp.reply_lines)
         if code == NO_CODE:
             text = f"Malformed SMTP reply in response to {command}: {reply.text}"
-            raise Undeliverable(self.fate(LATER, text, MALFORMED))
+            raise Undeliverable(self.result(LATER, text, MALFORMED))
         return reply
 
     def _broken(self, error, command):
         if isinstance(error, socket.timeout):
-            return self.fate(LATER, f"SMTP timeout after {command}", ETIMEDOUT)
-        return self.fate(LATER, f"Remote host closed connection in response to {command}", CLOSED)
+            return self.result(LATER, f"SMTP timeout after {command}", ETIMEDOUT)
+        return self.result(LATER, f"Remote host closed connection in response to {command}", CLOSED)
 
     # What it comes to
 
-    def fate(self, outcome, text, error=0, reply="", status=""):
-        """A Fate that this host is the cause of."""
-        return Fate(outcome, text, error, self.host, self.address, reply, status, self.cipher)
+    def result(self, outcome, text, errno=0, reply="", status=""):
+        """A DeliveryResult that this host is the cause of."""
+        return DeliveryResult(outcome, text, errno, reply, status, self.peer)
 
-    def refusal(self, reply, command, error):
-        """The Fate that a Reply to `command`, 4xx or 5xx, stands for. error: Exim's number, if 4xx."""
-        text = f"SMTP error from remote mail server after {command}: {reply.text}"
-        return self.fate(reply.outcome, text, error, reply.text)
+    def refusal(self, reply, command, errno):
+        """The DeliveryResult that a Reply to `command`, 4xx or 5xx, stands for. errno: Exim's number, if 4xx."""
+        text = f"SMTP error from remote mail server after {command}"
+        return self.result(reply.outcome, text, errno, reply.text)

@@ -5,7 +5,7 @@ import socket
 from smtp_client.bounds import ADDRESSES
 from smtp_client.dns import NoAnswer, NoSuchDomain, is_harmless
 from smtp_client.idna import NoName, to_ascii
-from smtp_client.result import LATER, NEVER, UNKNOWN, Fate, Undeliverable
+from smtp_client.result import LATER, NEVER, UNKNOWN, DeliveryResult, Undeliverable
 
 SMTP_PORT = 25
 MOST_HOSTS = 10             # of a domain's MX records; RFC 5321 §5.1 asks for two
@@ -37,6 +37,16 @@ class Route:
         return sorted(self.hosts, key=lambda host: (host.preference, random.random()))
 
 
+class NoRoute:
+    """Why a domain's mail goes nowhere. result: a DeliveryResult; router, transport: as a Route's, or ""."""
+
+    transport = ""
+
+    def __init__(self, result, router=""):
+        self.result = result
+        self.router = router
+
+
 class Router:
     """settings: a Settings; resolver: a Resolver; canonical: gives a domain's form (str) in which domains are compared,
     and in which the settings' relays stand."""
@@ -49,13 +59,13 @@ class Router:
         self.own = OwnAddresses(settings)
 
     def share(self, domain, sender):
-        """Whose workers and look-ups mail from `sender` ("" for <>) to `domain` has: a name in bounds.SHARES."""
+        """Whose clients and look-ups mail from `sender` ("" for <>) to `domain` has: a name in bounds.SHARES."""
         if self._canonical(domain) in self._relays or "*" in self._relays:
             return "relay"
         return "mail" if sender else "bounces"
 
     def static(self, domain):
-        """The Route for `domain` that needs no lookup, or the Fate of having none, or None."""
+        """The Route or the NoRoute for `domain` that needs no look-up, or None."""
         name = self._canonical(domain)
         host = self._relays.get(name)
         if host:
@@ -66,19 +76,21 @@ class Router:
         return _literal(domain) if domain.startswith("[") else None
 
     def look_up(self, domain, patience):
-        """The Route for `domain` by the DNS; this may take as long as `patience` (dns.Patience) says. Raises
-        Undeliverable, and NoAnswer when more patience may help."""
+        """The Route or the NoRoute for `domain` by the DNS; this may take as long as `patience` (dns.Patience) says.
+        Raises NoAnswer when more patience may help."""
         try:
-            hosts = self._mail_hosts(to_ascii(domain), patience)
+            hosts = self._without_ourselves(self._mail_hosts(to_ascii(domain), patience))
         except NoName as error:
-            raise Undeliverable(Fate(NEVER, error.text, status="5.1.2")) from None
+            return NoRoute(DeliveryResult(NEVER, error.text, status="5.1.2"))
         except NoSuchDomain:
-            raise Undeliverable(_unrouteable()) from None
+            return _unrouteable()
+        except Undeliverable as error:
+            return NoRoute(error.result, "dnslookup")
         except NoAnswer as error:
             if error.is_silence and not patience.is_last:
                 raise
-            raise Undeliverable(Fate(LATER, error.text, UNKNOWN, router="dnslookup")) from None
-        return Route("dnslookup", "remote_smtp", _within_bounds(self._without_ourselves(hosts)))
+            return NoRoute(DeliveryResult(LATER, error.text, UNKNOWN), "dnslookup")
+        return Route("dnslookup", "remote_smtp", _within_bounds(hosts))
 
     def _mail_hosts(self, domain, patience):
         records = sorted(self._resolver.mail_hosts(domain, patience))[:MOST_HOSTS]
@@ -108,7 +120,7 @@ class Router:
 
 
 def _literal(domain):
-    """The Route for an address literal, or the Fate of one that leads into this machine (RFC 5321 §4.1.3)."""
+    """The Route for an address literal, or the NoRoute of one that leads into this machine (RFC 5321 §4.1.3)."""
     address = domain[1:-1].lower().removeprefix("ipv6:")
     if not is_harmless(address):
         return _unrouteable()
@@ -116,7 +128,7 @@ def _literal(domain):
 
 
 def _unrouteable():
-    return Fate(NEVER, "Unrouteable address", status="5.1.2")
+    return NoRoute(DeliveryResult(NEVER, "Unrouteable address", status="5.1.2"))
 
 
 def _within_bounds(hosts):
@@ -129,7 +141,7 @@ def _within_bounds(hosts):
 
 
 def _never(text, status):
-    return Undeliverable(Fate(NEVER, text, status=status, router="dnslookup"))
+    return Undeliverable(DeliveryResult(NEVER, text, status=status))
 
 
 def _static(router, transport, text):

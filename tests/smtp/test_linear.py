@@ -22,7 +22,7 @@ from mailstore.incoming import IncomingText
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never
 from queue_manager import bounce as report
-from queue_manager.queue_store import Backlog
+from queue_manager.queue_store import QueueStore
 from smtp import replies, syntax
 from smtp.channel import Channel
 from smtp.data_reader import ChunkReader, DataReader
@@ -193,10 +193,10 @@ def dripping_command(text: bytes) -> None:
 def envelope(text: str) -> None:
     """A queued message for as many recipients as `text` has words."""
     with tempfile.TemporaryDirectory() as folder:
-        backlog = Backlog(folder + "/queue")
+        store = QueueStore(folder + "/queue")
         message = types.SimpleNamespace(content=letter(b"\n"), sender=text, utf8=False)
-        backlog.prepare("1xVkyz-0002Ae-0G", message, "", [(word, [word]) for word in text.split()]).commit()
-        backlog.load("1xVkyz-0002Ae-0G")
+        store.prepare("1xVkyz-0002Ae-0G", message, "", [(word, [word]) for word in text.split()]).commit()
+        store.load("1xVkyz-0002Ae-0G")
 
 
 def copies(text: str) -> None:
