@@ -1,13 +1,9 @@
 """The form of a queued message's envelope: what is written, what was written before, and what is none."""
 
 import json
-import sys
 import unittest
 
-from tests.helpers import support
-
-sys.path.insert(0, str(support.ROOT))
-from mailstore.envelope import DONE, FAILED, WAITING, Envelope, Recipient, from_json  # noqa: E402 (the path is first)
+from mailstore.envelope import DONE, FAILED, WAITING, Envelope, Recipient, from_json
 
 ID = "1xVkyz-0002Ae-0G"
 # As the queue has had it from the beginning.

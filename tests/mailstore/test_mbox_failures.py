@@ -108,7 +108,7 @@ class StatesTest(MboxCase):
                 self.make_mbox()
 
     def test_after_the_dot(self):
-        """Nothing is kept in the first mailbox when the second cannot be used any more, which the log calls temporary."""
+        """Nothing is kept in the first mailbox when the second cannot be used any more; the log says for now."""
         for why, spoil in self.states().items():
             with self.subTest(why):
                 log = len(self.server.log())

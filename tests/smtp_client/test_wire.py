@@ -196,7 +196,9 @@ class LocalTest(unittest.TestCase):
     @support.needs_root
     def test_mbox(self):
         """A bounce in /var/mail, under the locks of its owner; while it is locked, it waits."""
-        with system_users("essairelais") as users, Relay(accounts=(), SMTP_STORE="mbox") as relay:
+        impatient = {"mailstore.mbox.LOCK_PAUSE": 0.01}
+        with system_users("essairelais") as users, \
+                Relay(accounts=(), agent_patch=impatient, SMTP_STORE="mbox") as relay:
             spool, (account,) = pathlib.Path("/var/mail/essairelais"), users.values()
             lock = spool.with_suffix(".lock")
             lock.write_text("somebody\n")
