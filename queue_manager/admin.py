@@ -3,7 +3,7 @@ from mailstore.envelope import FAILED, WAITING
 from queue_manager.queue_store import Unreadable
 
 
-def remove(store, mainlog, message_id, user):
+def remove_message(store, mainlog, message_id, user):
     """Remove a message, from the queue or from aside. The sender is not told."""
     store.forget(message_id)
     store.forget(message_id, aside=True)

@@ -76,7 +76,7 @@ def _header_line(file):
     return b"" if line == b"\n" else line
 
 
-class Origin(NamedTuple):
+class Author(NamedTuple):
     """Whose report it is. message_id: the report's own; domain: ours."""
 
     message_id: str
@@ -94,14 +94,14 @@ class Kind(NamedTuple):
 
 
 class Report:
-    """A message of our own, in the form mailstore.queue takes. sender: "", since nobody is to answer it."""
+    """A message of our own, in the form mailstore.queue takes. text: bytes. sender: "", for nobody is to answer it."""
 
     sender = ""
 
     def __init__(self, text, utf8):
         self.content = self
         self.utf8 = utf8
-        self._text = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        self._text = text
         self.octets = len(self._text)
 
     def write(self, file, front):
@@ -118,7 +118,7 @@ def failure(message_id, domain, about: Original, failed: List[Tried]) -> Report:
     content = about.whole or about.header + (
         b"X-DSN-Information: Due to administrative limits only headers are returned\n\n")
     kind = Kind("failed", "5", "Mail delivery failed: returning message to sender", fields)
-    return _report(Origin(message_id, domain), about, failed, kind, (text, content))
+    return _report(Author(message_id, domain), about, failed, kind, (text, content))
 
 
 def delay(message_id, domain, about: Original, late: List[Tried]) -> Report:
@@ -128,10 +128,10 @@ def delay(message_id, domain, about: Original, late: List[Tried]) -> Report:
     text = DELAYED.format(hours=hours, domain=domain, id=message, subject=printable(about.value(b"subject")),
                           addresses="\n".join(_block(one, "Delay reason: ") for one in late))
     kind = Kind("delayed", "4", f"Warning: message {message} delayed {hours} hours", [])
-    return _report(Origin(message_id, domain), about, late, kind, (text, about.header + b"\n"))
+    return _report(Author(message_id, domain), about, late, kind, (text, about.header + b"\n"))
 
 
-def _report(origin, about, told, kind, content):
+def _report(author, about, told, kind, content):
     """The whole message, but for its Received field. content: the text (str) of its first part, and what it returns of
     the message (bytes)."""
     text, returned = content
@@ -140,20 +140,20 @@ def _report(origin, about, told, kind, content):
     sender = about.envelope.sender
     status = "\n".join(_status(one, kind) for one in told)
     parts = [f"Content-type: text/plain; charset={'utf-8' if utf8 else 'us-ascii'}\n\n{text}",
-             f"Content-type: message/delivery-status\n\nReporting-MTA: dns; {origin.domain}\n\n{status}",
+             f"Content-type: message/delivery-status\n\nReporting-MTA: dns; {author.domain}\n\n{status}",
              f"Content-type: {'message/rfc822' if returned is about.whole else 'text/rfc822-headers'}\n\n"
              f"Return-path: <{sender}>\n"]
-    opened = _header(origin, about, kind, boundary) + "".join(f"--{boundary}\n{part}\n" for part in parts)[:-1]
+    opened = _header(author, about, kind, boundary) + "".join(f"--{boundary}\n{part}\n" for part in parts)[:-1]
     return Report(opened.encode("utf-8", "surrogateescape") + returned + f"\n--{boundary}--\n".encode(),
                   utf8 or not sender.isascii())
 
 
-def _header(origin, about, kind, boundary):
+def _header(author, about, kind, boundary):
     return "\n".join([
-        *kind.fields, "Auto-Submitted: auto-replied", f"From: Mail Delivery System <Mailer-Daemon@{origin.domain}>",
+        *kind.fields, "Auto-Submitted: auto-replied", f"From: Mail Delivery System <Mailer-Daemon@{author.domain}>",
         f"To: {about.envelope.sender}", *_references(about),
         f"Content-Type: multipart/report; report-type=delivery-status; boundary={boundary}",
-        "MIME-Version: 1.0", f"Subject: {kind.subject}", f"Message-Id: <E{origin.message_id}@{origin.domain}>",
+        "MIME-Version: 1.0", f"Subject: {kind.subject}", f"Message-Id: <E{author.message_id}@{author.domain}>",
         f"Date: {mail_date()}", "", ""])
 
 

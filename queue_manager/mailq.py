@@ -5,7 +5,7 @@ import time
 
 from common.privileges import user_name
 from mailstore.envelope import DONE, FAILED, WAITING
-from queue_manager.admin import remove, unfreeze
+from queue_manager.admin import remove_message, unfreeze
 from queue_manager.queue_store import ID, Gone, Unreadable
 
 ANSWER_SECONDS = 10         # how long an order may take that the queue manager is to obey
@@ -48,7 +48,7 @@ class Command:
         lines = [f"{age:>3} {size:>5} {message_id} <{envelope.sender}>{frozen}"]
         lines += [f"        {'D' if recipient.state == DONE else ' '} {recipient.address}"
                   for recipient in envelope.recipients]
-        return printable("\n".join(lines)) + "\n"
+        return for_terminal("\n".join(lines)) + "\n"
 
     def show(self, message_id):
         """Print all that is known of a message, and its text."""
@@ -57,10 +57,10 @@ class Command:
             envelope = self._store.load(message_id, aside)
         except Unreadable:
             raise Refused(f"{message_id} est illisible : voyez ses fichiers dans {self._store.folder}") from None
-        print(printable("\n".join(self._description(envelope, aside))) + "\n")
+        print(for_terminal("\n".join(self._description(envelope, aside))) + "\n")
         with open(self._store.message_path(message_id, aside), encoding="utf-8", errors="replace") as file:
             for line in file:
-                sys.stdout.write(printable(line))
+                sys.stdout.write(for_terminal(line))
 
     def _description(self, envelope, aside):
         note = " (mis de côté : relancez-le par « retry », ou supprimez-le)" if aside else ""
@@ -124,7 +124,7 @@ class Command:
                 self._wait_gone(message_id)
             else:
                 self._hold()
-                remove(self._store, self._mainlog, message_id, user)
+                remove_message(self._store, self._mainlog, message_id, user)
             print(f"Message {message_id} supprimé.")
 
     def _wait_gone(self, message_id):
@@ -155,7 +155,7 @@ def plural(count, noun):
     return f"{count} {noun}{'s' if count > 1 else ''}"
 
 
-def printable(text):
+def for_terminal(text):
     """`text` without what a terminal would obey."""
     return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 

@@ -23,7 +23,7 @@ from mailstore.direct import Direct
 from mailstore.mailboxes import Mailboxes
 from mailstore.trace import Clock
 from queue_manager import retry
-from queue_manager.admin import remove, unfreeze
+from queue_manager.admin import remove_message, unfreeze
 from queue_manager.attempt import Attempt
 from queue_manager.conclude import Concluder
 from queue_manager.dispatch import Dispatcher
@@ -99,7 +99,7 @@ class QueueManager:
             self._rest()
         ready, _, _ = select.select([self._wake, self._events], [], [], seconds)
         if self._wake in ready:
-            self._hear(os.read(self._wake, 65536))
+            self._read_orders(os.read(self._wake, 65536))
         if self._events in ready:
             self._events.handle()
         if time.monotonic() - self._looked > LOOK_SECONDS:
@@ -181,7 +181,7 @@ class QueueManager:
 
     # Orders
 
-    def _hear(self, text):
+    def _read_orders(self, text):
         """Obey the lines of `text` (bytes). If it is much, others may have found no room for theirs."""
         *lines, self._unfinished_order = (self._unfinished_order + text).split(b"\n")
         if len(text) > FULL or not all(lines):
@@ -218,7 +218,7 @@ class QueueManager:
         elif ID.fullmatch(message_id):
             self._timers.drop(message_id)
             self._loaded.pop(message_id, None)
-            remove(self._store, self._mainlog, message_id, user)
+            remove_message(self._store, self._mainlog, message_id, user)
 
     # Attempts
 
@@ -259,7 +259,7 @@ class QueueManager:
         if again is None:
             self._has_removed = True
         elif attempt.removed_by:
-            remove(self._store, self._mainlog, attempt.id, attempt.removed_by)
+            remove_message(self._store, self._mainlog, attempt.id, attempt.removed_by)
         else:
             self._timers.put(attempt.id, again)
 

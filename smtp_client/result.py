@@ -1,4 +1,4 @@
-"""What came of one recipient at another host: values, which nobody changes once they are made."""
+"""What came of a recipient: values, which nobody changes once they are made."""
 from typing import NamedTuple
 
 DONE, LATER, NEVER = "done", "later", "never"
