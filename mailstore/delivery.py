@@ -2,7 +2,7 @@
 
 If preparing fails anywhere, nothing is kept. Should a commit fail after another one worked, that copy
 goes to the queue, whose manager delivers it: no recipient loses the message, none gets it twice.
-Whoever hears of a message id may forget the message.
+A client that has heard of a message id may forget the message.
 """
 import posix
 from errno import ENOSPC

@@ -1,5 +1,5 @@
-"""Copies for mailboxes here, which threads take there, since a mailbox may keep them waiting: one at a time for each
-account, so that who hangs delays nobody else.
+"""Copies for mailboxes here. Threads take them there, since a mailbox may keep them waiting: one at a time for each
+account, so that a mailbox that hangs delays no other.
 
 They write the mailboxes as sessions do: by the delivery agent where there is one (mailstore/agent.py).
 """

@@ -141,7 +141,7 @@ class QueueManager:
         self._destinations.staff_all()
 
     def _look_aside(self):
-        """Remove what was set aside long ago: nobody wants it, and anybody can have much of it there."""
+        """Remove messages set aside long ago: nobody wants them, and a stranger can have many of them put there."""
         if self._looked_aside is not None and time.monotonic() - self._looked_aside < ASIDE_LOOK_SECONDS:
             return
         self._looked_aside = time.monotonic()
@@ -200,7 +200,8 @@ class QueueManager:
             self._remove(*arguments)
 
     def _retry(self, ids):
-        """Try `ids` now, all that wait if none is named. A person asks: whatever was silent is tried too."""
+        """Try the messages called `ids` now, all that wait if none is named. A person asks: hosts that were silent are
+        tried too."""
         self._destinations.forget_silence()
         self._finder.forget()
         if not ids:

@@ -238,6 +238,15 @@ class LocalTest(unittest.TestCase):
             self.assertEqual(len(sink.messages), 1)
             self.assertEqual(len(relay.messages("bob")), 2)         # the letter, and the bounce for ghost
 
+    def test_aliases_that_cannot_be_read(self):
+        """The system's own number is in the log, as Exim has it."""
+        with Relay(aliases="all: alice\n") as relay:
+            (relay.folder / "aliases").unlink()
+            relay.enqueue("all@" + support.DOMAIN)
+            relay.start()
+            relay.wait_log("== all@%s R=system_aliases defer (2): No such file or directory: %s" % (
+                support.DOMAIN, relay.folder / "aliases"))
+
     def test_refused_and_deferred_by_alias(self):
         aliases = "gone: :fail: moved away\nlater: :defer: being moved\n"
         with Relay(aliases=aliases) as relay:
