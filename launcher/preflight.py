@@ -14,9 +14,9 @@ from common import settings as configuration
 from common import spool
 from common.french import reason
 from common.local_domain import BadNames
-from common.ownership import stranger_on
 from common.privileges import SERVICE_USER, become_service
 from launcher import certificate, options
+from launcher.folders import no_accounts
 from mailstore.aliases import is_unsafe, read_aliases, split_targets
 from mailstore.direct import Direct
 from mailstore.files import try_entering
@@ -120,21 +120,12 @@ def check_store(settings):
             raise Problem(f"-store : le dossier {settings.store} n'existe pas")
         if not os.access(settings.store, os.R_OK | os.X_OK):
             raise Problem(f"-store : le dossier {settings.store} ne peut pas être lu")
-        name_unsafe(settings.store)
+        for line in no_accounts(settings.store):
+            warn(line)
     elif settings.store not in ("maildir", "mbox"):
         raise Problem(f"-store demande maildir, mbox ou un dossier, pas « {settings.store} »")
     elif settings.store == "mbox" and not os.access(SPOOL, os.W_OK):
         warn(f"{SPOOL} n'est pas accessible en écriture : le courrier sera refusé (450) ; relancez en root")
-
-
-def name_unsafe(store):
-    """As root, name the folders of root's that are no accounts: somebody else could lead root elsewhere by them."""
-    if os.geteuid():
-        return
-    for entry in os.scandir(store):
-        if entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == 0:
-            if found := stranger_on(entry.path, (0,)):
-                warn(f"{entry.path} n'est pas un compte : il est à root, et {found[0]} ne l'est pas à lui seul")
 
 
 def named_files(settings):

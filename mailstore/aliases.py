@@ -5,6 +5,7 @@ run or open (`|command`, `/file`, `:include:/file`, `:blackhole:`) are never fol
 """
 
 QUOTE = '"'
+BOM = "\ufeff"
 
 
 def read_aliases(access):
@@ -27,8 +28,8 @@ def _logical_lines(text):
     """The entries of `text`, each as one line. Joined once: a list may have a line for each of its members."""
     entries = []
     # splitlines() would end lines at more than the format does; CR and CRLF have become LF where the file was read.
-    for line in text.split("\n"):
-        if not line.strip() or line.startswith("#"):
+    for line in text.removeprefix(BOM).split("\n"):
+        if not line.strip() or line.lstrip(" \t").startswith("#"):
             continue
         if line[0] in " \t" and entries:
             entries[-1].append(line)

@@ -12,6 +12,20 @@ POSTMASTER = "postmaster"
 MOST_TARGETS = 10000        # that one address may lead to, lists in lists counted: what a session can hold and check
 
 
+def is_looked_up(name):
+    """Whether a local part may be an account's name: what could leave its folder, or hide there, is nobody's."""
+    return bool(name) and not name.startswith(".") and "/" not in name and name.isprintable()
+
+
+def _check_sources(name):
+    """Raise Later if `name`, which was not found, may be somebody in a source of accounts that cannot be asked now."""
+    from common.nss import lookup_error
+    if errno := lookup_error(name):
+        raise Later("Account cannot be looked up now", errno=-1,
+                    doing=f"a source of accounts (passwd in /etc/nsswitch.conf) is unavailable: "
+                          f"looking up {name}: ({errno}) {posix.strerror(errno)}")
+
+
 class Mailbox:
     """One account's mail. user: its name; uid, gid: who owns it; home: its folder; path: the Maildir or
     the mbox file; is_mbox: which of both; full_name: from the password database, or ""; login: whose groups
@@ -133,7 +147,12 @@ class Mailboxes:
                     raise Later("Alias leads to too many recipients", f"{address}: more than {MOST_TARGETS} targets")
 
     def _add_account(self, name, address, resolution, depth):
-        mailbox = self.account(name)
+        try:
+            mailbox = self.account(name)
+        except Later:
+            if name != POSTMASTER:      # who is always there, and somebody else if need be
+                raise
+            mailbox = None
         if mailbox:
             resolution.add(mailbox, depth)
         else:
@@ -174,15 +193,18 @@ class Mailboxes:
     # Accounts
 
     def account(self, name):
-        """The Mailbox of the account called `name` (lower case), or None."""
-        if not name or name.startswith(".") or "/" in name or not name.isprintable():
+        """The Mailbox of the account called `name` (lower case), or None. Raises Later if nobody can tell now."""
+        if not is_looked_up(name):
             return None
         if self.store.startswith("/"):
             return self._folder_mailbox(name)
         import pwd
         try:
             return self._system_mailbox(pwd.getpwnam(name))
-        except (KeyError, UnicodeEncodeError):
+        except UnicodeEncodeError:
+            return None
+        except KeyError:
+            _check_sources(name)
             return None
 
     def _system_mailbox(self, entry):
