@@ -11,6 +11,8 @@ comes in a file without a name instead, whose descriptor goes with the head.
     discard NAME                nothing of it is kept
     deliver USER NAME [again]   prepare and commit; its text follows
     open FILE                   the descriptor of a file that the agent's settings name
+    include PATH                the descriptor of a file that the aliases include
+    forward USER                the descriptor of the .forward of USER, if there is one
 
     done
     later | room | never TEXT DETAIL ERRNO DOING    an Outcome's fields
@@ -35,7 +37,7 @@ RESTART_SECONDS = 10        # that a dead agent may take to be replaced
 PAUSE = 0.02
 TRIES = 5
 DESCRIPTOR_OCTETS = _socket.CMSG_SPACE(4)
-ALONE = ("check", "deliver", "open")    # questions behind whose answer the agent closes the connection
+ALONE = ("check", "deliver", "open", "include", "forward")    # behind the answers to these it closes
 OUTCOMES = {"later": Later, "room": NoRoom, "never": Never}
 
 
@@ -80,10 +82,19 @@ class Agent:
         self._ask("check", mailbox.user)
 
     def open(self, name):
+        return self._open("open", name)
+
+    def include(self, path):
+        return self._open("include", path)
+
+    def _open(self, *words):
         try:
-            return self._ask("open", name)
+            return self._ask(*words)
         except Later as error:
             raise OSError(error.errno, error.doing) from error
+
+    def forward(self, mailbox):
+        return self._ask("forward", mailbox.user)
 
     def errand(self):
         return Errand(self._path)
