@@ -81,6 +81,9 @@ class Expansion:
             self._follow_alias(CATCH_ALL)
         elif step.owner:
             raise _not_followed(step.owner, f"nobody is called {step.name[:SHOWN]}")
+        elif step.name in self._mailboxes.aliases:
+            # The queue would follow that alias once more; as for Exim, whom it leads to has a copy already.
+            self._mailboxes.tell(f"alias {step.name}: skipped error: leads back to itself, and no account is called so")
         else:
             self._resolution.unknown_local.append(step.address)
 
@@ -185,8 +188,8 @@ def _included(mailboxes, name, path):
 
 
 def forwards(mailboxes, mailbox):
-    """The Targets, all of them addresses, of an account's .forward; [] if it has none, or an empty one. Raises Later for
-    what it asks beyond that, and if it can't be read."""
+    """The Targets, all of them addresses, of an account's .forward; [] if it has none, or an empty one. Raises Later
+    for what it asks beyond that, and if it can't be read."""
     text = mailboxes.forward(mailbox)
     if not text:
         return []

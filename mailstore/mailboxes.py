@@ -90,8 +90,8 @@ class Resolution:
         return len(self.mailboxes) + len(self.remote) + len(self.unknown_local) + len(self.dropped)
 
     def has_moved(self):
-        """Whether an alias says that who is meant has one address elsewhere. Where people have their own mail sent on is
-        nobody else's business."""
+        """Whether an alias says that who is meant has one address elsewhere. Where people have their own mail sent on
+        is nobody else's business."""
         is_elsewhere = self.is_alias and len(self.remote) == 1
         return is_elsewhere and not (self.mailboxes or self.forwarded or self.dropped)
 

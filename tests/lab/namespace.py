@@ -14,7 +14,7 @@ UNSHARE = ["unshare", "--mount", "--propagation", "slave"]
 
 
 def command(places: typing.Dict[str, str], *program: str) -> typing.List[str]:
-    """The command line that runs `program` where each folder of `places` ({theirs: ours}; or file) shows ours.  Root only."""
+    """The command line that runs `program` where each path of `places` ({theirs: ours}) shows ours.  Root only."""
     pairs = [path for theirs, ours in places.items() for path in (ours, theirs)]
     return [*UNSHARE, "sh", "-c", MOUNT_AND_EXEC, "sh", *pairs, "--", *program]
 
