@@ -39,6 +39,14 @@ def _owner(mailbox):
     return acting_as(mailbox.uid, mailbox.gid, mailbox.login)
 
 
+def _is_usable(mailbox):
+    try:
+        check_usable(mailbox)
+    except Later:
+        return False
+    return True
+
+
 class Requests:
     """settings: a Settings; clock: a trace.Clock; places: where this worker notes whose mail it is at."""
 
@@ -67,6 +75,8 @@ class Requests:
         """(the words of the answer, a descriptor or None). ready: {name: a Copy that is prepared}."""
         verb, *arguments = words
         try:
+            if verb == "forward":
+                return self.forward(*arguments)
             if verb in OPENINGS:
                 return ("done",), OPENINGS[verb](self, *arguments)
             STEPS[verb](self, errand, ready, text, *arguments)
@@ -88,9 +98,12 @@ class Requests:
         return self._files.include(path)
 
     def forward(self, user):
+        """An answer as _answer() has it. Who asks will want to know next whether the mailbox may be written."""
         mailbox = self._account(user)
         with _owner(mailbox):
-            return open_forward(mailbox) if mailbox.login else None
+            file = open_forward(mailbox) if mailbox.login else None
+            is_usable = file is None and _is_usable(mailbox)
+        return ("done", "usable") if is_usable else ("done",), file
 
     # Mailboxes
 
@@ -142,6 +155,6 @@ class Requests:
             errand.deliver(copy, bool(again))
 
 
-OPENINGS = {"open": Requests.open, "include": Requests.include, "forward": Requests.forward}
+OPENINGS = {"open": Requests.open, "include": Requests.include}
 STEPS = {"check": Requests.check, "prepare": Requests.prepare, "commit": Requests.commit, "discard": Requests.discard,
          "deliver": Requests.deliver}

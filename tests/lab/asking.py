@@ -11,7 +11,7 @@ import os, sys
 sys.path.insert(0, sys.argv[1])
 from mailstore.agent import Agent
 try:
-    file = Agent(sys.argv[2])._ask(*sys.argv[3:])
+    file, _ = Agent(sys.argv[2])._ask(*sys.argv[3:])
     sys.stdout.write("" if file is None else open(file).read())
 except Exception as error:
     sys.exit(repr(error))

@@ -103,7 +103,8 @@ class ForwardTest(support.ServerTestCase):
         outside = self.server.folder / "outside"
         for text in ("|/bin/touch %s" % outside, '"|exec /bin/touch %s"' % outside, str(outside),
                      ":include:/etc/passwd", "/dev/null", ":blackhole:", ":fail: no", "%s\nBen Martin\n" % BEN,
-                     "# Exim filter\nsave /tmp/x\n", "#   Sieve filter\nkeep;\n", "nobody-at-all", "\\team", "x," * 30000):
+                     "# Exim filter\nsave /tmp/x\n", "#   Sieve filter\nkeep;\n", "nobody-at-all",
+                     "\\team", "x," * 30000):
             with self.subTest(text[:40]):
                 self.write(ANN, text)
                 start = len(self.server.log())

@@ -47,7 +47,7 @@ class RedirectionTest(unittest.TestCase):
                 for name in names:
                     self.compare(exim, server, people, name, {})
                 for forwards in FORWARDS:
-                    # Two who are on one list, and each of whom sends on to the other: Exim has both keep it, we have one.
+                    # Two on one list, each of whom sends on to the other: Exim has both keep it, we have one.
                     names = (ALICE, BOB) if len(forwards) > 1 else (ALICE, BOB, "exact")
                     for name in names:
                         self.compare(exim, server, people, name, forwards)
