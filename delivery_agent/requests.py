@@ -12,7 +12,7 @@ from mailstore import agent
 from mailstore.direct import Errand
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never, NoRoom, Outcome
-from mailstore.usable import check_usable
+from mailstore.usable import check_usable, open_forward
 
 WORDS = {Later: "later", NoRoom: "room", Never: "never"}
 UNUSABLE = "Mailbox cannot be used now"
@@ -37,6 +37,14 @@ class Copy:
 
 def _owner(mailbox):
     return acting_as(mailbox.uid, mailbox.gid, mailbox.login)
+
+
+def _is_usable(mailbox):
+    try:
+        check_usable(mailbox)
+    except Later:
+        return False
+    return True
 
 
 class Requests:
@@ -67,8 +75,10 @@ class Requests:
         """(the words of the answer, a descriptor or None). ready: {name: a Copy that is prepared}."""
         verb, *arguments = words
         try:
-            if verb == "open":
-                return ("done",), self._files.open(*arguments)
+            if verb == "forward":
+                return self.forward(*arguments)
+            if verb in OPENINGS:
+                return ("done",), OPENINGS[verb](self, *arguments)
             STEPS[verb](self, errand, ready, text, *arguments)
         except Outcome as error:
             return (WORDS[type(error)], error.text, str(error.errno), error.doing), None
@@ -78,6 +88,22 @@ class Requests:
             print_exc()
             return ("later", UNUSABLE, "-1", f"internal error of the delivery agent: {error!r}"), None
         return ("done",), None
+
+    # Files
+
+    def open(self, name):
+        return self._files.open(name)
+
+    def include(self, path):
+        return self._files.include(path)
+
+    def forward(self, user):
+        """An answer as _answer() has it. Who asks will want to know next whether the mailbox may be written."""
+        mailbox = self._account(user)
+        with _owner(mailbox):
+            file = open_forward(mailbox) if mailbox.login else None
+            is_usable = file is None and _is_usable(mailbox)
+        return ("done", "usable") if is_usable else ("done",), file
 
     # Mailboxes
 
@@ -129,5 +155,6 @@ class Requests:
             errand.deliver(copy, bool(again))
 
 
+OPENINGS = {"open": Requests.open, "include": Requests.include}
 STEPS = {"check": Requests.check, "prepare": Requests.prepare, "commit": Requests.commit, "discard": Requests.discard,
          "deliver": Requests.deliver}

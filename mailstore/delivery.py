@@ -162,12 +162,14 @@ class Delivery:
             self._log_late(copy, error, message_id)
             raise
         self.mainlog.write(arrival(message, len(received)), message_id)
+        self._log_dropped(message, message_id)
         self._log_done([copy], [], message_id)
         self.mainlog.write("Completed", message_id)
 
     def _store_all(self, message, message_id, received, copies, remote, seconds):
         ready = self._prepare(message, message_id, received, copies, remote, seconds)
         self.mainlog.write(arrival(message, len(received)), message_id)
+        self._log_dropped(message, message_id)
         late = self._commit(ready)
         if late:
             self._keep_for_later(message, message_id, received, late)
@@ -227,6 +229,13 @@ class Delivery:
         size = message.content.octets + len(received)
         self.mainlog.write(f"<= {message.sender or '<>'} R={message_id} P=local S={size}", later_id)
         self.queue.wake(later_id)
+
+    def _log_dropped(self, message, message_id):
+        """As Exim has it."""
+        for resolution, given in by_resolution(message.recipients):
+            for word in resolution.dropped:
+                transport = "" if word.startswith(":") else " T=**bypassed**"
+                self.mainlog.write(f"=> {word} <{given[0]}> R=system_aliases{transport}", message_id)
 
     def _log_done(self, copies, late, message_id):
         errors = dict(late)

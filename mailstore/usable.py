@@ -2,6 +2,7 @@
 import posix
 from stat import S_ISDIR, S_ISREG
 
+from common.ownership import open_owned
 from mailstore import mailboxes
 from mailstore.files import are_all, parent, try_entering, try_writing
 from mailstore.outcome import Later
@@ -13,6 +14,19 @@ def check_usable(mailbox):
         _check_mbox(mailbox) if mailbox.is_mbox else _check_maildir(mailbox)
     except OSError as error:
         raise _later(error.errno, mailbox.path) from error
+
+
+def open_forward(mailbox):
+    """A descriptor to read the ~/.forward of an account by, None if there is none. Raises Later for one that others may
+    have a hand in, or that is no plain file."""
+    path = f"{mailbox.home}/.forward"
+    try:
+        return open_owned(path, mailbox.uid)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        is_the_systems = error.strerror == posix.strerror(error.errno)     # else it is we who don't want the file
+        raise _later(*((error.errno, path) if is_the_systems else (-1, f"{path}: {error.strerror}"))) from error
 
 
 def _later(errno, doing):

@@ -3,11 +3,12 @@ from posix import statvfs
 
 from common.settings import canonical
 from mailstore.incoming import IncomingText
-from mailstore.mailboxes import MOST_TARGETS, Resolution
+from mailstore.mailboxes import Resolution
 from mailstore.outcome import Later, Never, Unavailable, refusal
 from smtp import replies
 from smtp.syntax import Malformed, MalformedParameter, parse_parameters, parse_path, parse_size
 
+MOST_TARGETS = 10000        # that the recipients of one message may lead to
 SPARE_OCTETS = 1 << 20      # what the disk must have left beyond the message itself
 
 
@@ -82,13 +83,14 @@ def _check_owner(session, sender):
     """Under -match-sender, who authenticated writes in its own name only; <> is nobody's."""
     if not (session.settings.match_sender and session.login and sender.text):
         return None
-    return None if _folded(sender.text) == _folded(session.login_address) else replies.SENDER_NOT_YOURS
+    is_own = _folded(session, sender.text) == _folded(session, session.login_address)
+    return None if is_own else replies.SENDER_NOT_YOURS
 
 
-def _folded(address):
+def _folded(session, address):
     """`address` (str) as addresses of ours are compared."""
     local, _, domain = address.rpartition("@")
-    return local.lower(), canonical(domain)
+    return local.lower(), session.domain if session.is_local(domain) else canonical(domain)
 
 
 def _check_size(session, value):
@@ -194,7 +196,7 @@ def _too_many_recipients(session):
 
 
 def _is_ours(session, address):
-    return not address.domain or session.backend.mailboxes.is_local(address.domain, session.ask_own_address)
+    return not address.domain or session.is_local(address.domain)
 
 
 def locate(session, address):
@@ -202,7 +204,7 @@ def locate(session, address):
     if not _is_ours(session, address):
         return _locate_remote(session, address.text, address.domain)
     resolution = session.backend.mailboxes.resolve(address.local)
-    if resolution.is_alias and not resolution.mailboxes and len(resolution.remote) == 1:
+    if resolution.has_moved():
         target = resolution.remote[0]
         if not session.backend.carries(target.rpartition("@")[2], session.login):
             raise Refused("user not local", replies.please_try(target))

@@ -16,6 +16,7 @@ from common import mainlog
 from common import accounts as passwords
 from common.settings import from_environ
 from mailstore import aliases, delivery, mbox
+from mailstore import targets as list_targets
 from mailstore.content import Content, HeaderTooBig
 from mailstore.direct import Direct
 from mailstore.incoming import IncomingText
@@ -112,8 +113,8 @@ def parameters(text: str) -> None:
 
 def alias_file(text: str) -> None:
     for targets in aliases.parse(text).values():
-        for target in aliases.split_targets(targets):
-            aliases.unquoted(target)
+        list_targets.targets_of(targets)
+    list_targets.listed(text)
 
 
 def alias(text: str) -> None:
