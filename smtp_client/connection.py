@@ -316,11 +316,11 @@ class Connection:
 
     # What it comes to
 
-    def result(self, outcome, text, errno=0, reply="", status=""):
+    def result(self, outcome, text, errno=0, reply="", status="") -> DeliveryResult:
         """A DeliveryResult that this host is the cause of."""
         return DeliveryResult(outcome, text, errno, reply, status, self.peer)
 
-    def refusal(self, reply, command, errno):
+    def refusal(self, reply: Reply, command: str, errno: int) -> DeliveryResult:
         """The DeliveryResult that a Reply to `command`, 4xx or 5xx, stands for. errno: Exim's number, if 4xx."""
         text = f"SMTP error from remote mail server after {command}"
         return self.result(reply.outcome, text, errno, reply.text)

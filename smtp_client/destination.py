@@ -20,7 +20,7 @@ class Job:
     """One message for one destination. path: of its text; sender; utf8: whether SMTPUTF8 was asked for; addresses: of
     the recipients there; question: what the job answers."""
 
-    def __init__(self, path, sender, utf8, addresses, question):
+    def __init__(self, path: str, sender: str, utf8: bool, addresses: list, question):
         self.path = path
         self.sender = sender
         self.utf8 = utf8
@@ -44,7 +44,7 @@ class Destination:
         self.notes = []             # Notes, of a client that gave way before it could tell them
         self.fruitless = 0          # connections in a row that broke before anything was settled
 
-    def wants_client(self):
+    def wants_client(self) -> bool:
         """Whether one more is worth having. One goes ahead: if it reaches no host, no other need try."""
         if not self.is_reached or self.pool.is_scarce():
             return bool(self.jobs) and not self.clients
@@ -64,11 +64,11 @@ class Pool:
         self.waiting = deque()      # Destinations, for a client
         self.parked = {}            # place: Destinations, for a slot there
 
-    def is_scarce(self):
+    def is_scarce(self) -> bool:
         """Whether half of the clients are busy: the others must have their turns soon."""
         return self.clients >= self.share.clients // 2
 
-    def is_wanted(self, place):
+    def is_wanted(self, place) -> bool:
         """Whether a destination waits for what a client at `place` has. From any thread."""
         return bool(self.waiting) or place in self.parked
 
@@ -104,7 +104,7 @@ class Destinations:
         self._destinations = {}
         self._is_stopping = False
 
-    def add(self, share, route, job):
+    def add(self, share: str, route, job: Job):
         """Have `job` carried along `route` by the clients of `share`, a name in bounds.SHARES."""
         if not self._is_stopping:
             key = (share, route.key)

@@ -15,7 +15,7 @@ class Host:
     """A host to try. name; port; preference: the least is the best; addresses: its IP addresses, or None
     when the system is to be asked for them."""
 
-    def __init__(self, name, port=SMTP_PORT, preference=0, addresses=None):
+    def __init__(self, name: str, port: int = SMTP_PORT, preference: int = 0, addresses=None):
         self.name = name
         self.port = port
         self.preference = preference
@@ -26,7 +26,7 @@ class Route:
     """Where a domain's mail goes. router, transport: Exim's names for it. hosts: Hosts, at least one.
     Mail of two domains goes over the same connections when their routes have the same `key`."""
 
-    def __init__(self, router, transport, hosts):
+    def __init__(self, router: str, transport: str, hosts: list):
         self.router = router
         self.transport = transport
         self.hosts = hosts
@@ -42,7 +42,7 @@ class NoRoute:
 
     transport = ""
 
-    def __init__(self, result, router=""):
+    def __init__(self, result: DeliveryResult, router: str = ""):
         self.result = result
         self.router = router
 
@@ -58,13 +58,13 @@ class Router:
         self._canonical = canonical
         self.own = OwnAddresses(settings)
 
-    def share(self, domain, sender):
+    def share(self, domain: str, sender: str) -> str:
         """Whose clients and look-ups mail from `sender` ("" for <>) to `domain` has: a name in bounds.SHARES."""
         if self._canonical(domain) in self._relays or "*" in self._relays:
             return "relay"
         return "mail" if sender else "bounces"
 
-    def static(self, domain):
+    def static(self, domain: str):
         """The Route or the NoRoute for `domain` that needs no look-up, or None."""
         name = self._canonical(domain)
         host = self._relays.get(name)
