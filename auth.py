@@ -66,24 +66,36 @@ def _verdict(login, accepted):
     return Success(name) if accepted else Failure(name, "wrong login or password")
 
 
-def _plain(accounts, _host):
+def _own(accounts, is_local, login):
+    """`login` (bytes) as the file has it: an address of ours stands for its local part, unless it is a login itself."""
+    local, at, domain = login.rpartition(b"@")
+    try:
+        is_short = bool(at) and not accounts.has(login) and is_local(domain.decode())
+    except UnicodeError:
+        is_short = False
+    return local if is_short else login
+
+
+def _plain(accounts, _host, is_local):
     response = yield
     if response is None:
         response = yield Challenge(b"")
     parts = response.split(b"\0")
     if len(parts) != 3:
         return Failure(None, "malformed PLAIN message")
-    authorization, login, password = parts
+    authorization, login = (_own(accounts, is_local, part) for part in parts[:2])
+    password = parts[2]
     if authorization not in (b"", login):
         return Failure(login.decode("utf-8", "backslashreplace"), "authorization id is not the login")
     return _verdict(login, accounts.accept(login, password))
 
 
-def _login(accounts, _host):
+def _login(accounts, _host, is_local):
     login = yield
     if login is None:               # some clients send it with the command
         login = yield Challenge(b"Username:")
     password = yield Challenge(b"Password:")
+    login = _own(accounts, is_local, login)
     return _verdict(login, accounts.accept(login, password))
 
 
@@ -93,12 +105,13 @@ def _cram_challenge(host):
     return f"<{number}.{int(time())}@{host}>".encode("ascii", "replace")
 
 
-def _cram_md5(accounts, host):
+def _cram_md5(accounts, host, is_local):
     if (yield) is not None:
         return Malformed(None, "initial response with CRAM-MD5")
     challenge = _cram_challenge(host)
     response = yield Challenge(challenge)
     login, _, answer = response.rpartition(b" ")
+    login = _own(accounts, is_local, login)
     return _verdict(login, accounts.accept_cram_md5(login, challenge, answer))
 
 
@@ -109,9 +122,9 @@ DIALOGUES = {"PLAIN": _plain, "LOGIN": _login, "CRAM-MD5": _cram_md5}
 class Exchange:
     """One AUTH command's dialogue. `mechanism`: its name, in capitals."""
 
-    def __init__(self, mechanism, accounts, host):
+    def __init__(self, mechanism, accounts, host, is_local):
         self.mechanism = mechanism
-        self._dialogue = DIALOGUES[mechanism](accounts, host)
+        self._dialogue = DIALOGUES[mechanism](accounts, host, is_local)
         next(self._dialogue)
 
     def step(self, response):
@@ -123,12 +136,17 @@ class Exchange:
             return end.value
 
 
-def start(mechanism, accounts, host):
-    """The Exchange for `mechanism` (any case). `host`: this host's name. Raises UnknownMechanism."""
+def _nowhere(_domain):
+    return False
+
+
+def start(mechanism, accounts, host, is_local=_nowhere):
+    """The Exchange for `mechanism` (any case). `host`: this host's name; `is_local`: a function that tells whether a
+    domain (str) is one whose addresses are logins. Raises UnknownMechanism."""
     name = mechanism.upper()
     if name not in accounts.mechanisms():
         raise UnknownMechanism(mechanism)
-    return Exchange(name, accounts, host)
+    return Exchange(name, accounts, host, is_local)
 
 
 # -- the command --------------------------------------------------------------------------------------------

@@ -10,19 +10,11 @@ import time
 from common.french import reason
 from common.mainlog import MainLog
 from common.privileges import become_service
-from common.settings import canonical
 from launcher import preflight
-from mailstore.agent import Agent
-from mailstore.direct import Direct
-from mailstore.mailboxes import Mailboxes
-from mailstore.trace import Clock
-from queue_manager.local_agent import Postman
 from queue_manager.mailq import Command, Refused
-from queue_manager.manager import Runner
-from queue_manager.queue_store import Backlog
+from queue_manager.manager import QueueManager
+from queue_manager.queue_store import QueueStore
 from smtp_client.bounds import Limits
-from smtp_client.dns import Resolver
-from smtp_client.routing import Router
 
 USAGE = """\
 relay.py : fait suivre le courrier de la file d'attente.
@@ -54,14 +46,19 @@ def main():
         if words == ["-help"]:
             print(USAGE)
             return 0
-        settings = read_settings(words)
-        if words:
-            obey(settings, *words)
-            return 0
-        return work(settings)
+        return serve(read_settings(words), words)
     except (Wrong, preflight.Problem) as error:
         print(f"relay.py: {error}", file=sys.stderr)
         return 2
+
+
+def serve(settings, words):
+    """Obey the command in `words`, or be the relay if there is none; the exit status. Raises preflight.Problem."""
+    try:
+        if not words:
+            return work(settings)
+        obey(settings, *words)
+        return 0
     except Refused as error:
         print(f"relay.py: {error}", file=sys.stderr)
         return 1
@@ -76,13 +73,21 @@ def read_options(words):
     if words[:1] == ["-spool"]:
         if len(words) < 2:
             raise Wrong("-spool demande un dossier")
-        posix.environ[b"SMTP_SPOOL"] = os.fsencode(os.path.abspath(words[1]))
+        posix.environ[b"SMTP_SPOOL"] = os.fsencode(absolute(words[1]))
         del words[:2]
     if words in (["-help"], ["-h"], ["--help"]):
         return ["-help"]
     if words:
         check_words(*words)
     return words
+
+
+def absolute(path):
+    """`path` from the root on. Raises Wrong."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise Wrong(f"-spool {path} : le dossier courant n'existe plus ; donnez un chemin absolu") from None
 
 
 def check_words(command, *ids):
@@ -108,39 +113,26 @@ def obey(settings, command, *ids):
     if not os.path.isdir(settings.spool):
         raise Refused(f"{settings.spool} n'existe pas : indiquez le dossier du serveur par -spool")
     become_service()
-    backlog = Backlog(f"{settings.spool}/queue")
-    getattr(Command(backlog, MainLog(settings.log)), command)(*ids)
+    store = QueueStore(f"{settings.spool}/queue")
+    getattr(Command(store, MainLog(settings.log)), command)(*ids)
 
 
 def work(settings, limits=None, now=time.time):
-    """Be the relay until TERM or HUP, after which serveur.sh starts it anew; the exit status. limits: a Limits, if not
-    the usual ones; now: gives the seconds since 1970. Raises Refused, preflight.Problem."""
+    """Be the relay until TERM or HUP, after which serveur.sh starts it anew; the exit status. limits: other ones than
+    Limits(); now: gives the seconds since 1970. Raises Refused, preflight.Problem."""
     preflight.make_state(settings)
     logins = preflight.read_relay_logins(settings.relay_logins).by_host if settings.relay_logins else {}
     become_service()
     preflight.make_inside(settings)
     mainlog = MainLog(settings.log, settings.terminal)
-    backlog = Backlog(f"{settings.spool}/queue")
-    backlog.make_folders()
-    if not backlog.lock():
-        raise Refused(f"un relais s'occupe déjà de {backlog.folder}")
+    store = QueueStore(f"{settings.spool}/queue")
+    store.make_folders()
+    if not store.lock():
+        raise Refused(f"un relais s'occupe déjà de {store.folder}")
     os.nice(NICENESS)
-    make_runner(settings, logins, mainlog, backlog, limits or Limits(), now).run()
+    QueueManager(settings, logins, mainlog, store, limits or Limits(), now).run()
     # Threads may still wait for hosts that do not answer, or for mailboxes.
     os._exit(0)
-
-
-def make_runner(settings, logins, mainlog, backlog, limits, now):
-    """All parts put together."""
-    clock = Clock(settings.domain)
-    access = Agent(settings.agent) if settings.agent else Direct(settings, clock)
-    mailboxes = Mailboxes(settings, access)
-    router = Router(settings, Resolver(settings.dns), canonical, logins)
-
-    def make_postman(events, report):
-        return Postman(settings, access, backlog.message_path, clock, events, report)
-
-    return Runner(settings.domain, mainlog, backlog, make_postman, router, mailboxes.is_local, clock, limits, now)
 
 
 if __name__ == "__main__":

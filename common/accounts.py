@@ -214,6 +214,10 @@ class Accounts:
         """Whether there is any."""
         return bool(self._records)
 
+    def has(self, login):
+        """Whether `login` (bytes) has an account."""
+        return login in self._records
+
     def has_secrets(self):
         """Whether the file has a password that not everyone knows."""
         return len(self.public()) < len(self._records)

@@ -52,10 +52,34 @@ def parent(here):
     return here.rpartition("/")[0]
 
 
-def open_regular(path):
+def open_regular(path, flags=0):
     """A descriptor to read `path` by, which must be a regular file. Raises OSError; waits for nobody."""
-    file = posix.open(path, READ)
+    file = posix.open(path, READ | flags)
     if not S_ISREG(posix.fstat(file).st_mode):
         posix.close(file)
         raise OSError(22, "Not a regular file", path)
     return file
+
+
+def open_owned(path, uid):
+    """A descriptor to read `path` by: a regular file, no link, of `uid` or root, that nobody else may write. Raises
+    OSError."""
+    return _checked(open_regular(path, posix.O_NOFOLLOW), path, (0, uid))
+
+
+def open_list(path, uid=ANYBODY):
+    """A descriptor to read `path` by: a regular file, of `uid` if given, that only its owner and root may write or put
+    another one in the place of. Raises OSError."""
+    owner = posix.stat(path).st_uid if uid == ANYBODY else uid
+    if found := stranger_on(path, (0, owner)):
+        raise PermissionError(1, f"others may change where it leads, at {found[0]}", path)
+    return _checked(open_regular(path), path, (owner,))
+
+
+def _checked(file, path, owners):
+    """`file`, which is open, if it is of one of `owners` and nobody else may write it. Raises PermissionError."""
+    state = posix.fstat(file)
+    if state.st_uid in owners and not state.st_mode & (GROUP | OTHERS):
+        return file
+    posix.close(file)
+    raise PermissionError(1, "others may write it" if state.st_uid in owners else "it is another's", path)

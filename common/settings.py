@@ -40,8 +40,8 @@ class Settings:
     """What the person who started the server asked for.
 
     domain: the local domain, lower case. store: "maildir", "mbox" or a folder. aliases, accounts,
-    relay_logins, noms: files, "" when there is none. relays: {domain: "host:port", "host" or "", the first two perhaps
-    behind "smtps:"}. tls: (certificate,
+    relay_logins, noms: files, "" when there is none. tag: the sign before an address's tag, "" for none.
+    relays: {domain: "host:port", "host" or "", the first two perhaps behind "smtps:"}. tls: (certificate,
     key) files, or (). spool, log: paths. max_sessions, max_recipients: counts. max_size: octets.
     ports, smtps: lists of port numbers. port: the listener's that took this connection, 0 if unknown.
     agent: the delivery agent's socket, "" when mailboxes are written without one.
@@ -170,6 +170,7 @@ def from_environ(environ=None):
         "aliases": get("SMTP_ALIASES") or _existing_aliases(),
         "relays": _relays(get("SMTP_RELAY") or RELAY_DOMAIN),
         "relay_logins": get("SMTP_RELAY_LOGIN"),
+        "tag": get("SMTP_TAG"),
         "accounts": get("SMTP_PASS"),
         "match_sender": get("SMTP_MATCH_SENDER") == "1",
         "tls": _tls(get("SMTP_TLS")),

@@ -1,7 +1,11 @@
 """The files that the settings name, opened with the rights of whoever may change where their paths lead."""
-from common.ownership import ANYBODY, open_regular, stranger_on
+import posix
+
+from common.ownership import ANYBODY, open_list, open_regular, stranger_on
 from common.privileges import acting_as_user
+from mailstore.aliases import read_aliases
 from mailstore.direct import named_files
+from mailstore.targets import INCLUDE, targets_of
 
 
 class NamedFiles:
@@ -13,6 +17,25 @@ class NamedFiles:
     def open(self, name):
         """A descriptor to read the file by that the settings name so. Raises OSError."""
         return open_named(self._paths[name])
+
+    def include(self, path):
+        """A descriptor to read a file by that the aliases include. Raises OSError.
+
+        Whoever asks may have been taken over, so the aliases are read anew: they must name that very path. The file is
+        opened with its owner's rights, or with those of who keeps the aliases, if that isn't root: what he could not
+        read, nobody reads for him.
+        """
+        if not self._is_included(path):
+            raise PermissionError(1, "the aliases do not include it", path)
+        keeper = stranger_on(self._paths["aliases"], (0,))
+        owner = posix.stat(path).st_uid
+        with acting_as_user(keeper[1] if keeper else owner):
+            return open_list(path, owner)
+
+    def _is_included(self, path):
+        entries = read_aliases(self).values()
+        return any(target.kind == INCLUDE and target.value == path
+                   for text in entries if path in text for target in targets_of(text))
 
 
 def open_named(path):

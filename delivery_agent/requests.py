@@ -12,7 +12,7 @@ from mailstore import agent
 from mailstore.direct import Errand
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never, NoRoom, Outcome
-from mailstore.usable import check_usable
+from mailstore.usable import check_usable, open_forward
 
 WORDS = {Later: "later", NoRoom: "room", Never: "never"}
 UNUSABLE = "Mailbox cannot be used now"
@@ -37,6 +37,14 @@ class Copy:
 
 def _owner(mailbox):
     return acting_as(mailbox.uid, mailbox.gid, mailbox.login)
+
+
+def _is_usable(mailbox):
+    try:
+        check_usable(mailbox)
+    except Later:
+        return False
+    return True
 
 
 class Requests:
@@ -67,17 +75,35 @@ class Requests:
         """(the words of the answer, a descriptor or None). ready: {name: a Copy that is prepared}."""
         verb, *arguments = words
         try:
-            if verb == "open":
-                return ("done",), self._files.open(*arguments)
+            if verb == "forward":
+                return self.forward(*arguments)
+            if verb in OPENINGS:
+                return ("done",), OPENINGS[verb](self, *arguments)
             STEPS[verb](self, errand, ready, text, *arguments)
         except Outcome as error:
-            return (WORDS[type(error)], error.text, error.detail, str(error.errno), error.doing), None
+            return (WORDS[type(error)], error.text, str(error.errno), error.doing), None
         except OSError as error:
-            return ("later", UNUSABLE, "", str(error.errno or -1), error.strerror or str(error)), None
+            return ("later", UNUSABLE, str(error.errno or -1), error.strerror or str(error)), None
         except Exception as error:
             print_exc()
-            return ("later", UNUSABLE, "", "-1", f"internal error of the delivery agent: {error!r}"), None
+            return ("later", UNUSABLE, "-1", f"internal error of the delivery agent: {error!r}"), None
         return ("done",), None
+
+    # Files
+
+    def open(self, name):
+        return self._files.open(name)
+
+    def include(self, path):
+        return self._files.include(path)
+
+    def forward(self, user):
+        """An answer as _answer() has it. Who asks will want to know next whether the mailbox may be written."""
+        mailbox = self._account(user)
+        with _owner(mailbox):
+            file = open_forward(mailbox) if mailbox.login else None
+            is_usable = file is None and _is_usable(mailbox)
+        return ("done", "usable") if is_usable else ("done",), file
 
     # Mailboxes
 
@@ -85,9 +111,9 @@ class Requests:
         """The Mailbox of `user`. Raises Never if there is none, Later if nothing may be done there now."""
         mailbox = self._mailboxes.named_by_us(user)
         if not mailbox:
-            raise Never("No such user here", "Unrouteable address")
+            raise Never("No such user here", doing="Unrouteable address")
         if not (mailbox.uid or mailbox.login) and (found := stranger_on(mailbox.home, (0,))):
-            raise Never("No such user here", f"{mailbox.home} is root's, and {found[0]} is not root's alone")
+            raise Never("No such user here", doing=f"{mailbox.home} is root's, and {found[0]} is not root's alone")
         if self._places.count_late(user, LATE_SECONDS, MOST_LATE) >= MOST_LATE:
             raise Later(UNUSABLE, errno=-9, doing=f"{MOST_LATE} deliveries to {mailbox.path} do not end")
         self._places.begin(user)
@@ -110,7 +136,7 @@ class Requests:
         try:
             return Copy(self._account(user), name, lambda: text)
         except Never as error:      # it was there when the recipient was accepted
-            raise Later(UNUSABLE, errno=-1, doing=error.detail) from error
+            raise Later(UNUSABLE, errno=-1, doing=error.cause) from error
 
     def commit(self, errand, ready, text, name):
         copy = ready.pop(name)
@@ -129,5 +155,6 @@ class Requests:
             errand.deliver(copy, bool(again))
 
 
+OPENINGS = {"open": Requests.open, "include": Requests.include}
 STEPS = {"check": Requests.check, "prepare": Requests.prepare, "commit": Requests.commit, "discard": Requests.discard,
          "deliver": Requests.deliver}

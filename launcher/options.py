@@ -14,6 +14,7 @@ from common import settings
 
 WIDTH = 80
 COLUMN = 20                 # where the help's text begins
+TAG_SIGNS = "+_=#~."
 HEAD = """\
 serveur.sh : un serveur de courrier SMTP derrière netcat.
 
@@ -83,6 +84,7 @@ OPTIONS = (
            "un dossier dont chaque dossier est un compte", default=settings.STORE, kind=store),
     Option("-aliases", "SMTP_ALIASES", "FICHIER", "alias et listes, au format de /etc/aliases",
            default=settings.SYSTEM_ALIASES, kind=path),
+    Option("-tag", "SMTP_TAG", "SIGNE", "compte+étiquette@ est à compte, si SIGNE est +", default="non"),
     Option("-relay", "SMTP_RELAY", "DOMAINE[=HÔTE[:PORT]]",
            "domaine relayé, par ses MX ou vers HÔTE ; répétable ;", "smtps:HÔTE[:PORT] : en TLS dès la connexion ;",
            "'*=HÔTE' : tous les autres, pour qui s'est authentifié", default=settings.RELAY_DOMAIN, repeatable=True),

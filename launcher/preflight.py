@@ -15,10 +15,12 @@ from common import settings as configuration
 from common import spool
 from common.french import reason
 from common.local_domain import BadNames
-from common.ownership import open_regular, stranger_on
+from common.ownership import open_regular
 from common.privileges import SERVICE_USER, become_service
 from launcher import certificate, options
-from mailstore.aliases import is_unsafe, read_aliases, split_targets
+from launcher.alias_mistakes import mistakes
+from launcher.folders import no_accounts
+from mailstore.aliases import read_aliases
 from mailstore.direct import Direct
 from mailstore.files import try_entering
 from mailstore.mailboxes import SPOOL
@@ -39,7 +41,7 @@ def main(words):
     """Check the command line `words`, print what it comes to; the exit status."""
     try:
         settings = read_settings(environment(words))
-        for check in (check_listener, check_domains, check_store, check_aliases, check_accounts,
+        for check in (check_listener, check_domains, check_store, check_tag, check_aliases, check_accounts,
                       check_relay_logins):
             check(settings)
         tls, fingerprint = given_tls(settings)
@@ -125,21 +127,18 @@ def check_store(settings):
             raise Problem(f"-store : le dossier {settings.store} n'existe pas")
         if not os.access(settings.store, os.R_OK | os.X_OK):
             raise Problem(f"-store : le dossier {settings.store} ne peut pas être lu")
-        name_unsafe(settings.store)
+        for line in no_accounts(settings.store):
+            warn(line)
     elif settings.store not in ("maildir", "mbox"):
         raise Problem(f"-store demande maildir, mbox ou un dossier, pas « {settings.store} »")
     elif settings.store == "mbox" and not os.access(SPOOL, os.W_OK):
         warn(f"{SPOOL} n'est pas accessible en écriture : le courrier sera refusé (450) ; relancez en root")
 
 
-def name_unsafe(store):
-    """As root, name the folders of root's that are no accounts: somebody else could lead root elsewhere by them."""
-    if os.geteuid():
-        return
-    for entry in os.scandir(store):
-        if entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == 0:
-            if found := stranger_on(entry.path, (0,)):
-                warn(f"{entry.path} n'est pas un compte : il est à root, et {found[0]} ne l'est pas à lui seul")
+def check_tag(settings):
+    """The sign of -tag must be one that can stand in an address, and in nobody's name by accident."""
+    if settings.tag and settings.tag not in options.TAG_SIGNS:
+        raise Problem(f"-tag demande un signe parmi {' '.join(options.TAG_SIGNS)}, pas « {settings.tag} »")
 
 
 def named_files(settings):
@@ -151,15 +150,14 @@ def named_files(settings):
 
 
 def check_aliases(settings):
-    """The aliases must be readable; entries that we never follow are named."""
+    """The aliases must be readable; what in them is not followed is named."""
     try:
-        entries = read_aliases(named_files(settings)) if settings.aliases else {}
+        files = named_files(settings)
+        entries = read_aliases(files) if settings.aliases else {}
     except OSError as error:
         raise Problem(f"-aliases {settings.aliases} : {reason(error)}") from error
-    for name, targets in entries.items():
-        for target in split_targets(targets):
-            if is_unsafe(target) and not target.startswith((":fail:", ":defer:")):
-                warn(f"alias {name} : « {target} » ne sera jamais suivi (ni commande, ni fichier)")
+    for line in mistakes(entries, files):
+        warn(line)
 
 
 def check_accounts(settings):
@@ -307,7 +305,7 @@ def print_resolved(settings, tls, fingerprint):
     relays = " ".join(f"{domain}={host}" if host else domain for domain, host in settings.relays.items())
     resolved = {
         "DOMAIN": settings.domain, "NOMS": settings.noms, "STORE": settings.store,
-        "ALIASES": settings.aliases, "RELAY": relays, "PASS": settings.accounts,
+        "ALIASES": settings.aliases, "TAG": settings.tag, "RELAY": relays, "PASS": settings.accounts,
         "RELAY_LOGIN": settings.relay_logins,
         "TLS": ",".join(tls), "FINGERPRINT": fingerprint, "SPOOL": settings.spool, "LOG": settings.log,
         "MAX": settings.max_sessions, "SIZE": settings.max_size, "RCPTS": settings.max_recipients,

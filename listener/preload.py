@@ -2,8 +2,8 @@
 code once run."""
 import _socket
 
-ALWAYS = ("common.domains", "mailstore.queue", "smtp.vrfy_expn", "smtp.data", "smtp.backend",
-          "smtp.session")
+ALWAYS = ("common.domains", "common.nss", "mailstore.envelope", "mailstore.expansion", "mailstore.queue",
+          "smtp.vrfy_expn", "smtp.data", "smtp.backend", "smtp.session")
 WITH_AGENT = ("mailstore.agent",)       # which writes the mailboxes; without one, sessions do it themselves
 WITHOUT_AGENT = ("mailstore.direct", "mailstore.maildir", "mailstore.mbox")
 WITH_TLS = ("smtp.tls",)

@@ -11,9 +11,11 @@ comes in a file without a name instead, whose descriptor goes with the head.
     discard NAME                nothing of it is kept
     deliver USER NAME [again]   prepare and commit; its text follows
     open FILE                   the descriptor of a file that the agent's settings name
+    include PATH                the descriptor of a file that the aliases include
+    forward USER                the descriptor of the .forward of USER, if there is one
 
-    done
-    later | room | never TEXT DETAIL ERRNO DOING    an Outcome's fields
+    done [usable]               usable: USER has no .forward, and may receive now
+    later | room | never TEXT ERRNO DOING    an Outcome's fields
 
 Whoever asks gives each copy its name. So when the agent dies, he can ask again: what was done under that name is found.
 """
@@ -35,7 +37,7 @@ RESTART_SECONDS = 10        # that a dead agent may take to be replaced
 PAUSE = 0.02
 TRIES = 5
 DESCRIPTOR_OCTETS = _socket.CMSG_SPACE(4)
-ALONE = ("check", "deliver", "open")    # questions behind whose answer the agent closes the connection
+ALONE = ("check", "deliver", "open", "include", "forward")    # behind the answers to these it closes
 OUTCOMES = {"later": Later, "room": NoRoom, "never": Never}
 
 
@@ -75,20 +77,37 @@ class Agent:
 
     def __init__(self, path):
         self._path = path
+        self._usable = set()        # users of whom forward() has heard what check() asks next
 
     def check(self, mailbox):
-        self._ask("check", mailbox.user)
+        if mailbox.user in self._usable:
+            self._usable.remove(mailbox.user)
+        else:
+            self._ask("check", mailbox.user)
 
     def open(self, name):
+        return self._open("open", name)
+
+    def include(self, path):
+        return self._open("include", path)
+
+    def _open(self, *words):
         try:
-            return self._ask("open", name)
+            return self._ask(*words)[0]
         except Later as error:
             raise OSError(error.errno, error.doing) from error
+
+    def forward(self, mailbox):
+        file, words = self._ask("forward", mailbox.user)
+        if words:
+            self._usable.add(mailbox.user)
+        return file
 
     def errand(self):
         return Errand(self._path)
 
     def _ask(self, *words):
+        """(the descriptor that came with the answer, or None; the words behind `done`)."""
         for _ in range(TRIES):
             try:
                 line = Line(self._path)
@@ -123,7 +142,8 @@ class Line:
             sleep(PAUSE)
 
     def ask(self, words, pieces=()):
-        """Ask, and return the descriptor that came with the answer, if any. Raises Lost, or the outcome told."""
+        """Ask, and return the descriptor that came with the answer, if any, and the words behind `done`. Raises Lost,
+        or the outcome told."""
         started = monotonic()
         try:
             self._send(words, pieces)
@@ -134,8 +154,8 @@ class Line:
             answer = b""
         if not answer:
             raise _slow() if monotonic() - started >= SECONDS * 0.9 else Lost
-        _raise_outcome(answer)
-        return memoryview(ancillary[0][2]).cast("i")[0] if ancillary else None
+        words = _done_or_raise(answer)
+        return memoryview(ancillary[0][2]).cast("i")[0] if ancillary else None, words
 
     def _send(self, words, pieces):
         pieces = iter(pieces)
@@ -171,11 +191,12 @@ def _slow():
     return Later("Mailbox cannot be used now", errno=ETIMEDOUT, doing=f"nothing done within {SECONDS} s")
 
 
-def _raise_outcome(answer):
+def _done_or_raise(answer):
     outcome, *fields = words_of(answer[1:-1])
     if outcome in OUTCOMES:
-        text, detail, errno, doing = fields
-        raise OUTCOMES[outcome](text, detail, int(errno), doing)
+        text, errno, doing = fields
+        raise OUTCOMES[outcome](text, int(errno), doing)
+    return fields
 
 
 class Errand:

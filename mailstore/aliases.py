@@ -1,10 +1,10 @@
-"""/etc/aliases' format: `name: target, target`, continued on lines that begin with a blank, # comments.
-
-A target is a user, an address, `:fail: text` or `:defer: text`. Targets that Exim or Sendmail would
-run or open (`|command`, `/file`, `:include:/file`, `:blackhole:`) are never followed.
+"""The aliases file, as Exim, Postfix and Sendmail read it: `name: target, target`, continued on lines that begin with a
+blank, # comments. What a target may be stands in targets.py.
 """
 
 QUOTE = '"'
+BOM = "\ufeff"
+CATCH_ALL = "*"             # the name of whoever is nobody else
 
 
 def read_aliases(access):
@@ -23,13 +23,17 @@ def parse(text):
     return entries
 
 
+def lines_of(text):
+    """The lines of a file that people edit, without those that are blank or a comment, indented or not."""
+    # splitlines() would end lines at more than the format does; CR and CRLF have become LF where the file was read.
+    lines = text.removeprefix(BOM).split("\n")
+    return [line for line in lines if line.strip() and not line.lstrip(" \t").startswith("#")]
+
+
 def _logical_lines(text):
     """The entries of `text`, each as one line. Joined once: a list may have a line for each of its members."""
     entries = []
-    # splitlines() would end lines at more than the format does; CR and CRLF have become LF where the file was read.
-    for line in text.split("\n"):
-        if not line.strip() or line.startswith("#"):
-            continue
+    for line in lines_of(text):
         if line[0] in " \t" and entries:
             entries[-1].append(line)
         else:
@@ -43,29 +47,3 @@ def _split_name(line):
         return name, rest.strip().removeprefix(":").strip()
     name, _, targets = line.partition(":")
     return name.strip(), targets.strip()
-
-
-def split_targets(text):
-    """The targets in an entry's text, as a list; commas inside quotes do not part them."""
-    if text.startswith((":fail:", ":defer:")):
-        return [text]
-    targets, quoted, current = [], False, ""
-    for character in text:
-        if character == QUOTE:
-            quoted = not quoted
-        if character == "," and not quoted:
-            targets.append(current)
-            current = ""
-        else:
-            current += character
-    return [target.strip() for target in [*targets, current] if target.strip()]
-
-
-def unquoted(local):
-    """A local part without its quotes, if it has any (RFC 5321 §4.1.2)."""
-    return local[1:-1].replace("\\", "") if local.startswith(QUOTE) and local.endswith(QUOTE) else local
-
-
-def is_unsafe(target):
-    """Whether a target asks to run a command, to open a file, or for something else we never do."""
-    return target.strip(QUOTE).startswith(("|", "/", ":"))

@@ -1,8 +1,8 @@
 """One message to all its places: everything is prepared, then everything is committed.
 
 If preparing fails anywhere, nothing is kept. Should a commit fail after another one worked, that copy
-goes to the queue, whose runner delivers it: no recipient loses the message, none gets it twice.
-Whoever hears of a message id may forget the message.
+goes to the queue, whose manager delivers it: no recipient loses the message, none gets it twice.
+A client that has heard of a message id may forget the message.
 """
 import posix
 from errno import ENOSPC
@@ -10,7 +10,7 @@ from time import time
 
 from common.settings import canonical
 from mailstore import trace
-from mailstore.outcome import Later, NoRoom
+from mailstore.outcome import Later, NoRoom, deferral
 
 IDENTITY_CHARACTERS = 998   # RFC 5322 §2.1.1: a line that any program may rely on is no longer
 
@@ -162,12 +162,14 @@ class Delivery:
             self._log_late(copy, error, message_id)
             raise
         self.mainlog.write(arrival(message, len(received)), message_id)
+        self._log_dropped(message, message_id)
         self._log_done([copy], [], message_id)
         self.mainlog.write("Completed", message_id)
 
     def _store_all(self, message, message_id, received, copies, remote, seconds):
         ready = self._prepare(message, message_id, received, copies, remote, seconds)
         self.mainlog.write(arrival(message, len(received)), message_id)
+        self._log_dropped(message, message_id)
         late = self._commit(ready)
         if late:
             self._keep_for_later(message, message_id, received, late)
@@ -228,6 +230,13 @@ class Delivery:
         self.mainlog.write(f"<= {message.sender or '<>'} R={message_id} P=local S={size}", later_id)
         self.queue.wake(later_id)
 
+    def _log_dropped(self, message, message_id):
+        """As Exim has it."""
+        for resolution, given in by_resolution(message.recipients):
+            for word in resolution.dropped:
+                transport = "" if word.startswith(":") else " T=**bypassed**"
+                self.mainlog.write(f"=> {word} <{given[0]}> R=system_aliases{transport}", message_id)
+
     def _log_done(self, copies, late, message_id):
         errors = dict(late)
         for copy in copies:
@@ -237,7 +246,7 @@ class Delivery:
                 self.mainlog.write(f"=> {copy.log_name()}", message_id)
 
     def _log_late(self, copy, error, message_id):
-        self.mainlog.write(f"== {copy.given} R=local_user T={copy.mailbox.transport} {error.detail}", message_id)
+        self.mainlog.write(f"== {copy.given} R=local_user T={copy.mailbox.transport} {deferral(error)}", message_id)
 
 
 def remote_recipients(recipients):

@@ -4,9 +4,9 @@ mailstore/agent.py has the same for who may not.
 """
 import posix
 
-from common.ownership import open_regular
+from common.ownership import open_list, open_regular
 from mailstore.files import outcome_of
-from mailstore.usable import check_usable
+from mailstore.usable import check_usable, open_forward
 
 
 class Direct:
@@ -27,6 +27,15 @@ class Direct:
     def open(self, name):
         """A descriptor to read the file by that the settings name so. Raises OSError."""
         return open_regular(self._files[name])
+
+    def include(self, path):
+        """A descriptor to read a file by that the aliases include. Raises OSError."""
+        return open_list(path)
+
+    def forward(self, mailbox):
+        """A descriptor to read an account's ~/.forward by, None if it has none; others' count for nothing, as their
+        mailboxes can't be written either. Raises Later."""
+        return open_forward(mailbox) if mailbox.uid == self.uid else None
 
     def errand(self):
         """An Errand for one message."""

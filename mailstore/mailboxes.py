@@ -9,7 +9,31 @@ from mailstore.outcome import Later, Never, Unavailable
 SPOOL = "/var/mail"
 FIRST_USER = 1000
 POSTMASTER = "postmaster"
-MOST_TARGETS = 10000        # that one address may lead to, lists in lists counted: what a session can hold and check
+LOCALHOST = "localhost"
+MOST_OCTETS = 1 << 20       # of a file that is a list: 10000 members take less
+
+
+def is_looked_up(name):
+    """Whether a local part may be an account's name: what could leave its folder, or hide there, is nobody's."""
+    return bool(name) and not name.startswith(".") and "/" not in name and name.isprintable()
+
+
+def _check_sources(name):
+    """Raise Later if `name`, which was not found, may be somebody in a source of accounts that cannot be asked now."""
+    from common.nss import lookup_error
+    if errno := lookup_error(name):
+        raise Later("Account cannot be looked up now", errno=-1,
+                    doing=f"a source of accounts (passwd in /etc/nsswitch.conf) is unavailable: "
+                          f"looking up {name}: ({errno}) {posix.strerror(errno)}")
+
+
+def text_of(file, path):
+    """What is in the open `file`. Raises OSError, also for more than MOST_OCTETS."""
+    with open(file, encoding="utf-8", errors="surrogateescape") as stream:
+        text = stream.read(MOST_OCTETS + 1)
+    if len(text) > MOST_OCTETS:
+        raise OSError(27, "File too large", path)
+    return text
 
 
 class Mailbox:
@@ -43,14 +67,17 @@ class Mailbox:
 
 class Resolution:
     """Where mail for one address goes. mailboxes: {path: (Mailbox, how many aliases deep)}; remote: addresses
-    (str) in other domains; unknown_local: addresses of ours, named by an alias, that nobody has; is_alias: whether an
-    alias led here."""
+    (str) in other domains; unknown_local: addresses of ours, named by an alias, that nobody has; dropped: the words of
+    aliases that throw mail away; is_alias: whether an alias led here; forwarded: the Mailboxes whose owners have their
+    mail sent on."""
 
     def __init__(self):
         self.mailboxes = {}
         self.remote = []
         self.unknown_local = []
+        self.dropped = []
         self.is_alias = False
+        self.forwarded = []
 
     def add(self, mailbox, depth=0):
         """Let a copy go into `mailbox`, which may be named several times; the deepest counts."""
@@ -60,16 +87,29 @@ class Resolution:
 
     def size(self):
         """How many there are to deliver to."""
-        return len(self.mailboxes) + len(self.remote) + len(self.unknown_local)
+        return len(self.mailboxes) + len(self.remote) + len(self.unknown_local) + len(self.dropped)
+
+    def has_moved(self):
+        """Whether an alias says that who is meant has one address elsewhere. Where people have their own mail sent on
+        is nobody else's business."""
+        is_elsewhere = self.is_alias and len(self.remote) == 1
+        return is_elsewhere and not (self.mailboxes or self.forwarded or self.dropped)
+
+    def leads_anywhere(self):
+        """Whether there is somebody, or an alias that throws mail away."""
+        return bool(self.mailboxes or self.remote or self.dropped)
 
 
 class Mailboxes:
-    """settings: a Settings, for its store, domain and aliases; access: what reads the aliases, and writes the
-    mailboxes (mailstore/direct.py, mailstore/agent.py)."""
+    """settings: a Settings, for its store, domain, aliases and tag; access: what reads the aliases, and writes the
+    mailboxes (mailstore/direct.py, mailstore/agent.py). tell: called with each line for the log."""
+
+    tell = str
 
     def __init__(self, settings, access):
         self.store = settings.store
         self.domain = settings.domain
+        self.tag = settings.tag
         self._aliases_path = settings.aliases
         self._access = access
         self._aliases = None
@@ -78,23 +118,23 @@ class Mailboxes:
 
     @property
     def aliases(self):
-        """{name: targets' text}; an unreadable file is Later, for it may name anybody."""
+        """{name in lower case: targets' text}; an unreadable file is Later, for it may name anybody."""
         if self._aliases is None:
             try:
                 self._aliases = alias_file.read_aliases(self._access) if self._aliases_path else {}
             except OSError as error:
                 if isinstance(error.__cause__, Unavailable):
                     raise error.__cause__ from None
-                raise Later("Aliases cannot be read now", f"{self._aliases_path}: {error.strerror}") from error
+                raise Later("Aliases cannot be read now", error.errno or 0, self._aliases_path) from error
         return self._aliases
 
     def is_local(self, domain, ask_own_address=str):
-        """Whether `domain` (str) is ours: the local one, or a literal of an address of this host.
+        """Whether `domain` (str) is ours: the local one, localhost, or a literal of an address of this host.
 
         ask_own_address: a function that returns one, or "".
         """
         domain = canonical(domain)
-        if domain == self.domain:
+        if domain in (self.domain, LOCALHOST):
             return True
         literal = domain[1:-1].removeprefix("ipv6:") if domain.startswith("[") else ""
         return bool(literal) and (literal.startswith("127.") or literal in ("::1", ask_own_address()))
@@ -103,63 +143,36 @@ class Mailboxes:
         """The Resolution for a local part. Raises Never (nobody here, or `:fail:`) and Later (`:defer:`, or an alias
         that leads to more than MOST_TARGETS)."""
         resolution = Resolution()
-        self._expand(local, resolution)
-        if not resolution.mailboxes and local.lower() == POSTMASTER:
-            resolution.add(self._postmaster())
-        if not resolution.mailboxes and not resolution.remote:
-            raise Never("No such user here", "Unrouteable address")
+        if mailbox := self._found_at_once(local):
+            resolution.add(mailbox)
+            return resolution
+        from mailstore.expansion import Expansion
+        Expansion(self, resolution).follow(local)
+        if not resolution.leads_anywhere() and local.lower() == POSTMASTER:
+            Expansion(self, resolution).follow_account(self._postmaster())
+        if not resolution.leads_anywhere():
+            raise Never("No such user here", doing="Unrouteable address")
         return resolution
 
-    def _expand(self, local, resolution):
-        """Fill `resolution`. Each alias is followed once, depth first; one that leads back to itself names the account
-        of that name."""
-        pending = [(local, f"{local}@{self.domain}")]
-        opened = {}                     # the aliases that lead to what is at hand, the outermost first
-        followed = set()
-        while pending:
-            if not (target := pending.pop()):
-                opened.popitem()
-                continue
-            name, address = target[0].lower(), target[1]
-            entry = None if name in opened else self.aliases.get(name)
-            if entry is None:
-                self._add_account(name, address, resolution, len(opened))
-            elif name not in followed:
-                resolution.is_alias = True
-                opened[name] = True
-                followed.add(name)
-                pending += [None, *reversed(self._targets(entry, resolution))]
-                if resolution.size() + len(pending) > MOST_TARGETS:
-                    raise Later("Alias leads to too many recipients", f"{address}: more than {MOST_TARGETS} targets")
+    def _found_at_once(self, local):
+        """The Mailbox of an account that no alias and no .forward has a word in; None if it takes more to know."""
+        name = local.lower()
+        mailbox = None if name in self.aliases or name == POSTMASTER else self.account(name)
+        return mailbox if mailbox and not self.forward(mailbox) else None
 
-    def _add_account(self, name, address, resolution, depth):
-        mailbox = self.account(name)
-        if mailbox:
-            resolution.add(mailbox, depth)
-        else:
-            resolution.unknown_local.append(address)
+    # What people have written into files
 
-    def _targets(self, entry, resolution):
-        """Pairs of (local part, address) for an alias's targets that are ours; others go to `resolution`."""
-        ours = []
-        for target in alias_file.split_targets(entry):
-            if target.startswith(":fail:"):
-                raise Never(target[6:].strip() or "Address refused")
-            if target.startswith(":defer:"):
-                raise Later(target[7:].strip() or "Address deferred")
-            if alias_file.is_unsafe(target):
-                continue
-            local, at, domain = target.rpartition("@")
-            if at and not self.is_local(domain):
-                resolution.remote.append(target)
-            else:
-                ours.append((alias_file.unquoted(local if at else target), target if at else f"{target}@{self.domain}"))
-        return ours
+    def included(self, path):
+        """The text of a file that the aliases include. Raises OSError."""
+        return text_of(self._access.include(path), path)
 
-    def members(self, name):
-        """The targets (list of str) of the list called `name`, or None if there is no such list."""
-        entry = self.aliases.get(name.lower())
-        return alias_file.split_targets(entry) if entry else None
+    def forward(self, mailbox):
+        """The text of an account's ~/.forward, "" if there is none. Raises Later if it can't be read now."""
+        file = self._access.forward(mailbox) if mailbox.login else None
+        try:
+            return "" if file is None else text_of(file, f"{mailbox.home}/.forward")
+        except OSError as error:
+            raise Later("Mailbox cannot be used now", errno=error.errno, doing=error.filename) from error
 
     def named(self, words):
         """The accounts whose full name has `words` in it (RFC 821 §3.3), without case."""
@@ -174,15 +187,18 @@ class Mailboxes:
     # Accounts
 
     def account(self, name):
-        """The Mailbox of the account called `name` (lower case), or None."""
-        if not name or name.startswith(".") or "/" in name or not name.isprintable():
+        """The Mailbox of the account called `name` (lower case), or None. Raises Later if nobody can tell now."""
+        if not is_looked_up(name):
             return None
         if self.store.startswith("/"):
             return self._folder_mailbox(name)
         import pwd
         try:
             return self._system_mailbox(pwd.getpwnam(name))
-        except (KeyError, UnicodeEncodeError):
+        except UnicodeEncodeError:
+            return None
+        except KeyError:
+            _check_sources(name)
             return None
 
     def _system_mailbox(self, entry):
@@ -218,7 +234,7 @@ class Mailboxes:
             found = [self.account(name) for name in ("root", *(entry.pw_name for entry in runners))]
             return next(filter(None, found), None) or self._own_folder()
         if not runners:
-            raise Later("Postmaster has no mailbox now", f"uid {uid} has no account")
+            raise Later("Postmaster has no mailbox now", doing=f"uid {uid} has no account")
         return self._as_mailbox(runners[0])
 
     def _own_folder(self):

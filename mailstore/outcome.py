@@ -2,25 +2,27 @@
 
 Whoever catches one turns it into 4xx or 5xx towards a client, a retry or a bounce in the queue.
 """
+import posix
 
 
 class Outcome(Exception):
     """An attempt that was not done.
 
     text: what the sender may read, one line of ASCII. errno: the system's number of what went wrong, one of Exim's
-    below 0, or 0 if there is none; doing: what was being done, or what is wrong, with the file's path.
-    detail: what the log says, in words made of errno and doing unless given. reply: set by whoever knows what exactly
-    answers a client.
+    below 0, or 0 if there is none. doing: what was being done, or what is wrong, with the file's path, for the log
+    only; "" where `text` says all.
     """
 
-    reply = None
-
-    def __init__(self, text, detail="", errno=0, doing=""):
+    def __init__(self, text, errno=0, doing=""):
         super().__init__(text)
         self.text = text
         self.errno = errno
-        self.doing = doing or detail or text
-        self.detail = detail or (defer_text(errno, doing) if errno else text)
+        self.doing = doing
+
+    @property
+    def cause(self):
+        """What the log says of it, its number aside."""
+        return self.doing or self.text
 
 
 class Later(Outcome):
@@ -39,9 +41,18 @@ class Never(Outcome):
     """It will not work, however often it is tried."""
 
 
-def defer_text(errno, doing):
-    """The log's words for an error met while `doing` something, as Exim writes them after `==`."""
-    if errno < 0:
-        return f"defer ({errno}): {doing}"
-    from posix import strerror
-    return f"defer ({errno}): {strerror(errno)}: {doing}"
+def deferral(outcome):
+    """The log's words for an Outcome of a delivery, as Exim writes them after `==`."""
+    return _numbered(outcome, f"defer ({outcome.errno}): ")
+
+
+def refusal(outcome):
+    """The log's words for an Outcome of a question whether somebody may receive, behind `rejected RCPT`."""
+    return _numbered(outcome, f"({outcome.errno}) ")
+
+
+def _numbered(outcome, number):
+    if not outcome.errno:
+        return outcome.cause
+    meaning = f"{posix.strerror(outcome.errno)}: " if outcome.errno > 0 else ""
+    return f"{number}{meaning}{outcome.cause}"

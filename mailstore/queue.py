@@ -3,28 +3,14 @@
 Two files a message in the queue's folder, as simple to read as a letter:
 
     ID.message    the message as it will be sent, Received on top, lines ended by LF
-    ID.envelope   JSON: {
-        "id": "1xVkyz-0002Ae-0G",
-        "received": 1795503574.5,           seconds since 1970
-        "sender": "a@b.example",            "" for the null reverse-path
-        "utf8": false,                      whether SMTPUTF8 was asked for (RFC 6531)
-        "notified": false,                  whether its sender was told of a delay
-        "recipients": [{
-            "address": "x@relay.example",   where to
-            "envelope_to": ["x@relay.example"],     the recipients as the client gave them, before aliases
-            "mailbox": null,                or the account here whose copy this is
-            "state": "waiting",             "waiting", "done" or "failed"
-            "tries": 0,
-            "reply": "",                    the last answer, or why there was none
-            "next": 0                       not before these seconds since 1970
-        }]
-    }
+    ID.envelope   who is to have it, and what was tried: mailstore/envelope.py has its form
 
 Both are written in tmp/, synced, renamed, and their folder is synced; the envelope comes last, so a
 message is in the queue exactly when its envelope is. After an attempt the envelope is replaced whole.
-Text is UTF-8 with surrogateescape. `wake` is a FIFO: a line in it, `new ID`, tells the runner of new mail.
+Text is UTF-8 with surrogateescape. `wake` is a FIFO: a line in it, `new ID`, tells the queue manager of new mail.
 """
 import posix
+from errno import ENOENT, ENXIO
 
 from mailstore.files import WRITE_NEW, outcome_of, remove, sync_folder, write_all
 
@@ -68,18 +54,21 @@ class Queue:
 
         received: the Received field (str). Raises Later, NoRoom.
         """
-        recipients = [_recipient(address, given) for address, given in remote]
+        from mailstore.envelope import Recipient
+        recipients = [Recipient(address, given) for address, given in remote]
         return self._prepare(message_id, message, received, recipients)
 
     def prepare_local(self, message_id, message, received, copies):
         """A Prepared for `copies` (delivery.Copy) of `message` that their mailboxes did not take."""
-        recipients = [_recipient(copy.given, copy.envelope_to, copy.mailbox.user) for copy in copies]
+        from mailstore.envelope import Recipient
+        recipients = [Recipient(copy.given, copy.envelope_to, copy.mailbox.user) for copy in copies]
         return self._prepare(message_id, message, received, recipients)
 
     def _prepare(self, message_id, message, received, recipients):
         from time import time
-        envelope = {"id": message_id, "received": time(), "sender": message.sender, "utf8": message.utf8,
-                    "notified": False, "recipients": recipients}
+
+        from mailstore.envelope import Envelope
+        envelope = Envelope(message_id, time(), message.sender, recipients, message.utf8)
         try:
             self._make_folders()
             self._write_message(message_id, message.content, received.encode("utf-8", "surrogateescape"))
@@ -106,31 +95,35 @@ class Queue:
 
     def write_new_envelope(self, envelope):
         """Write and sync tmp/ID.envelope; renaming it is the caller's. Raises OSError."""
-        from json import dumps
-        path = f"{self.folder}/tmp/{envelope['id']}{ENVELOPE}"
+        path = f"{self.folder}/tmp/{envelope.id}{ENVELOPE}"
         remove(path)
         file = posix.open(path, WRITE_NEW, 0o600)
         try:
-            text = dumps(envelope, indent=1, ensure_ascii=True)
-            write_all(file, text.encode() + b"\n")
+            write_all(file, envelope.to_json().encode())
             posix.fsync(file)
         finally:
             posix.close(file)
 
     def wake(self, message_id):
-        """Tell the runner that a message has come. Does nothing if none runs."""
+        """Tell the queue manager that a message has come. Does nothing if none runs."""
+        try:
+            self.tell_manager(f"new {message_id}")
+        except OSError:
+            pass    # it looks for itself now and then
+
+    def tell_manager(self, line):
+        """Write `line` into the FIFO. False if no queue manager reads it, or it is full, and is looked through anyway.
+        Raises OSError."""
         try:
             fifo = posix.open(f"{self.folder}/wake", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
-        except OSError:
-            return
+        except OSError as error:
+            if error.errno in (ENXIO, ENOENT):
+                return False
+            raise
         try:
-            posix.write(fifo, f"new {message_id}\n".encode())
+            posix.write(fifo, f"{line}\n".encode())
         except BlockingIOError:
-            pass    # whoever empties a full FIFO looks for himself
+            return False
         finally:
             posix.close(fifo)
-
-
-def _recipient(address, envelope_to, mailbox=None):
-    return {"address": address, "envelope_to": envelope_to, "mailbox": mailbox, "state": "waiting",
-            "tries": 0, "reply": "", "next": 0}
+        return True

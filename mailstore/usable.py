@@ -2,6 +2,7 @@
 import posix
 from stat import S_ISDIR, S_ISREG
 
+from common.ownership import open_owned
 from mailstore import mailboxes
 from mailstore.files import are_all, parent, try_entering, try_writing
 from mailstore.outcome import Later
@@ -15,9 +16,21 @@ def check_usable(mailbox):
         raise _later(error.errno, mailbox.path) from error
 
 
+def open_forward(mailbox):
+    """A descriptor to read the ~/.forward of an account by, None if there is none. Raises Later for one that others may
+    have a hand in, or that is no plain file."""
+    path = f"{mailbox.home}/.forward"
+    try:
+        return open_owned(path, mailbox.uid)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        is_the_systems = error.strerror == posix.strerror(error.errno)     # else it is we who don't want the file
+        raise _later(*((error.errno, path) if is_the_systems else (-1, f"{path}: {error.strerror}"))) from error
+
+
 def _later(errno, doing):
-    meaning = f"{posix.strerror(errno)}: " if errno > 0 else ""
-    return Later("Mailbox cannot be used now", f"({errno}) {meaning}{doing}", errno, doing)
+    return Later("Mailbox cannot be used now", errno, doing)
 
 
 def _check_maildir(mailbox):

@@ -1,39 +1,68 @@
-"""One message's turn: what was tried, and what came of it so far."""
+"""One message's turn: who is tried, what is awaited, and what came of it so far."""
+from typing import List, NamedTuple
+
+from mailstore.envelope import FAILED, Envelope, Recipient
 from queue_manager.retry import due_time
-from smtp_client.result import LATER, NEVER
+from smtp_client.result import LATER, NEVER, DeliveryResult
+
+
+class Tried(NamedTuple):
+    """One recipient, tried once. result: what came of it. router, transport: Exim's names for the way that the mail
+    took. account: of the mailbox here that has it, or "". gave_up: whether the message was tried for long enough."""
+
+    recipient: Recipient
+    result: DeliveryResult
+    router: str = ""
+    transport: str = ""
+    account: str = ""
+    gave_up: bool = False
 
 
 class Attempt:
-    """envelope: the message's. late, failed: pairs of (recipient, Fate). removed_by: who asked for its
-    removal meanwhile, or "". is_broken: whether something went wrong with it in the relay itself.
+    """envelope: the message's. late, failed: of those tried, who is to be tried again, and who will not have it.
+    reports: the ids of the messages that tell the sender. removed_by: the user who asked for the message's removal
+    meanwhile, or "". is_broken: whether something went wrong with it in the queue manager itself.
 
-    pending: how many answers are awaited, and calls about it are being made; at 0 the attempt is over.
+    The queue manager owns it. Whoever asks something about it says so here, once for each answer that is to come.
     """
 
-    def __init__(self, envelope):
+    def __init__(self, envelope: Envelope):
         self.envelope = envelope
-        self.id = envelope["id"]
-        self.pending = 0
-        self.late = []
-        self.failed = []
+        self.id = envelope.id
+        self.late: List[Tried] = []
+        self.failed: List[Tried] = []
+        self.reports: List[str] = []
         self.removed_by = ""
         self.is_broken = False
+        self._awaited = 0
 
-    def due(self, now):
+    def due(self, now) -> List[Recipient]:
         """The recipients that are to be tried at `now`, seconds since 1970; all that wait if it is None."""
-        return [recipient for recipient in self.envelope["recipients"]
-                if recipient["state"] == "waiting" and (now is None or due_time(recipient["next"], now) <= now)]
+        return [recipient for recipient in self.envelope.waiting()
+                if now is None or due_time(recipient.next, now) <= now]
 
-    def awaits_more(self):
-        """Whether, in a call about the attempt, answers are awaited still."""
-        return self.pending > 1
+    # What is awaited
 
-    def sort(self, fates):
-        """Remember `fates`, pairs of (recipient, Fate), until the attempt is over."""
-        self.late += [pair for pair in fates if pair[1].outcome == LATER]
-        self.failed += [pair for pair in fates if pair[1].outcome == NEVER]
+    def asked(self):
+        """One more answer is awaited."""
+        self._awaited += 1
 
-    def failed_without_sender(self):
-        """Whether somebody did not get it who cannot be told of to anybody: the message is from <>."""
-        states = [recipient["state"] for recipient in self.envelope["recipients"]]
-        return not self.envelope["sender"] and "failed" in states
+    def answered(self):
+        """One of the answers has come."""
+        self._awaited -= 1
+
+    def is_over(self) -> bool:
+        """Whether no answer is awaited any more."""
+        return not self._awaited
+
+    # What came of it
+
+    def sort(self, tried: List[Tried]):
+        """Remember `tried` until the attempt is over."""
+        self.late += [one for one in tried if one.result.outcome == LATER]
+        self.failed += [one for one in tried if one.result.outcome == NEVER]
+
+    def failed_without_sender(self) -> bool:
+        """Whether a recipient will not have the message, and there is no sender to tell: the message is from <>."""
+        states = [recipient.state for recipient in self.envelope.recipients]
+        return not self.envelope.sender and FAILED in states

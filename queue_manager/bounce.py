@@ -1,15 +1,18 @@
 """What the sender is told of a message that failed or is late: Exim's texts, in the form of RFC 3462 and 3464."""
 import random
 from time import time
+from typing import List, NamedTuple
 
 from common.mainlog import printable
 from mailstore.files import write_all
 from mailstore.trace import mail_date
-from smtp_client.result import original
+from queue_manager.attempt import Tried
+from queue_manager.log_lines import GAVE_UP, reason
 
 WHOLE_OCTETS = 100 * 1024   # a longer message comes back as its header alone
 REPLY_OCTETS = 2000
 HOUR = 3600
+NO_TIME_LEFT = "5.4.7"      # delivery time expired (RFC 3463 §3.5)
 
 FAILED = """\
 This message was created automatically by mail delivery software.
@@ -73,15 +76,32 @@ def _header_line(file):
     return b"" if line == b"\n" else line
 
 
+class Author(NamedTuple):
+    """Whose report it is. message_id: the report's own; domain: ours."""
+
+    message_id: str
+    domain: str
+
+
+class Kind(NamedTuple):
+    """What parts one kind of report from another. action: RFC 3464's word; status_class: of the enhanced codes that go
+    with it; subject; fields: more header lines."""
+
+    action: str
+    status_class: str
+    subject: str
+    fields: List[str]
+
+
 class Report:
-    """A message of our own, in the form mailstore.queue takes. sender: "", since nobody is to answer it."""
+    """A message of our own, in the form mailstore.queue takes. text: bytes. sender: "", for nobody is to answer it."""
 
     sender = ""
 
     def __init__(self, text, utf8):
         self.content = self
         self.utf8 = utf8
-        self._text = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        self._text = text
         self.octets = len(self._text)
 
     def write(self, file, front):
@@ -89,46 +109,52 @@ class Report:
         write_all(file, front + self._text)
 
 
-def failure(message_id, domain, about, failed):
-    """The Report of an Original whose recipients in `failed`, pairs of (recipient, Fate), will not get it."""
-    blocks = "\n".join(_block(recipient, fate, "") for recipient, fate in failed)
+def failure(message_id, domain, about: Original, failed: List[Tried]) -> Report:
+    """The Report of a message whose recipients in `failed` will not get it."""
     # The header alone must not make a report need SMTPUTF8 (RFC 6531 §3.1): its parts name all recipients.
-    addresses = ",\n  ".join(recipient["address"] for recipient, _ in failed if recipient["address"].isascii())
+    addresses = ",\n  ".join(one.recipient.address for one in failed if one.recipient.address.isascii())
     fields = [f"X-Failed-Recipients: {addresses}"] if addresses else []
+    text = FAILED.format(addresses="\n".join(_block(one, "") for one in failed))
     content = about.whole or about.header + (
         b"X-DSN-Information: Due to administrative limits only headers are returned\n\n")
-    return _report(message_id, domain, about, "failed", failed, fields, FAILED.format(addresses=blocks), content,
-                   "Mail delivery failed: returning message to sender")
+    kind = Kind("failed", "5", "Mail delivery failed: returning message to sender", fields)
+    return _report(Author(message_id, domain), about, failed, kind, (text, content))
 
 
-def delay(message_id, domain, about, late):
-    """The Report of an Original that its recipients in `late`, pairs of (recipient, Fate), do not have yet."""
-    message = about.envelope["id"]
+def delay(message_id, domain, about: Original, late: List[Tried]) -> Report:
+    """The Report of a message that its recipients in `late` do not have yet."""
+    message = about.envelope.id
     hours = int(about.age // HOUR)
     text = DELAYED.format(hours=hours, domain=domain, id=message, subject=printable(about.value(b"subject")),
-                          addresses="\n".join(_block(recipient, fate, "Delay reason: ") for recipient, fate in late))
-    return _report(message_id, domain, about, "delayed", late, [], text, about.header + b"\n",
-                   f"Warning: message {message} delayed {hours} hours")
+                          addresses="\n".join(_block(one, "Delay reason: ") for one in late))
+    kind = Kind("delayed", "4", f"Warning: message {message} delayed {hours} hours", [])
+    return _report(Author(message_id, domain), about, late, kind, (text, about.header + b"\n"))
 
 
-def _report(message_id, domain, about, action, told, fields, text, content, subject):
-    """The whole message, but for its Received field."""
+def _report(author, about, told, kind, content):
+    """The whole message, but for its Received field. content: the text (str) of its first part, and what it returns of
+    the message (bytes)."""
+    text, returned = content
     boundary = f"{int(time())}-serveur-{random.randrange(10 ** 9):09d}"
-    utf8 = not all(original(recipient).isascii() and recipient["address"].isascii() for recipient, _ in told)
-    sender = about.envelope["sender"]
-    header = [*fields, "Auto-Submitted: auto-replied", f"From: Mail Delivery System <Mailer-Daemon@{domain}>",
-              f"To: {sender}", *_references(about),
-              f"Content-Type: multipart/report; report-type=delivery-status; boundary={boundary}",
-              "MIME-Version: 1.0", f"Subject: {subject}", f"Message-Id: <E{message_id}@{domain}>",
-              f"Date: {mail_date()}", "", ""]
-    status = "\n".join(_status(recipient, fate, action) for recipient, fate in told)
+    utf8 = not all(one.recipient.given.isascii() and one.recipient.address.isascii() for one in told)
+    sender = about.envelope.sender
+    status = "\n".join(_status(one, kind) for one in told)
     parts = [f"Content-type: text/plain; charset={'utf-8' if utf8 else 'us-ascii'}\n\n{text}",
-             f"Content-type: message/delivery-status\n\nReporting-MTA: dns; {domain}\n\n{status}",
-             f"Content-type: {'message/rfc822' if content is about.whole else 'text/rfc822-headers'}\n\n"
+             f"Content-type: message/delivery-status\n\nReporting-MTA: dns; {author.domain}\n\n{status}",
+             f"Content-type: {'message/rfc822' if returned is about.whole else 'text/rfc822-headers'}\n\n"
              f"Return-path: <{sender}>\n"]
-    opened = "\n".join(header) + "".join(f"--{boundary}\n{part}\n" for part in parts)[:-1]
-    return Report(opened.encode("utf-8", "surrogateescape") + content + f"\n--{boundary}--\n".encode(),
+    opened = _header(author, about, kind, boundary) + "".join(f"--{boundary}\n{part}\n" for part in parts)[:-1]
+    return Report(opened.encode("utf-8", "surrogateescape") + returned + f"\n--{boundary}--\n".encode(),
                   utf8 or not sender.isascii())
+
+
+def _header(author, about, kind, boundary):
+    return "\n".join([
+        *kind.fields, "Auto-Submitted: auto-replied", f"From: Mail Delivery System <Mailer-Daemon@{author.domain}>",
+        f"To: {about.envelope.sender}", *_references(about),
+        f"Content-Type: multipart/report; report-type=delivery-status; boundary={boundary}",
+        "MIME-Version: 1.0", f"Subject: {kind.subject}", f"Message-Id: <E{author.message_id}@{author.domain}>",
+        f"Date: {mail_date()}", "", ""])
 
 
 def _references(about):
@@ -137,32 +163,34 @@ def _references(about):
     return [f"References: {identity}"] if is_one else []
 
 
-def _block(recipient, fate, label):
+def _block(tried, label):
     """What the text says of one recipient."""
-    lines = [f"  {recipient['address']}"]
-    if original(recipient) != recipient["address"]:
-        lines.append(f"    (generated from {original(recipient)})")
-    if fate.host:
-        lines.append(f"    host {fate.host} [{fate.address}]")
-    cause, colon, reply = fate.reason().partition(f": {fate.reply}" if fate.reply else "\0")
-    lines += [f"    {line}" for line in _readable(label + cause + (":" if colon else ""))]
-    if colon:
-        lines += [f"    {line}" for line in _readable(fate.reply + reply)]
-    return "\n".join(lines)
+    recipient, result = tried.recipient, tried.result
+    lines = [f"  {recipient.address}"]
+    if recipient.given != recipient.address:
+        lines.append(f"    (generated from {recipient.given})")
+    if result.peer:
+        lines.append(f"    host {result.peer.name} [{result.peer.address}]")
+    said = [label + result.text + ":", result.reply] if result.reply else [label + reason(result)]
+    said[-1] += _ending(tried)
+    return "\n".join(lines + [f"    {line}" for text in said for line in _readable(text)])
 
 
-def _status(recipient, fate, action):
+def _ending(tried):
+    return f": {GAVE_UP}" if tried.gave_up else ""
+
+
+def _status(tried, kind):
     """One recipient's fields in message/delivery-status (RFC 3464 §2.3)."""
-    address = original(recipient)
-    kind = "rfc822" if address.isascii() else "utf-8"
-    status = fate.status if fate.status[:1] == ("5" if action == "failed" else "4") else ""
-    lines = [f"Action: {action}", f"Final-Recipient: {kind};{address}",
-             f"Status: {status or ('5.0.0' if action == 'failed' else '4.0.0')}"]
-    if fate.host:
-        lines.append(f"Remote-MTA: dns; {fate.host}")
-    if fate.reply:
-        after = fate.text.partition(fate.reply)[2]
-        lines.append("Diagnostic-Code: smtp; " + "\n ".join(_readable(fate.reply + after)))
+    address, result = tried.recipient.given, tried.result
+    type_ = "rfc822" if address.isascii() else "utf-8"
+    status = NO_TIME_LEFT if tried.gave_up else result.status
+    lines = [f"Action: {kind.action}", f"Final-Recipient: {type_};{address}",
+             f"Status: {status if status.startswith(kind.status_class) else kind.status_class + '.0.0'}"]
+    if result.peer:
+        lines.append(f"Remote-MTA: dns; {result.peer.name}")
+    if result.reply:
+        lines.append("Diagnostic-Code: smtp; " + "\n ".join(_readable(result.reply + _ending(tried))))
     return "\n".join(lines) + "\n"
 
 

@@ -4,137 +4,145 @@ The order makes it safe: a report is in the queue before the recipients that it 
 and what is done is noted at once. A relay killed in between sends one of them twice; it loses nothing.
 """
 import os
+from typing import List
 
 from common.privileges import user_name
-from mailstore.outcome import Later
+from mailstore import envelope as states
+from mailstore.outcome import Later, deferral
 from mailstore.trace import mail_date
-from queue_manager import retry as schedule
-from queue_manager.bounce import Original, delay, failure
-from smtp_client.result import DONE, NEVER, Fate
+from queue_manager import bounce, retry
+from queue_manager.attempt import Attempt, Tried
+from queue_manager.log_lines import note_line, reason, tried_line
+from smtp_client.result import DONE
 
 
-class Settler:
-    """mainlog: the log; backlog: a Backlog; clock: a trace.Clock, for ids; domain: ours; now: gives the
-    seconds since 1970; queued: called with the id of each report."""
+class Concluder:
+    """mainlog: the log; store: a QueueStore; clock: a trace.Clock, for ids; domain: ours; now: gives the seconds since
+    1970."""
 
-    def __init__(self, mainlog, backlog, clock, domain, now, queued):
+    def __init__(self, mainlog, store, clock, domain, now):
         self._mainlog = mainlog
-        self._backlog = backlog
+        self._store = store
         self._clock = clock
         self._domain = domain
         self._now = now
-        self._queued = queued
         self._user = user_name(os.geteuid())
 
-    def write(self, attempt, lines):
-        """Write `lines` about the attempt into the log."""
-        for line in lines:
-            self._mainlog.write(line, attempt.id)
+    def log_notes(self, attempt: Attempt, notes):
+        """Log what a client noted of hosts (result.Notes) on the way."""
+        for note in notes:
+            self._mainlog.write(note_line(note), attempt.id)
 
-    def note(self, attempt, fates):
-        """Log `fates`, pairs of (recipient, Fate), and keep them. What is done is written down now if the
-        rest of the attempt may take long; that somebody failed only counts once it is reported."""
-        self._log(attempt, fates)
-        for recipient, fate in fates:
-            recipient["reply"] = fate.reply or fate.reason()
-            if fate.outcome == DONE:
-                recipient["state"] = "done"
-        attempt.sort(fates)
-        if attempt.awaits_more() and any(fate.outcome == DONE for _, fate in fates):
+    def record(self, attempt: Attempt, tried: List[Tried]):
+        """Log what came of some recipients, and keep it. That somebody has the message is written down now if the
+        rest of the attempt may take long; that somebody will not have it only counts once it is reported."""
+        self._log(attempt, tried)
+        for recipient, result, *_ in tried:
+            recipient.reply = result.reply or reason(result)
+            if result.outcome == DONE:
+                recipient.state = states.DONE
+        attempt.sort(tried)
+        if not attempt.is_over() and any(one.result.outcome == DONE for one in tried):
             self._save(attempt)
 
-    def _log(self, attempt, fates):
+    def _log(self, attempt, tried):
         followed = None
-        for recipient, fate in fates:
-            self._mainlog.write(fate.line(recipient, follows=fate is followed), attempt.id)
-            if fate.outcome == DONE and not fate.account:
-                followed = fate
+        for one in tried:
+            self._mainlog.write(tried_line(one, follows=one.result is followed), attempt.id)
+            if one.result.outcome == DONE and not one.account:
+                followed = one.result
 
     def _save(self, attempt):
         try:
-            self._backlog.replace(attempt.envelope)
+            self._store.replace(attempt.envelope)
         except OSError as error:
             self._mainlog.write(f"queue file cannot be written now: {error.strerror}", attempt.id)
 
-    def finish(self, attempt):
-        """The attempt is over. Returns when to try again (seconds since 1970), or None."""
+    def conclude(self, attempt: Attempt):
+        """The attempt is over. Returns when to try again (seconds since 1970), or None if the message is gone."""
         self._give_up_late(attempt)
         if attempt.failed:
             self._report_failed(attempt)
-        if any(recipient["state"] == "waiting" for recipient in attempt.envelope["recipients"]):
+        if attempt.envelope.waiting():
             return self._postpone(attempt)
         self._end(attempt)
         return None
 
     def _give_up_late(self, attempt):
-        """What is late for too long has failed."""
-        received, now = attempt.envelope["received"], self._now()
-        over = [pair for pair in attempt.late if schedule.is_over(received, pair[0]["tries"], now)]
-        for recipient, fate in over:
-            text = "retry timeout exceeded"
-            self._mainlog.write(Fate(NEVER, text).line(recipient), attempt.id)
-            failed = Fate(NEVER, f"{fate.reason()}: {text}", 0, fate.host, fate.address, fate.reply, "5.4.7")
-            attempt.failed.append((recipient, failed))
-        attempt.late = [pair for pair in attempt.late if pair not in over]
+        """Who is late for too long will not have the message."""
+        received, now = attempt.envelope.received, self._now()
+        over = [one for one in attempt.late if retry.is_over(received, one.recipient.tries, now)]
+        attempt.late = [one for one in attempt.late if one not in over]
+        for one in over:
+            given_up = one._replace(gave_up=True)
+            self._mainlog.write(tried_line(given_up), attempt.id)
+            attempt.failed.append(given_up)
 
     def _report_failed(self, attempt):
         try:
-            if attempt.envelope["sender"]:
-                self._send(attempt, failure, attempt.failed)
+            if attempt.envelope.sender:
+                self._report(attempt, bounce.failure, self._original(attempt), attempt.failed)
         except (OSError, Later) as error:
             # No room, say. They stay as they are, and are tried again.
-            self._mainlog.write(f"cannot queue a bounce: {getattr(error, 'detail', error)}", attempt.id)
+            self._mainlog.write(f"cannot queue a bounce: {_words(error)}", attempt.id)
             attempt.late += attempt.failed
             return
-        for recipient, _ in attempt.failed:
-            recipient["state"] = "failed"
+        for one in attempt.failed:
+            one.recipient.state = states.FAILED
 
-    def _send(self, attempt, report, told):
-        """Queue a report about the attempt's message."""
+    def _original(self, attempt):
+        """The bounce.Original that a report is about."""
         envelope = attempt.envelope
-        about = Original(envelope, self._backlog.message_path(attempt.id),
-                         schedule.age_of(envelope["received"], self._now()))
-        if report is delay and about.wants_no_notice():
-            return
+        age = retry.age_of(envelope.received, self._now())
+        return bounce.Original(envelope, self._store.message_path(attempt.id), age)
+
+    def _report(self, attempt, make, original, told):
+        """Queue a report about the attempt's message. make: bounce.failure or bounce.delay; told: of whom, Tried."""
         message_id = self._clock.message_id()
-        message = report(message_id, self._domain, about, told)
-        sender = envelope["sender"]
+        message = make(message_id, self._domain, original, told)
+        sender = attempt.envelope.sender
         recipient = f"\n\tfor {sender}" if sender.isascii() else ""     # as mailstore.delivery has it
         received = (f"Received: from {self._user} by {self._domain} with local (serveur)\n"
                     f"\tid {message_id}{recipient};\n\t{mail_date()}\n")
-        self._backlog.prepare(message_id, message, received, [(sender, [sender])]).commit()
+        self._store.prepare(message_id, message, received, [(sender, [sender])]).commit()
         size = message.octets + len(received)
         self._mainlog.write(f"<= <> R={attempt.id} U={self._user} P=local S={size}", message_id)
-        self._queued(message_id)
+        attempt.reports.append(message_id)
 
     def _postpone(self, attempt):
         envelope = attempt.envelope
         now = self._now()
-        again = schedule.next_attempt(envelope["received"], now)
-        tries = max((recipient["tries"] for recipient, _ in attempt.late), default=0)
-        for recipient, _ in attempt.late:
-            recipient["tries"] += 1
-            recipient["next"] = again
-        if schedule.notice_is_due(envelope["received"], tries, now) and not envelope["notified"]:
+        again = retry.next_attempt(envelope.received, now)
+        tries = max((one.recipient.tries for one in attempt.late), default=0)
+        for one in attempt.late:
+            one.recipient.tries += 1
+            one.recipient.next = again
+        if retry.notice_is_due(envelope.received, tries, now) and not envelope.notified:
             self._notify(attempt)
         self._save(attempt)
-        return min(recipient["next"] for recipient in envelope["recipients"] if recipient["state"] == "waiting")
+        return min(recipient.next for recipient in envelope.waiting())
 
     def _notify(self, attempt):
         try:
-            if attempt.envelope["sender"]:
-                self._send(attempt, delay, attempt.late)
-            attempt.envelope["notified"] = True
+            if attempt.envelope.sender:
+                original = self._original(attempt)
+                if not original.wants_no_notice():
+                    self._report(attempt, bounce.delay, original, attempt.late)
+            attempt.envelope.notified = True
         except (OSError, Later) as error:
-            self._mainlog.write(f"cannot queue a notice of delay: {getattr(error, 'detail', error)}", attempt.id)
+            self._mainlog.write(f"cannot queue a notice of delay: {_words(error)}", attempt.id)
 
     def _end(self, attempt):
-        """Nobody waits for the message any more."""
+        """No recipient waits for the message any more."""
         if attempt.failed_without_sender():
             self._save(attempt)
-            self._backlog.set_aside(attempt.id)
+            self._store.set_aside(attempt.id)
             self._mainlog.write("Frozen (delivery error message)", attempt.id)
         else:
-            # In this order, so that a relay killed in between leaves no life without its end in the log.
+            # In this order, so that the log has the end of every message, even if the relay is killed in between.
             self._mainlog.write("Completed", attempt.id)
-            self._backlog.forget(attempt.id)
+            self._store.forget(attempt.id)
+
+
+def _words(error):
+    return deferral(error) if isinstance(error, Later) else str(error)

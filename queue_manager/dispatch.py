@@ -1,117 +1,152 @@
-"""Each recipient on its way: into a mailbox, through the aliases, or to another host; and back with its fate."""
-from functools import partial
+"""Each recipient on its way: into a mailbox, through the aliases, or to another host; and what comes back.
 
+send() asks, hear() takes each answer, and either tells the Concluder what came of a recipient or asks further.
+"""
+from typing import Dict, List, NamedTuple
+
+from mailstore.envelope import Recipient
+from queue_manager.attempt import Attempt, Tried
+from queue_manager.local_agent import Expansion
 from smtp_client.destination import Job
-from smtp_client.result import NEVER, Fate
+from smtp_client.result import NEVER, DeliveryResult
+from smtp_client.routing import NoRoute, Route
+
+UNKNOWN_USER = DeliveryResult(NEVER, "Unrouteable address", status="5.1.1")
+
+
+class Routing(NamedTuple):
+    """The question by which way mail goes. share: whose threads look up; recipients: {domain: those in it}."""
+
+    attempt: Attempt
+    share: str
+    recipients: Dict[str, List[Recipient]]
+
+
+class Carrying(NamedTuple):
+    """The question what became of `recipients`, whose mail goes along `route`."""
+
+    attempt: Attempt
+    route: Route
+    recipients: List[Recipient]
+
+
+class Delivering(NamedTuple):
+    """The question what became of a copy for a mailbox here."""
+
+    attempt: Attempt
+    recipient: Recipient
+
+
+class Expanding(NamedTuple):
+    """The question what an address of ours stands for."""
+
+    attempt: Attempt
+    recipient: Recipient
 
 
 class Dispatcher:
-    """finder: a RouteFinder; share: tells whose workers carry mail (Router.share); lanes: a Lanes; postman: a
-    Postman; settler: a Settler; is_local: tells whether a domain is ours; path: gives where a message's text is.
+    """finder: a RouteFinder; destinations: the Destinations; local_agent: a LocalAgent; concluder: a Concluder;
+    is_local: tells whether a domain is ours; path: gives where a message's text is."""
 
-    guard: makes a call that is about an attempt, in the runner's thread; every answer comes through it.
-    """
-
-    def __init__(self, finder, share, lanes, postman, settler, is_local, path, guard):
+    def __init__(self, finder, destinations, local_agent, concluder, is_local, path):
         self._finder = finder
-        self._share = share
-        self._lanes = lanes
-        self._postman = postman
-        self._settler = settler
+        self._destinations = destinations
+        self._local_agent = local_agent
+        self._concluder = concluder
         self._is_local = is_local
         self._path = path
-        self._guard = guard
 
-    def send(self, attempt, recipients):
+    def send(self, attempt: Attempt, recipients: List[Recipient]):
         """Send `recipients` (of the attempt's envelope) on their way."""
-        distant = {}
+        remote: Dict[str, Dict[str, List[Recipient]]] = {}
         for recipient in recipients:
-            domain = recipient["address"].rpartition("@")[2].lower()
-            if recipient["mailbox"]:
+            domain = recipient.address.rpartition("@")[2].lower()
+            if recipient.mailbox:
                 self._deliver(attempt, recipient)
             elif self._is_local(domain):
                 self._expand(attempt, recipient)
             else:
-                share = self._share(domain, attempt.envelope["sender"])
-                distant.setdefault(share, {}).setdefault(domain, []).append(recipient)
-        for share, domains in distant.items():
-            self._find(attempt, share, domains)
+                domains = remote.setdefault(self._finder.share(domain, attempt.envelope.sender), {})
+                domains.setdefault(domain, []).append(recipient)
+        for share, domains in remote.items():
+            self._find_routes(Routing(attempt, share, domains))
 
-    def _answer(self, attempt, call, about):
-        """A function that passes one answer about `about` on to `call`, and settles that it was awaited."""
-        attempt.pending += 1
-
-        def answered(*answer):
-            attempt.pending -= 1
-            self._guard(attempt, call, attempt, about, *answer)
-
-        return answered
+    def hear(self, question, answer):
+        """Go on with the answer to a question. It is a value of the kind that whoever was asked names."""
+        if isinstance(question, Routing):
+            self._routed(question, answer)
+        elif isinstance(question, Carrying):
+            self._carried(question, answer)
+        elif isinstance(question, Delivering):
+            self._concluder.record(question.attempt, [answer])
+        elif isinstance(question, Expanding):
+            self._expanded(question, answer)
 
     # Other hosts
 
-    def _find(self, attempt, share, distant):
-        """distant: {domain: its recipients}. What is known already waits for no name server."""
-        known = self._finder.known(share, distant)
-        self._routed(share, attempt, {domain: distant[domain] for domain in known}, known)
-        unknown = {domain: recipients for domain, recipients in distant.items() if domain not in known}
+    def _find_routes(self, question: Routing):
+        """What is known already waits for no name server."""
+        attempt, share, wanted = question
+        known = self._finder.known(share, wanted)
+        self._routed(Routing(attempt, share, {domain: wanted[domain] for domain in known}), known)
+        unknown = {domain: recipients for domain, recipients in wanted.items() if domain not in known}
         if unknown:
-            self._finder.find(share, list(unknown), self._answer(attempt, partial(self._routed, share), unknown))
+            self._finder.find(share, list(unknown), Routing(attempt, share, unknown))
+            attempt.asked()
 
-    def _wait_for(self, attempt, share, domain, recipients):
-        answer = self._answer(attempt, partial(self._routed, share), {domain: recipients})
-        self._finder.find_patiently(share, domain, answer)
-
-    def _routed(self, share, attempt, distant, routes):
-        """routes: {domain: its Route, the Fate of having none, or None where that takes longer}. Recipients at one
-        host go together."""
-        together = {}
-        for domain, recipients in distant.items():
+    def _routed(self, question: Routing, routes):
+        """routes: {domain: its Route or NoRoute, or None where that takes longer}. Recipients at one host go
+        together."""
+        attempt, share, wanted = question
+        together: Dict[object, list] = {}
+        for domain, recipients in wanted.items():
             route = routes[domain]
             if not route:
-                self._wait_for(attempt, share, domain, recipients)
-            elif isinstance(route, Fate):
-                self._settler.note(attempt, [(recipient, route) for recipient in recipients])
+                self._finder.find_patiently(share, domain, Routing(attempt, share, {domain: recipients}))
+                attempt.asked()
+            elif isinstance(route, NoRoute):
+                self._concluder.record(attempt, [Tried(recipient, route.result, route.router, route.transport)
+                                                 for recipient in recipients])
             else:
-                together.setdefault(route.key, (route, []))[1].extend(recipients)
-        envelope = attempt.envelope
-        for route, recipients in together.values():
-            done = self._answer(attempt, self._carried, recipients)
-            self._lanes.add(share, route, Job(self._path(attempt.id), envelope["sender"], envelope["utf8"],
-                                              [recipient["address"] for recipient in recipients], done))
+                together.setdefault(route.key, []).append((route, recipients))
+        for pairs in together.values():
+            self._carry(share, Carrying(attempt, pairs[0][0], [one for _, some in pairs for one in some]))
 
-    def _carried(self, attempt, recipients, fates, lines):
-        self._settler.write(attempt, lines)
-        self._settler.note(attempt, [(recipient, fates[recipient["address"]]) for recipient in recipients])
+    def _carry(self, share, question: Carrying):
+        envelope = question.attempt.envelope
+        addresses = [recipient.address for recipient in question.recipients]
+        job = Job(self._path(envelope.id), envelope.sender, envelope.utf8, addresses, question)
+        self._destinations.add(share, question.route, job)
+        question.attempt.asked()
+
+    def _carried(self, question: Carrying, answer):
+        """answer: an Answer of smtp_client."""
+        route = question.route
+        self._concluder.log_notes(question.attempt, answer.notes)
+        self._concluder.record(question.attempt, [
+            Tried(recipient, answer.results[recipient.address], route.router, route.transport)
+            for recipient in question.recipients])
 
     # Mailboxes here
 
-    def _deliver(self, attempt, recipient):
-        self._postman.deliver(attempt.id, attempt.envelope["sender"], recipient,
-                              self._answer(attempt, self._delivered, recipient))
+    def _deliver(self, attempt: Attempt, recipient: Recipient):
+        envelope = attempt.envelope
+        self._local_agent.deliver(self._path(envelope.id), envelope.sender, recipient, Delivering(attempt, recipient))
+        attempt.asked()
 
-    def _delivered(self, attempt, recipient, fate):
-        self._settler.note(attempt, [(recipient, fate)])
+    def _expand(self, attempt: Attempt, recipient: Recipient):
+        self._local_agent.expand(recipient, Expanding(attempt, recipient))
+        attempt.asked()
 
-    def _expand(self, attempt, recipient):
-        self._postman.expand(recipient["address"], self._answer(attempt, self._expanded, recipient))
-
-    def _expanded(self, attempt, recipient, answer):
-        """Put what an address of ours stands for in its place."""
-        if isinstance(answer, Fate):
-            self._settler.note(attempt, [(recipient, answer)])
+    def _expanded(self, question: Expanding, answer):
+        """Put what an address of ours stands for in its place. answer: an Expansion, or a Tried if there is none."""
+        attempt, recipient = question
+        if not isinstance(answer, Expansion):
+            self._concluder.record(attempt, [answer])
             return
-        found, unknown = answer
-        given = recipient["envelope_to"]
-        nobody = [_recipient(address, given, None) for address in unknown]
-        places = [_recipient(*place) for place in found]
-        attempt.envelope["recipients"].remove(recipient)
-        attempt.envelope["recipients"] += nobody + places
-        fate = Fate(NEVER, "Unrouteable address", status="5.1.1")
-        self._settler.note(attempt, [(recipient, fate) for recipient in nobody])
-        self.send(attempt, places)
-
-
-def _recipient(address, envelope_to, mailbox):
-    """A recipient as an envelope has it (mailstore/queue.py)."""
-    return {"address": address, "envelope_to": envelope_to, "mailbox": mailbox, "state": "waiting",
-            "tries": 0, "reply": "", "next": 0}
+        nobody = [Recipient(address, recipient.envelope_to) for address in answer.unknown]
+        recipients = attempt.envelope.recipients
+        recipients.remove(recipient)
+        recipients += nobody + answer.recipients
+        self._concluder.record(attempt, [Tried(one, UNKNOWN_USER) for one in nobody])
+        self.send(attempt, answer.recipients)

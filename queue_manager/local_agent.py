@@ -1,5 +1,5 @@
-"""Copies for mailboxes here, which threads take there, since a mailbox may keep them waiting: one at a time for each
-account, so that who hangs delays nobody else.
+"""Copies for mailboxes here. Threads take them there, since a mailbox may keep them waiting: one at a time for each
+account, so that a mailbox that hangs delays no other.
 
 They write the mailboxes as sessions do: by the delivery agent where there is one (mailstore/agent.py).
 """
@@ -8,28 +8,50 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from traceback import format_exc
+from typing import Callable, List, NamedTuple
 
 from mailstore.delivery import Copy, gather, make_up
+from mailstore.envelope import Recipient
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never
+from queue_manager.attempt import Tried
+from queue_manager.log_lines import result_of
 from smtp_client.encoding import PIECE
-from smtp_client.result import DONE, LATER, NEVER, UNKNOWN, Fate
+from smtp_client.result import DONE, LATER, UNKNOWN, DeliveryResult
 
 AT_ONCE = 8                 # accounts
+LOCAL_USER, ALIASES = "local_user", "system_aliases"     # Exim's names for the ways of mail that stays here
 
 
-class Postman:
-    """settings: a Settings; access: to mailboxes (mailstore/direct.py); path: gives where a message's text is; clock: a
-    trace.Clock; events: an Events, through which answers come; report: called with the traceback of what failed that
-    should not. The methods are the runner's, in its thread.
+class Expansion(NamedTuple):
+    """What an address of ours stands for. recipients: in its place; unknown: addresses that nobody has."""
+
+    recipients: List[Recipient]
+    unknown: List[str]
+
+
+class Order(NamedTuple):
+    """Something that a thread is to do. task: does it, and returns the answer; recipient: whom it is about; router:
+    whose doing it is, for the log; question: what is answered."""
+
+    task: Callable
+    recipient: Recipient
+    router: str
+    question: object
+
+
+class LocalAgent:
+    """settings: a Settings. access: to mailboxes (mailstore/direct.py). clock: a trace.Clock. events: an Events,
+    through which are called, in the queue manager's thread: answered, with a question and its answer; report, with the
+    traceback of what failed that should not. The methods are that thread's too.
     """
 
-    def __init__(self, settings, access, path, clock, events, report):
+    def __init__(self, settings, access, clock, events, answered, report):
         self._settings = settings
         self._access = access
-        self._path = path
         self._clock = clock
         self._events = events
+        self._answered = answered
         self._report = report
         self._threads = ThreadPoolExecutor(AT_ONCE)
         self._orders = {}       # {account: its orders, the first of them under way}
@@ -45,76 +67,76 @@ class Postman:
             while len(orders) > 1:
                 orders.pop()
 
-    def expand(self, address, done):
-        """Have `done` called with where mail for `address`, one of ours, goes: a pair of [(address, envelope_to,
-        mailbox) of each] and [addresses that nobody has]; or with the Fate that it has no such place."""
-        self._give("", partial(self._expand, address), done)
+    def expand(self, recipient: Recipient, question):
+        """Answer `question` with the Expansion of a recipient of ours, or with a Tried if there is none."""
+        self._give("", Order(partial(self._expand, recipient.address), recipient, ALIASES, question))
 
-    def deliver(self, message_id, sender, recipient, done):
-        """Have one copy delivered, and `done` called with its Fate."""
+    def deliver(self, path, sender, recipient: Recipient, question):
+        """Have one copy of the message at `path` delivered, and answer `question` with the recipient's Tried."""
         # The name is made here: threads could make the same one twice.
-        order = partial(self._deliver, self._path(message_id), sender, recipient, self._clock.file_name())
-        self._give(recipient["mailbox"], order, done)
+        task = partial(self._deliver, path, sender, recipient, self._clock.file_name())
+        self._give(recipient.mailbox, Order(task, recipient, LOCAL_USER, question))
 
-    def _give(self, account, order, done):
+    def _give(self, account, order):
         if self._is_stopping:
             return
         orders = self._orders.setdefault(account, deque())
-        orders.append((order, done))
+        orders.append(order)
         if len(orders) == 1:
             self._begin(account)
 
     def _begin(self, account):
-        order, _ = self._orders[account][0]
-        self._threads.submit(self._obey, account, order)
+        self._threads.submit(self._obey, account, self._orders[account][0])
 
     def _obey(self, account, order):
         """In a thread."""
         try:
-            answer = order()
-        except Never as error:
-            answer = Fate(NEVER, error.detail, status="5.1.1")
-        except Later as error:
-            answer = Fate(LATER, error.doing, error.errno or UNKNOWN)
+            answer = order.task()
+        except Never as outcome:
+            answer = Tried(order.recipient, result_of(outcome))
+        except Later as outcome:
+            answer = Tried(order.recipient, result_of(outcome), order.router)
         except OSError as error:
-            answer = Fate(LATER, str(error.filename), error.errno)
+            result = DeliveryResult(LATER, str(error.filename), error.errno)
+            answer = Tried(order.recipient, result, order.router)
         except Exception:
             self._events.put(self._report, format_exc())
-            answer = Fate(LATER, "internal error", UNKNOWN)
-        self._events.put(self._answered, account, answer)
+            answer = Tried(order.recipient, DeliveryResult(LATER, "internal error", UNKNOWN), order.router)
+        self._events.put(self._obeyed, account, answer)
 
-    def _answered(self, account, answer):
-        _, done = self._orders[account].popleft()
+    def _obeyed(self, account, answer):
+        order = self._orders[account].popleft()
         if self._orders[account]:
             self._begin(account)
         else:
             del self._orders[account]
-        done(answer)
+        self._answered(order.question, answer)
 
     # In a thread
 
     def _expand(self, address):
         """The aliases may have changed since the last time."""
         resolution = Mailboxes(self._settings, self._access).resolve(address.rpartition("@")[0])
-        copies = [(copy.given, copy.envelope_to, copy.mailbox.user) for copy in gather([(address, resolution)])]
-        others = [(other, [address], None) for other in resolution.remote]
-        return copies + others, resolution.unknown_local
+        copies = [Recipient(copy.given, copy.envelope_to, copy.mailbox.user)
+                  for copy in gather([(address, resolution)])]
+        others = [Recipient(other, [address]) for other in resolution.remote]
+        return Expansion(copies + others, resolution.unknown_local)
 
     def _deliver(self, path, sender, recipient, name):
-        mailbox = Mailboxes(self._settings, self._access).named_by_us(recipient["mailbox"])
+        mailbox = Mailboxes(self._settings, self._access).named_by_us(recipient.mailbox)
         if not mailbox:
-            raise Never("no such user here", "Unrouteable address")
-        copy = Copy(mailbox, recipient["envelope_to"][::-1])
+            raise Never("No such user here", doing="Unrouteable address")
+        copy = Copy(mailbox, recipient.envelope_to[::-1])
         errand = self._access.errand()
         try:
             with StoredContent(path) as content:
                 make_up(copy, content, sender, "", name, time.time())
                 errand.deliver(copy)
-        except Later as error:
-            return Fate(LATER, error.doing, error.errno or UNKNOWN, router="local_user", transport=mailbox.transport)
+        except Later as outcome:
+            return Tried(recipient, result_of(outcome), LOCAL_USER, mailbox.transport)
         finally:
             errand.close()
-        return Fate(DONE, router="local_user", transport=mailbox.transport, account=mailbox.user)
+        return Tried(recipient, DeliveryResult(DONE), LOCAL_USER, mailbox.transport, mailbox.user)
 
 
 class StoredContent:

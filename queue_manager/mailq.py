@@ -4,11 +4,12 @@ import sys
 import time
 
 from common.privileges import user_name
-from queue_manager.admin import remove, thaw
+from mailstore.envelope import DONE, FAILED, WAITING
+from queue_manager.admin import remove_message, unfreeze
 from queue_manager.queue_store import ID, Gone, Unreadable
 
-ANSWER_SECONDS = 10         # how long an order may take that the runner is to obey
-STATES = {"waiting": "en attente", "done": "remis", "failed": "échec"}
+ANSWER_SECONDS = 10         # how long an order may take that the queue manager is to obey
+STATES = {WAITING: "en attente", DONE: "remis", FAILED: "échec"}
 
 
 class Refused(Exception):
@@ -16,10 +17,10 @@ class Refused(Exception):
 
 
 class Command:
-    """backlog: a Backlog; mainlog: the log; now: gives the seconds since 1970."""
+    """store: a QueueStore; mainlog: the log; now: gives the seconds since 1970."""
 
-    def __init__(self, backlog, mainlog, now=time.time):
-        self._backlog = backlog
+    def __init__(self, store, mainlog, now=time.time):
+        self._store = store
         self._mainlog = mainlog
         self._now = now
         self._is_held = False
@@ -28,57 +29,57 @@ class Command:
 
     def list(self):
         """Print what waits, like Exim's `mailq`."""
-        entries = [(message_id, aside) for aside in (False, True) for message_id in self._backlog.ids(aside)]
+        entries = [(message_id, aside) for aside in (False, True) for message_id in self._store.ids(aside)]
         for message_id, aside in sorted(entries):
             print(self._entry(message_id, aside))
         if not entries:
             print("La file d'attente est vide.")
 
     def _entry(self, message_id, aside):
-        size = size_text(self._backlog.size(message_id, aside))
+        size = size_text(self._store.size(message_id, aside))
         try:
-            envelope = self._backlog.load(message_id, aside)
+            envelope = self._store.load(message_id, aside)
         except Gone:
             return ""
         except Unreadable:
             return f" ? {size:>5} {message_id} *** illisible ***\n"
         frozen = " *** frozen *** (mis de côté)" if aside else ""     # its first half is what exiqsumm knows
-        age = age_text(self._now() - envelope["received"])
-        lines = [f"{age:>3} {size:>5} {message_id} <{envelope['sender']}>{frozen}"]
-        lines += [f"        {'D' if recipient['state'] == 'done' else ' '} {recipient['address']}"
-                  for recipient in envelope["recipients"]]
-        return printable("\n".join(lines)) + "\n"
+        age = age_text(self._now() - envelope.received)
+        lines = [f"{age:>3} {size:>5} {message_id} <{envelope.sender}>{frozen}"]
+        lines += [f"        {'D' if recipient.state == DONE else ' '} {recipient.address}"
+                  for recipient in envelope.recipients]
+        return for_terminal("\n".join(lines)) + "\n"
 
     def show(self, message_id):
         """Print all that is known of a message, and its text."""
         aside = self._find(message_id)
         try:
-            envelope = self._backlog.load(message_id, aside)
+            envelope = self._store.load(message_id, aside)
         except Unreadable:
-            raise Refused(f"{message_id} est illisible : voyez ses fichiers dans {self._backlog.folder}") from None
-        print(printable("\n".join(self._description(envelope, aside))) + "\n")
-        with open(self._backlog.message_path(message_id, aside), encoding="utf-8", errors="replace") as file:
+            raise Refused(f"{message_id} est illisible : voyez ses fichiers dans {self._store.folder}") from None
+        print(for_terminal("\n".join(self._description(envelope, aside))) + "\n")
+        with open(self._store.message_path(message_id, aside), encoding="utf-8", errors="replace") as file:
             for line in file:
-                sys.stdout.write(printable(line))
+                sys.stdout.write(for_terminal(line))
 
     def _description(self, envelope, aside):
         note = " (mis de côté : relancez-le par « retry », ou supprimez-le)" if aside else ""
-        yield f"Message      {envelope['id']}{note}"
-        yield f"Reçu le      {date_text(envelope['received'])}"
-        yield f"Expéditeur   <{envelope['sender']}>"
-        for recipient in envelope["recipients"]:
-            yield f"Destinataire {recipient['address']} : {self._state(recipient)}"
-            if recipient["reply"]:
-                yield "             " + recipient["reply"].replace("\n", "\n             ")
+        yield f"Message      {envelope.id}{note}"
+        yield f"Reçu le      {date_text(envelope.received)}"
+        yield f"Expéditeur   <{envelope.sender}>"
+        for recipient in envelope.recipients:
+            yield f"Destinataire {recipient.address} : {self._state(recipient)}"
+            if recipient.reply:
+                yield "             " + recipient.reply.replace("\n", "\n             ")
 
     def _state(self, recipient):
-        text = STATES.get(recipient["state"], recipient["state"])
-        if recipient["mailbox"]:
-            text += f", boîte de {recipient['mailbox']}"
-        if recipient["state"] == "waiting":
-            text += f", {plural(recipient['tries'], 'essai')} sans succès"
-            if recipient["next"] > self._now():
-                text += f", prochain essai le {date_text(recipient['next'])}"
+        text = STATES[recipient.state]
+        if recipient.mailbox:
+            text += f", boîte de {recipient.mailbox}"
+        if recipient.state == WAITING:
+            text += f", {plural(recipient.tries, 'essai')} sans succès"
+            if recipient.next > self._now():
+                text += f", prochain essai le {date_text(recipient.next)}"
         return text
 
     # Acting
@@ -88,54 +89,54 @@ class Command:
         for message_id in ids:
             self._find(message_id)
         for order in ids or [""]:
-            if not self._backlog.order(f"retry {order}".strip()):
-                self._retry_without_runner(ids)
+            if not self._store.tell_manager(f"retry {order}".strip()):
+                self._retry_without_manager(ids)
                 return
         what = f"{'les messages' if ids[1:] else 'le message'} {' '.join(ids)}" if ids else "toute la file"
         print(f"Nouvel essai demandé pour {what}.")
 
-    def _retry_without_runner(self, ids):
-        """The runner tries what is due as soon as it starts."""
+    def _retry_without_manager(self, ids):
+        """The queue manager tries what is due as soon as it starts."""
         self._hold()
-        for message_id in ids or self._backlog.ids():
-            if self._backlog.has(message_id, aside=True):
-                thaw(self._backlog, self._mainlog, message_id)
+        for message_id in ids or self._store.ids():
+            if self._store.has(message_id, aside=True):
+                unfreeze(self._store, self._mainlog, message_id)
             self._make_due(message_id)
         print("Le relais ne tourne pas : l'essai se fera dès qu'il sera lancé (serveur.sh, ou relay.py seul).")
 
     def _make_due(self, message_id):
         try:
-            envelope = self._backlog.load(message_id)
+            envelope = self._store.load(message_id)
         except (Gone, Unreadable):
             return
-        for recipient in envelope["recipients"]:
-            recipient["next"] = 0
-        self._backlog.replace(envelope)
+        for recipient in envelope.recipients:
+            recipient.next = 0
+        self._store.replace(envelope)
 
     def remove(self, *ids):
         """Remove messages; nobody is told."""
         for message_id in ids:
             self._find(message_id)
         user = user_name(os.getuid())
-        ordered = [message_id for message_id in ids if self._backlog.order(f"remove {message_id} {user}")]
+        ordered = [message_id for message_id in ids if self._store.tell_manager(f"remove {message_id} {user}")]
         for message_id in ids:
             if message_id in ordered:
                 self._wait_gone(message_id)
             else:
                 self._hold()
-                remove(self._backlog, self._mainlog, message_id, user)
+                remove_message(self._store, self._mainlog, message_id, user)
             print(f"Message {message_id} supprimé.")
 
     def _wait_gone(self, message_id):
         deadline = time.monotonic() + ANSWER_SECONDS
-        while self._backlog.has(message_id) or self._backlog.has(message_id, aside=True):
+        while self._store.has(message_id) or self._store.has(message_id, aside=True):
             if time.monotonic() > deadline:
                 raise Refused(f"{message_id} est en cours d'envoi : il sera supprimé après cet essai")
             time.sleep(0.02)
 
     def _hold(self):
-        """Be the one who may change the queue, for there is no runner. Raises Refused."""
-        self._is_held = self._is_held or self._backlog.lock()
+        """Be the one who may change the queue, for there is no queue manager. Raises Refused."""
+        self._is_held = self._is_held or self._store.lock()
         if not self._is_held:
             raise Refused("le relais tient la file d'attente mais ne répond pas ; réessayez, ou arrêtez-le d'abord")
 
@@ -144,7 +145,7 @@ class Command:
         if not ID.fullmatch(message_id):
             raise Refused(f"« {message_id} » n'est pas un numéro de message (./relay.py list les montre)")
         for aside in (False, True):
-            if self._backlog.has(message_id, aside):
+            if self._store.has(message_id, aside):
                 return aside
         raise Refused(f"aucun message {message_id} dans la file d'attente")
 
@@ -154,7 +155,7 @@ def plural(count, noun):
     return f"{count} {noun}{'s' if count > 1 else ''}"
 
 
-def printable(text):
+def for_terminal(text):
     """`text` without what a terminal would obey."""
     return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 

@@ -1,18 +1,17 @@
-"""The queue as its runner and the person at the command see it. mailstore/queue.py tells what lies there.
+"""The queue as its manager and the person at the command see it. mailstore/queue.py tells what lies there.
 
 Further files in the queue's folder: `lock`, held by whoever may change the queue; `wake`, the FIFO, which
-takes a line each for the runner: `new ID` tells of new mail, an empty one of mail not named, `retry [ID]` and
+takes a line each for the queue manager: `new ID` tells of new mail, an empty one of mail not named, `retry [ID]` and
 `remove ID USER` are orders;
 `aside/`, where lie the messages that need a person: bounces that cannot be delivered, and files that
 cannot be read.
 """
-import errno
 import fcntl
-import json
 import os
 import re
 import time
 
+from mailstore.envelope import from_json
 from mailstore.files import remove, sync_folder
 from mailstore.queue import ENVELOPE, MESSAGE, Queue
 
@@ -21,9 +20,6 @@ ASIDE = "aside"
 LEFTOVER_SECONDS = 3600     # what was not committed by then never will be
 LOCK_SECONDS = 2            # how long a relay that was just ended may still hold the lock
 CLOCK_TICK = 2              # seconds: a folder that changed so lately may change again and show the same time
-SHAPE = {"id": str, "received": (int, float), "sender": str, "utf8": bool, "notified": bool, "recipients": list}
-RECIPIENT_SHAPE = {"address": str, "envelope_to": list, "mailbox": (str, type(None)), "state": str, "tries": int,
-                   "reply": str, "next": (int, float)}
 
 
 class Unreadable(Exception):
@@ -34,7 +30,7 @@ class Gone(Exception):
     """A message that is not in the queue (any more)."""
 
 
-class Backlog(Queue):
+class QueueStore(Queue):
     """The queue in `folder`. Methods raise OSError where the file system does."""
 
     def __init__(self, folder):
@@ -72,22 +68,6 @@ class Backlog(Queue):
             pass
         # Open for writing too, so that it never is at its end.
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def order(self, text):
-        """Have the runner obey `text`. False if there is no runner, or it does not listen."""
-        try:
-            fifo = os.open(f"{self.folder}/wake", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            if error.errno in (errno.ENXIO, errno.ENOENT):
-                return False
-            raise
-        try:
-            os.write(fifo, text.encode() + b"\n")
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(fifo)
-        return True
 
     def remove_leftovers(self):
         """Remove what a session or a relay that was killed left half done."""
@@ -143,8 +123,7 @@ class Backlog(Queue):
         path = f"{self._place(aside)}/{message_id}{ENVELOPE}"
         try:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                envelope = json.load(file)
-            check(envelope, message_id)
+                envelope = from_json(file.read())
             os.stat(self.message_path(message_id, aside))
         except FileNotFoundError as error:
             if error.filename == path:
@@ -152,18 +131,20 @@ class Backlog(Queue):
             raise Unreadable("its text is missing") from None
         except OSError as error:
             raise Unreadable(error.strerror) from None
-        except (ValueError, RecursionError):
-            raise Unreadable("its envelope is malformed") from None
+        except ValueError as error:
+            raise Unreadable(f"its envelope is malformed: {error}") from None
+        if envelope.id != message_id:
+            raise Unreadable(f"its envelope is that of {envelope.id}")
         return self._unwritten.get(message_id, envelope)
 
     def replace(self, envelope):
         """Put `envelope` in the place of the one before, durably. Should that fail, it is what load() gives
         all the same: a full disk must not have mail sent again that is there already."""
-        self._unwritten[envelope["id"]] = envelope
+        self._unwritten[envelope.id] = envelope
         self.write_new_envelope(envelope)
-        name = envelope["id"] + ENVELOPE
+        name = envelope.id + ENVELOPE
         os.rename(f"{self.folder}/tmp/{name}", f"{self.folder}/{name}")
-        del self._unwritten[envelope["id"]]
+        del self._unwritten[envelope.id]
 
     def forget(self, message_id, aside=False):
         """Remove a message. The envelope goes first: what has none is no message."""
@@ -194,21 +175,6 @@ class Backlog(Queue):
             except FileNotFoundError:
                 pass    # set aside because it was missing
         sync_folder(target)
-
-
-def check(envelope, message_id):
-    """Raise ValueError unless `envelope`, out of a file, has the form that mailstore/queue.py describes."""
-    if not _fits(envelope, SHAPE) or envelope["id"] != message_id:
-        raise ValueError
-    for recipient in envelope["recipients"]:
-        if not _fits(recipient, RECIPIENT_SHAPE) or not recipient["envelope_to"]:
-            raise ValueError
-        if not all(isinstance(address, str) for address in recipient["envelope_to"]):
-            raise ValueError
-
-
-def _fits(value, shape):
-    return isinstance(value, dict) and all(isinstance(value.get(name, shape), kind) for name, kind in shape.items())
 
 
 def _age(path):

@@ -2,7 +2,7 @@
 import heapq
 
 
-class Timetable:
+class Timers:
     """The ids of the messages that wait, by the seconds since 1970 at which they are due."""
 
     def __init__(self):

@@ -37,7 +37,7 @@ def authenticate(session, argument):
     """AUTH mechanism [initial-response]: the whole exchange, up to its last Reply."""
     name, _, initial = argument.replace("\t", " ").partition(" ")
     try:
-        exchange = auth.start(name, _accounts(session), session.domain)
+        exchange = auth.start(name, _accounts(session), session.domain, session.is_local)
     except auth.UnknownMechanism:
         return replies.UNKNOWN_MECHANISM
     except auth.Unreadable as error:

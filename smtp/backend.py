@@ -47,7 +47,9 @@ class Backend:
     @on_first_use
     def mailboxes(self):
         from mailstore.mailboxes import Mailboxes
-        return Mailboxes(self.settings, self.access)
+        mailboxes = Mailboxes(self.settings, self.access)
+        mailboxes.tell = self.mainlog.write
+        return mailboxes
 
     @on_first_use
     def delivery(self):

@@ -11,16 +11,23 @@ AUTH_OCTETS = 12288         # RFC 4954 §4
 MAIL_OCTETS = LINE_OCTETS + 26 + 17 + 500 + 10      # RFC 1870 §3, 6152 §2, 4954 §3, 6531 §3.1
 
 
-class Verb:
-    """line_octets: how long the command may be, CRLF included. argument: "none", "some" or "any"."""
+def always_offered(_):
+    return True
 
-    def __init__(self, handler, syntax, purpose, guards=(), argument="any", line_octets=LINE_OCTETS):
+
+class Verb:
+    """line_octets: how long the command may be, CRLF included. argument: "none", "some" or "any".
+    is_offered: a function that tells of a session whether the command works there."""
+
+    def __init__(self, handler, syntax, purpose, guards=(), argument="any", line_octets=LINE_OCTETS,
+                 is_offered=always_offered):
         self.handler = handler
         self.syntax = syntax
         self.purpose = purpose
         self.guards = guards
         self.argument = argument
         self.line_octets = line_octets
+        self.is_offered = is_offered
 
     def run(self, session, argument):
         """The Reply to this verb with `argument` in the state that `session` is in."""
@@ -96,12 +103,24 @@ def extensions(session):
     """The keywords of the extensions on offer (RFC 5321 §4.1.1.1)."""
     keywords = [f"SIZE {session.settings.max_size}", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES",
                 "SMTPUTF8", "CHUNKING", "HELP"]
-    if session.settings.tls and not session.cipher:
+    if starttls_offered(session):
         keywords.insert(-1, "STARTTLS")
-    if session.auth_offered:
+    if auth_offered(session):
         from smtp.authentication import mechanisms
         keywords.insert(-1, " ".join(["AUTH", *mechanisms(session)]))
     return keywords
+
+
+def auth_offered(session):
+    return session.auth_offered
+
+
+def starttls_offered(session):
+    return bool(session.settings.tls and not session.cipher)
+
+
+def never_offered(_):
+    return False
 
 
 def auth(session, argument):
@@ -165,7 +184,8 @@ def quit_(session, _):
 
 def help_(session, argument):
     if not argument:
-        return replies.help_general(VERBS, session.facts())
+        offered = [name for name, verb in VERBS.items() if verb.is_offered(session)]
+        return replies.help_general(offered, session.facts())
     verb = VERBS.get(argument.upper())
     return replies.help_verb(verb.syntax, verb.purpose) if verb else replies.HELP_UNKNOWN
 
@@ -204,10 +224,10 @@ VERBS = {
                  (authorised,), "some"),
     "EXPN": Verb(expn, "EXPN list-name [SMTPUTF8]", "Lists the members of a mailing list", (authorised,), "some"),
     "AUTH": Verb(auth, "AUTH mechanism [initial-response]", "Proves who you are", argument="some",
-                 line_octets=AUTH_OCTETS),
-    "STARTTLS": Verb(starttls, "STARTTLS", "Goes on under TLS", argument="none"),
-    "SEND": Verb(not_implemented, "SEND FROM:<reverse-path>", OBSOLETE),
-    "SOML": Verb(not_implemented, "SOML FROM:<reverse-path>", OBSOLETE),
-    "SAML": Verb(not_implemented, "SAML FROM:<reverse-path>", OBSOLETE),
-    "TURN": Verb(not_implemented, "TURN", OBSOLETE),
+                 line_octets=AUTH_OCTETS, is_offered=auth_offered),
+    "STARTTLS": Verb(starttls, "STARTTLS", "Goes on under TLS", argument="none", is_offered=starttls_offered),
+    "SEND": Verb(not_implemented, "SEND FROM:<reverse-path>", OBSOLETE, is_offered=never_offered),
+    "SOML": Verb(not_implemented, "SOML FROM:<reverse-path>", OBSOLETE, is_offered=never_offered),
+    "SAML": Verb(not_implemented, "SAML FROM:<reverse-path>", OBSOLETE, is_offered=never_offered),
+    "TURN": Verb(not_implemented, "TURN", OBSOLETE, is_offered=never_offered),
 }

@@ -4,7 +4,7 @@ from time import monotonic
 
 from mailstore.content import Content, HeaderTooBig
 from mailstore.delivery import MailObject
-from mailstore.outcome import Later, NoRoom
+from mailstore.outcome import Later, NoRoom, deferral
 from smtp import limits, replies
 from smtp.channel import Disconnected, TimedOut
 from smtp.commands import authorised
@@ -77,7 +77,7 @@ def _keep(session, incoming, text, octets):
     try:
         incoming.write(text)
     except Later as error:
-        _log_rejected(session, error.detail)
+        _log_rejected(session, error)
         return _later_reply(error)
     return None
 
@@ -216,7 +216,7 @@ def _accept(session):
     try:
         session.backend.delivery.accept(message, message_id)
     except Later as error:
-        _log_rejected(session, error.detail, message_id)
+        _log_rejected(session, error, message_id)
         return _later_reply(error)
     session.idle_commands = 0
     session.last_message = monotonic()
@@ -231,7 +231,9 @@ def _log_too_big(session, octets):
     _log_rejected(session, f"message too big: read={octets} max={session.settings.max_size}")
 
 
-def _log_rejected(session, why, message_id=""):
-    how = "temporarily rejected" if why.startswith("defer") else "rejected"
+def _log_rejected(session, cause, message_id=""):
+    """cause: a Later of the mail store, or why the text is refused for good (str)."""
+    is_late = isinstance(cause, Later)
+    how, why = ("temporarily rejected", deferral(cause)) if is_late else ("rejected", cause)
     session.mainlog.write(f"H={session.log_host()} F=<{session.transaction.sender.text}> "
                           f"{how} after DATA: {why}", message_id)

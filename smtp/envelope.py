@@ -3,12 +3,21 @@ from posix import statvfs
 
 from common.settings import canonical
 from mailstore.incoming import IncomingText
-from mailstore.mailboxes import MOST_TARGETS, Resolution
-from mailstore.outcome import Later, Never, Unavailable
+from mailstore.mailboxes import Resolution
+from mailstore.outcome import Later, Never, Unavailable, refusal
 from smtp import replies
 from smtp.syntax import Malformed, MalformedParameter, parse_parameters, parse_path, parse_size
 
+MOST_TARGETS = 10000        # that the recipients of one message may lead to
 SPARE_OCTETS = 1 << 20      # what the disk must have left beyond the message itself
+
+
+class Refused(Never):
+    """A forward-path that this session may not have mail sent to. reply: the Reply that says so."""
+
+    def __init__(self, text, reply):
+        super().__init__(text)
+        self.reply = reply
 
 
 class Transaction:
@@ -74,13 +83,14 @@ def _check_owner(session, sender):
     """Under -match-sender, who authenticated writes in its own name only; <> is nobody's."""
     if not (session.settings.match_sender and session.login and sender.text):
         return None
-    return None if _folded(sender.text) == _folded(session.login_address) else replies.SENDER_NOT_YOURS
+    is_own = _folded(session, sender.text) == _folded(session, session.login_address)
+    return None if is_own else replies.SENDER_NOT_YOURS
 
 
-def _folded(address):
+def _folded(session, address):
     """`address` (str) as addresses of ours are compared."""
     local, _, domain = address.rpartition("@")
-    return local.lower(), canonical(domain)
+    return local.lower(), session.domain if session.is_local(domain) else canonical(domain)
 
 
 def _check_size(session, value):
@@ -186,38 +196,33 @@ def _too_many_recipients(session):
 
 
 def _is_ours(session, address):
-    return not address.domain or session.backend.mailboxes.is_local(address.domain, session.ask_own_address)
+    return not address.domain or session.is_local(address.domain)
 
 
 def locate(session, address):
-    """(Resolution, Reply) for a forward-path. Raises Never and Later, whose `reply` answers RCPT or VRFY."""
+    """(Resolution, Reply) for a forward-path. Raises Never and Later: refusal_reply() answers RCPT or VRFY then."""
     if not _is_ours(session, address):
         return _locate_remote(session, address.text, address.domain)
     resolution = session.backend.mailboxes.resolve(address.local)
-    if resolution.is_alias and not resolution.mailboxes and len(resolution.remote) == 1:
+    if resolution.has_moved():
         target = resolution.remote[0]
         if not session.backend.carries(target.rpartition("@")[2], session.login):
-            raise _answered(Never("user not local"), replies.please_try(target))
+            raise Refused("user not local", replies.please_try(target))
         return resolution, replies.will_forward(target)
     return resolution, replies.RECIPIENT_OK
 
 
 def _locate_remote(session, text, domain):
     if not session.backend.carries(domain, session.login):
-        raise _answered(Never("relay not permitted"), replies.RELAY_REFUSED)
+        raise Refused("relay not permitted", replies.RELAY_REFUSED)
     resolution = Resolution()
     resolution.remote.append(text)
     return resolution, replies.RECIPIENT_OK
 
 
-def _answered(outcome, reply):
-    outcome.reply = reply
-    return outcome
-
-
 def refusal_reply(outcome):
     """The Reply that tells a client of `outcome`, a Never or Later met on the way to a mailbox."""
-    if outcome.reply:
+    if isinstance(outcome, Refused):
         return outcome.reply
     if isinstance(outcome, Never):
         return replies.recipient_refused(outcome.text)
@@ -229,5 +234,5 @@ def refusal_reply(outcome):
 def _refuse(session, address, outcome):
     how = "rejected" if isinstance(outcome, Never) else "temporarily rejected"
     session.mainlog.write(f"H={session.log_host()} F=<{session.transaction.sender.text}> "
-                          f"{how} RCPT <{address.text}>: {outcome.detail}")
+                          f"{how} RCPT <{address.text}>: {refusal(outcome)}")
     return refusal_reply(outcome)

@@ -255,6 +255,10 @@ class Session:
         """The address of who authenticated: the login itself, if it is an address."""
         return self.login if "@" in self.login else f"{self.login}@{self.domain}"
 
+    def is_local(self, domain):
+        """Whether `domain` (str) is ours, seen from where this client came to."""
+        return self.backend.mailboxes.is_local(domain, self.ask_own_address)
+
     def drop_transaction(self):
         if self.transaction:
             self.transaction.close()

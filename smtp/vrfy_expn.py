@@ -1,6 +1,7 @@
 """VRFY and EXPN: what the server tells about its users (RFC 5321 §3.5; RFC 6531 §3.7.4.2)."""
-from mailstore.aliases import is_unsafe
+from mailstore.expansion import members
 from mailstore.outcome import Later, Never
+from mailstore.targets import ADDRESS
 from smtp import replies
 from smtp.envelope import locate, refusal_reply
 from smtp.syntax import Malformed, parse_path
@@ -44,11 +45,11 @@ def _verify_address(session, address):
     mailboxes = [mailbox for mailbox, _ in resolution.mailboxes.values()]
     for mailbox in mailboxes:
         session.backend.access.check(mailbox)
-    if not mailboxes:
-        return reply if reply.code == 251 else replies.CANNOT_VERIFY
-    if resolution.is_alias:
+    if resolution.is_alias and (mailboxes or resolution.forwarded or resolution.dropped):
         return replies.members([f"<{address.text}>"])
-    return replies.members([_entry(session, mailboxes[0])])
+    if found := resolution.forwarded or mailboxes:
+        return replies.members([_entry(session, found[0])])
+    return reply if reply.code == 251 else replies.CANNOT_VERIFY
 
 
 def _verify_name(session, argument):
@@ -86,18 +87,18 @@ def _expand(session, argument):
     mailboxes = session.backend.mailboxes
     try:
         address, rest = parse_path(_with_domain(session, argument))
-        is_ours = not rest and mailboxes.is_local(address.domain, session.ask_own_address)
-        members = mailboxes.members(address.local) if is_ours else None
+        is_ours = not rest and session.is_local(address.domain)
+        found = members(mailboxes, address.local.lower()) if is_ours else []
+        shown = [_member(session, member) for member in found if member.kind == ADDRESS]
     except Malformed as error:
         return replies.bad_recipient(error.reason)
     except Later as error:
         return refusal_reply(error)
-    shown = [_member(session, member) for member in members or () if not is_unsafe(member)]
     return replies.members(shown) if shown else replies.NO_SUCH_LIST
 
 
 def _member(session, target):
-    if "@" in target:
-        return f"<{target}>"
-    mailbox = session.backend.mailboxes.account(target.lower())
-    return _entry(session, mailbox) if mailbox else f"<{target}@{session.domain}>"
+    if target.domain:
+        return f"<{target.address}>"
+    mailbox = session.backend.mailboxes.account(target.local.lower())
+    return _entry(session, mailbox) if mailbox else f"<{target.address}@{session.domain}>"

@@ -1,6 +1,6 @@
 """What the relay spends on other hosts and name servers at most, and how late a healthy host's mail can be for it.
 
-Every destination has its share of workers (threads that talk to hosts), of look-ups (threads that wait for
+Every destination has its share of clients (threads that talk to hosts), of look-ups (threads that wait for
 `dig`) and of slots at a host's address, and no share lends to another:
 
     relay       the domains of -relay, and all that a smarthost takes: hosts that the administrator chose
@@ -9,9 +9,9 @@ Every destination has its share of workers (threads that talk to hosts), of look
 
 Who can make a destination costly can therefore do so in its own share only. There the sum is this.
 
-Workers. A visit that begins while less than half of its share's workers are busy has the long limits of
-RFC 5321; a later one has short ones. So silent hosts hold half of the workers for long, and the other half
-for one short turn each. With S silent destinations before a healthy one, and W workers, it waits for
+Clients. A visit that begins while less than half of its share's clients are busy has the long limits of
+RFC 5321; a later one has short ones. So silent hosts hold half of the clients for long, and the other half
+for one short turn each. With S silent destinations before a healthy one, and W clients, it waits for
 
     no turn while S < W, then ceil((S - W + 1) / (W / 2)) turns
 
@@ -21,7 +21,7 @@ for one short turn each. With S silent destinations before a healthy one, and W 
     200 silent hosts                bounces: one turn; relay: three, if the administrator named so many; mail: two,
                                     if aliases lead to so many
 
-A lane that waits, for a worker or for a slot, is data and holds no thread; those that wait have their
+A destination that waits, for a client or for a slot, is data and holds no thread; those that wait have their
 turns in order. Whoever has many messages to carry gives way after TURN seconds. An address has one connection
 until that is answered; if it was silent, it is left alone for its share's `memory`, whatever names lead to it: 110
 names of a black hole cost one connection. In the relay share that is just long enough for those that waited for
@@ -30,19 +30,19 @@ the same address, so that mail leaves as soon as such a host is back.
 Look-ups. Each is tried quickly first (QUICK_LOOKUP); what gets no answer so is asked again, with patience
 (PATIENT_LOOKUP), by other threads, where only silent domains wait for each other. With S domains of silent name
 servers before a healthy one, and Q quick look-ups, it waits S / Q seconds: 200 in bounces, 9 s. The names of
-hosts that -relay gives are the system's to look up, by the worker that needs them.
+hosts that -relay gives are the system's to look up, by the client that needs them.
 
-Descriptors: 384 workers with a socket and a message, 52 digs with a pipe: some 900 of the usual 1024.
+Descriptors: 384 clients with a socket and a message, 52 digs with a pipe: some 900 of the usual 1024.
 Memory, should all of them be busy: 384 threads of 32 KB, 52 digs of 3 MB: 170 MB.
 """
 from typing import NamedTuple
 
 
 class Share(NamedTuple):
-    """workers, quick, patient: threads at most; slots: connections to one address and port; memory: seconds
+    """clients, quick, patient: threads at most; slots: connections to one address and port; memory: seconds
     for which what was silent is left alone."""
 
-    workers: int
+    clients: int
     quick: int
     patient: int
     slots: int
@@ -58,15 +58,15 @@ class Lookup(NamedTuple):
 
 
 SHARES = {
-    "relay": Share(workers=96, quick=4, patient=4, slots=4, memory=10),
-    "mail": Share(workers=128, quick=8, patient=4, slots=4, memory=600),
-    "bounces": Share(workers=160, quick=24, patient=8, slots=4, memory=600),
+    "relay": Share(clients=96, quick=4, patient=4, slots=4, memory=10),
+    "mail": Share(clients=128, quick=8, patient=4, slots=4, memory=600),
+    "bounces": Share(clients=160, quick=24, patient=8, slots=4, memory=600),
 }
 QUICK_LOOKUP = Lookup(seconds=1, tries=1, whole=2)
 PATIENT_LOOKUP = Lookup(seconds=3, tries=2, whole=20)
-SHORT_STEP = 4              # seconds for each step of a visit, when workers are scarce
+SHORT_STEP = 4              # seconds for each step of a visit, when clients are scarce
 SHORT_VISIT = 8             # for all that comes before a message is settled
-TURN = 5                    # seconds after which a visit ends if others wait for its worker or its slot
+TURN = 5                    # seconds after which a visit ends if others wait for its client or its slot
 ADDRESSES = 10              # of a domain's hosts, all together
 REPLY_OCTETS = 2000         # of one reply that are kept, as the log writes them
 REPLY_LINES = 100           # of one reply; more are no answer but an attack, and so are
@@ -88,7 +88,7 @@ class Limits:
     visit = 1800
 
     def short(self):
-        """The Limits in their place when workers are scarce.
+        """The Limits in their place when clients are scarce.
 
         Such a host may hear from us again what it took after them: better a message twice from a relay under
         attack than the mail of all others late.

@@ -4,13 +4,15 @@ import threading
 from errno import ETIMEDOUT
 from time import monotonic
 from traceback import format_exc
+from typing import NamedTuple
 
 from smtp_client.bounds import ADDRESSES, TURN
 from smtp_client.concurrency import Stopping
 from smtp_client.connection import Budget, connect
 from smtp_client.encoding import Message
 from smtp_client.idna import NoName, to_ascii
-from smtp_client.result import LATER, NEVER, RECIPIENT_DEFERRED, UNKNOWN, Fate, Undeliverable
+from smtp_client.result import (LATER, NEVER, RECIPIENT_DEFERRED, UNKNOWN, Answer, DeliveryResult, Note, Peer,
+                                Undeliverable)
 from smtp_client.transaction import Transaction
 
 FRUITLESS = 3               # so many connections in a row that break before anything is settled are enough
@@ -25,18 +27,68 @@ class Busy(Exception):
         self.place = place
 
 
-class Worker:
-    """Carries the jobs of `lane`; its thread runs `run`, until none is left or it has to give way. lanes: the
-    Lanes it is one of; limits: a bounds.Limits."""
+# News, from a client to the Destinations
 
-    def __init__(self, lanes, lane, limits):
-        self._lanes = lanes
-        self._lane = lane
-        self._pool = lane.pool
+class Reached(NamedTuple):
+    """A client of `destination` has a connection to `place`, (address, port): more may follow it."""
+
+    destination: object
+    place: tuple
+
+
+class Freed(NamedTuple):
+    """There may be a slot at `place`, (address, port), in `pool`."""
+
+    pool: object
+    place: tuple
+
+
+class Settled(NamedTuple):
+    """What came of `job` is `answer`, an Answer. noted: an Event to be set when it has been noted."""
+
+    job: object
+    answer: Answer
+    noted: threading.Event
+
+
+class Broken(NamedTuple):
+    """A client failed in a way that it should not. text: the traceback."""
+
+    text: str
+
+
+class Ended(NamedTuple):
+    """A client of `destination` has ended. is_over: whether it was done, and does not only give way; busy: the place,
+    (address, port), where it found no slot, or None."""
+
+    destination: object
+    is_over: bool
+    busy: object
+
+
+class Surroundings(NamedTuple):
+    """What all clients share. domain: what we call ourselves; own: an OwnAddresses; gate: a Gate; tell: takes their
+    news."""
+
+    domain: str
+    own: object
+    gate: object
+    tell: object
+
+
+class Client:
+    """Carries the jobs of `destination`; its thread runs `run`, until none is left or it has to give way. limits: a
+    bounds.Limits."""
+
+    def __init__(self, destination, limits, surroundings: Surroundings):
+        self._destination = destination
+        self._pool = destination.pool
         self._limits = limits
+        self._surroundings = surroundings
+        self._tell = surroundings.tell
         self._budget = None         # of the visit
         self._turn_ends = monotonic() + TURN
-        self._lines, lane.notes = lane.notes, []
+        self._notes, destination.notes = destination.notes, []
         self._noted = threading.Event()
         self._noted.set()
 
@@ -46,21 +98,21 @@ class Worker:
             is_over = self._work()
         except Busy as error:
             is_over, busy = False, error.place
-            self._lane.notes += self._lines
+            self._destination.notes += self._notes
         except Stopping:
             pass
         except Exception:
-            self._lanes.events.put(self._lanes.report, format_exc())
-            self._give_up(Fate(LATER, "internal error", UNKNOWN))
+            self._tell(Broken(format_exc()))
+            self._give_up(DeliveryResult(LATER, "internal error", UNKNOWN))
         finally:
-            self._lanes.gate.leave()
-            self._lanes.events.put(self._lanes.ended, self._lane, is_over, busy)
+            self._surroundings.gate.leave()
+            self._tell(Ended(self._destination, is_over, busy))
 
     def _work(self):
         """Whether all is done that there was; else others are to have their turn. Raises Busy, Stopping."""
-        while self._lane.jobs:
+        while self._destination.jobs:
             place = self._visit()
-            if place and self._lane.jobs and self._must_give_way(place):
+            if place and self._destination.jobs and self._must_give_way(place):
                 return False
         return True
 
@@ -75,11 +127,11 @@ class Worker:
         try:
             connection, place = self._connect()
         except Undeliverable as error:
-            self._give_up(error.fate)
+            self._give_up(error.result)
             return None
         self._pool.slots.reached(place)
         self._pool.silence.end(place)
-        self._lanes.events.put(self._lanes.reached, self._lane, place)
+        self._tell(Reached(self._destination, place))
         try:
             self._use(connection, place)
         finally:
@@ -89,7 +141,7 @@ class Worker:
 
     def _give_back(self, place):
         self._pool.slots.give_back(place)
-        self._lanes.events.put(self._lanes.freed, self._pool, place)
+        self._tell(Freed(self._pool, place))
 
     def _connect(self):
         """(Connection, its place among the slots): to the first host that takes us. Raises Undeliverable, and Busy
@@ -109,45 +161,44 @@ class Worker:
             problems[host] = problem        # a host's last address speaks for it
         if busy:
             raise Busy(busy[1])
-        raise _verdict(list(problems.values()))
+        raise Undeliverable(_verdict(list(problems.values())))
 
     def _places(self):
         """Yield (host, (address, port)) in the order in which they are to be tried, until the time is over."""
-        for host in self._lane.route.in_order():
+        for host in self._destination.route.in_order():
             for address in addresses_of(host):
                 yield host, (address, host.port)
                 if self._budget.is_over():
                     return
 
     def _known_problem(self, place):
-        """An Undeliverable with what this run knows of `place`, or has been heard of it lately; or None."""
-        fate = self._pool.silence.recent(place, self._pool.share.memory)
-        return self._lane.unreachable.get(place) or (fate and Undeliverable(fate))
+        """The DeliveryResult that this run, or another one lately, has had of `place`; or None."""
+        return self._destination.unreachable.get(place) or self._pool.silence.recent(place, self._pool.share.memory)
 
     def _try(self, host, place):
-        """(the Connection, None), or (None, the Undeliverable)."""
+        """(the Connection, None), or (None, the DeliveryResult of having none)."""
         try:
-            if self._lanes.own.is_ours(*place):
-                raise Undeliverable(Fate(NEVER, "remote host address is the local host", status="5.4.6"))
-            connection = connect(host, place[0], self._lanes.domain, self._budget)
+            if self._surroundings.own.is_ours(*place):
+                looping = DeliveryResult(NEVER, "remote host address is the local host", status="5.4.6")
+                raise Undeliverable(looping)
+            connection = connect(host, place[0], self._surroundings.domain, self._budget)
         except Undeliverable as error:
-            self._note_unreachable(host, place, error)
+            self._note_unreachable(host, place, error.result)
             self._give_back(place)
-            return None, error
+            return None, error.result
         except BaseException:
             self._give_back(place)
             raise
-        self._lines += connection.notes
+        self._notes += connection.notes
         return connection, None
 
-    def _note_unreachable(self, host, place, error):
-        """It will not be tried again in this run, and if it was silent, not for a while in others either."""
-        fate = error.fate
-        if fate.host or fate.error:
-            self._lines.append(host_line(host.name, place[0], fate))
-        if fate.error == ETIMEDOUT:
-            self._pool.silence.note(place, fate)
-        self._lane.unreachable[place] = error
+    def _note_unreachable(self, host, place, result):
+        """The place will not be tried again in this run, and if it was silent, not for a while in others either."""
+        if result.peer or result.errno:
+            self._notes.append(Note(Peer(host.name, place[0]), result))
+        if result.errno == ETIMEDOUT:
+            self._pool.silence.note(place, result)
+        self._destination.unreachable[place] = result
 
     # Carrying
 
@@ -155,7 +206,7 @@ class Worker:
         settled = 0
         while True:
             try:
-                job = self._lane.jobs.popleft()
+                job = self._destination.jobs.popleft()
             except IndexError:
                 connection.quit()
                 return
@@ -164,23 +215,23 @@ class Worker:
                 self._break_off(problem, settled)
                 return
             settled += 1
-            self._lane.fruitless = 0
+            self._destination.fruitless = 0
             self._budget.renew()
             if self._must_give_way(place):
                 connection.quit()
                 return
 
-    def _break_off(self, fate, settled):
-        self._lane.fruitless = 0 if settled else self._lane.fruitless + 1
-        if self._lane.fruitless >= FRUITLESS:
-            self._give_up(fate)
+    def _break_off(self, result, settled):
+        self._destination.fruitless = 0 if settled else self._destination.fruitless + 1
+        if self._destination.fruitless >= FRUITLESS:
+            self._give_up(result)
 
     def _carry(self, connection, job, is_first):
-        """Send one job. The Fate that broke the connection, or None."""
+        """Send one job. The DeliveryResult that broke the connection, or None."""
         try:
             message = Message(job.path)
         except OSError as error:
-            self._finish(job, {}, Fate(LATER, "message cannot be read", error.errno))
+            self._finish(job, {}, DeliveryResult(LATER, "message cannot be read", error.errno))
             return None
         with message:
             return self._converse(Transaction(connection, job, self._before_end), job, message, is_first)
@@ -190,19 +241,19 @@ class Worker:
         try:
             self._send(transaction, job, message)
         except OSError as error:
-            problem = Fate(LATER, "message cannot be read", error.errno)
+            problem = DeliveryResult(LATER, "message cannot be read", error.errno)
         except Stopping:
             raise
         except Undeliverable as error:
-            problem = error.fate
+            problem = error.result
             # Hosts end a connection after so many messages, or when it was idle: that says nothing of this one.
             if not is_first and not transaction.is_begun:
-                self._lane.jobs.appendleft(job)
+                self._destination.jobs.appendleft(job)
                 return problem
         except Exception:
-            self._lanes.events.put(self._lanes.report, format_exc())
-            problem = Fate(LATER, "internal error", UNKNOWN)
-        self._finish(job, transaction.fates, problem)
+            self._tell(Broken(format_exc()))
+            problem = DeliveryResult(LATER, "internal error", UNKNOWN)
+        self._finish(job, transaction.results, problem)
         return problem
 
     @staticmethod
@@ -210,67 +261,50 @@ class Worker:
         left = list(dict.fromkeys(job.addresses))
         while left:
             transaction.run(message, left[:RECIPIENTS])
-            left = [address for address in left if address not in transaction.fates]
+            left = [address for address in left if address not in transaction.results]
 
-    def _finish(self, job, fates, problem):
-        """Report a job; `problem` is the Fate of those who have none in `fates`."""
-        route = self._lane.route
-        fates = {address: fates.get(address, problem) for address in job.addresses}
-        causes = dict.fromkeys(fates.values())
-        for fate in causes:
-            fate.router, fate.transport = route.router, route.transport
-        lines = self._lines + [host_line(fate.host, fate.address, fate) for fate in causes if _is_the_hosts(fate)]
-        self._lines = []
+    def _finish(self, job, results, problem):
+        """Tell what came of a job; `problem` is the DeliveryResult of those who have none in `results`."""
+        results = {address: results.get(address, problem) for address in job.addresses}
+        causes = dict.fromkeys(results.values())
+        notes = self._notes + [Note(result.peer, result) for result in causes if _is_the_hosts(result)]
+        self._notes = []
         self._noted.clear()
-        self._lanes.events.put(self._note, job, fates, lines)
-        self._lanes.gate.leave()
-
-    def _note(self, job, fates, lines):
-        """In the runner's thread."""
-        job.done(fates, lines)
-        self._noted.set()
+        self._tell(Settled(job, Answer(results, notes), self._noted))
+        self._surroundings.gate.leave()
 
     def _before_end(self):
-        """However busy the runner is, no more than one message a connection is the other side's and not noted:
+        """However busy the queue manager is, no more than one message a connection is the other side's and not noted:
         what would be sent twice if the relay were killed."""
         self._noted.wait()
-        self._lanes.gate.enter()
+        self._surroundings.gate.enter()
 
-    def _give_up(self, fate):
-        """Nothing can be carried there now: so says every job, with the same lines."""
-        lines = self._lines
-        while self._lane.jobs:
-            self._lines = lines
-            job = self._lane.jobs.popleft()
-            fate.router, fate.transport = self._lane.route.router, self._lane.route.transport
-            self._lanes.events.put(job.done, dict.fromkeys(job.addresses, fate), lines)
-        self._lines = []
+    def _give_up(self, result):
+        """Nothing can be carried there now: so says every job, with the same notes."""
+        while self._destination.jobs:
+            job = self._destination.jobs.popleft()
+            self._tell(Settled(job, Answer(dict.fromkeys(job.addresses, result), self._notes), self._noted))
+        self._notes = []
 
 
 def _verdict(problems):
-    """Of the Undeliverables that a route's hosts came to, the one that decides: the message is refused for good
-    only when each of them does that (RFC 5321 §5.1)."""
-    return next((problem for problem in problems[::-1] if problem.fate.outcome == LATER), problems[-1])
+    """Of the DeliveryResults that a route's hosts came to, the one that decides: the message is refused for good only
+    when each of them does that (RFC 5321 §5.1)."""
+    return next((problem for problem in problems[::-1] if problem.outcome == LATER), problems[-1])
 
 
-def _is_the_hosts(fate):
-    return fate.outcome == LATER and fate.host and fate.error != RECIPIENT_DEFERRED
-
-
-def host_line(name, address, fate):
-    """The log's line that tells of a host what `fate` says."""
-    where = f"H={name} [{address}]"
-    return f"{where}: {fate.explanation()}" if fate.text else f"{where} {fate.reason()}"
+def _is_the_hosts(result):
+    return result.outcome == LATER and result.peer and result.errno != RECIPIENT_DEFERRED
 
 
 def addresses_of(host):
-    """The IP addresses (str) of a routes.Host, ten at most. Raises Undeliverable."""
+    """The IP addresses (str) of a routing.Host, ten at most. Raises Undeliverable."""
     if host.addresses is not None:
         return host.addresses
     try:
         found = socket.getaddrinfo(to_ascii(host.name), host.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError, NoName):
-        raise Undeliverable(Fate(LATER, f'lookup of host "{host.name}" failed', UNKNOWN)) from None
+        raise Undeliverable(DeliveryResult(LATER, f'lookup of host "{host.name}" failed', UNKNOWN)) from None
     # In the system's order, but IPv6 first, as where the DNS was asked.
     found = dict.fromkeys(place[0] for *_, place in found)
     return sorted(found, key=lambda address: ":" not in address)[:ADDRESSES]

@@ -1,52 +1,8 @@
-"""What the runner's thread and the workers' share."""
-import os
-import signal
+"""What the queue manager's thread and the clients' share."""
 import threading
-from copy import copy
-from queue import Empty, SimpleQueue
 from time import monotonic
 
 from smtp_client.bounds import REMEMBERED
-
-
-class Events:
-    """What threads tell the runner: calls that it makes, in order, when it gets to them."""
-
-    def __init__(self):
-        self._calls = SimpleQueue()
-        self._reading, self._writing = os.pipe()
-        os.set_blocking(self._reading, False)
-        os.set_blocking(self._writing, False)
-
-    def fileno(self):
-        """A descriptor that is readable when there is something to do."""
-        return self._reading
-
-    def put(self, call, *arguments):
-        """Have the runner call `call`; from any thread or signal handler."""
-        self._calls.put((call, arguments))
-        try:
-            os.write(self._writing, b".")
-        except BlockingIOError:
-            pass    # a full pipe wakes as well
-
-    def woken_by_signals(self):
-        """Have the descriptor readable after a signal too: one that comes just before the runner waits would
-        else be heard after the wait."""
-        signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-
-    def handle(self):
-        """Make the calls that have come."""
-        try:
-            os.read(self._reading, 65536)
-        except BlockingIOError:
-            pass
-        while True:
-            try:
-                call, arguments = self._calls.get_nowait()
-            except Empty:
-                return
-            call(*arguments)
 
 
 class Stopping(Exception):
@@ -54,10 +10,10 @@ class Stopping(Exception):
 
 
 class Gate:
-    """Counts who waits for the answer that says whether a message is the other side's.
+    """Knows the clients that wait for the answer which says whether a message is the other side's.
 
-    Whoever stops the relay closes the gate, and waits until nobody is inside: what others have taken
-    over must be noted, and nobody begins anew.
+    Who stops the relay closes the gate, and waits until no client is inside: what other hosts have taken over must be
+    noted, and no client begins anew.
     """
 
     def __init__(self):
@@ -86,7 +42,7 @@ class Gate:
 
 
 class Slots:
-    """Holds the connections to one address and port to `most`, whichever lanes of a share they belong to; to one
+    """Holds the connections to one address and port to `most`, whichever destinations of a share they belong to; to one
     until that has reached it, for a silent address is to cost no more."""
 
     def __init__(self, most):
@@ -122,31 +78,31 @@ class Slots:
 
 
 class Silence:
-    """Remembers the places, (address, port), that were silent: another lane need not find that out again."""
+    """Remembers the places, (address, port), that were silent: another destination need not find that out again."""
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._fates = {}            # {place: (when, Fate)}, the oldest first
+        self._results = {}          # {place: (when, DeliveryResult)}, the oldest first
 
-    def note(self, place, fate):
-        """A connection to `place` came to `fate`, a time-out."""
+    def note(self, place, result):
+        """A connection to `place` came to `result`, a time-out."""
         with self._lock:
-            self._fates.pop(place, None)
-            self._fates[place] = (monotonic(), fate)
-            if len(self._fates) > REMEMBERED:
-                del self._fates[next(iter(self._fates))]
+            self._results.pop(place, None)
+            self._results[place] = (monotonic(), result)
+            if len(self._results) > REMEMBERED:
+                del self._results[next(iter(self._results))]
 
     def recent(self, place, seconds):
-        """The Fate that was noted of `place` in the last `seconds`, a copy, or None."""
-        when, fate = self._fates.get(place, (0, None))
-        return copy(fate) if fate and monotonic() - when < seconds else None
+        """The DeliveryResult that was noted of `place` in the last `seconds`, or None."""
+        when, result = self._results.get(place, (0, None))
+        return result if result and monotonic() - when < seconds else None
 
     def end(self, place):
         """It has answered."""
         with self._lock:
-            self._fates.pop(place, None)
+            self._results.pop(place, None)
 
     def forget(self):
         """Whatever was silent is to be tried again."""
         with self._lock:
-            self._fates.clear()
+            self._results.clear()

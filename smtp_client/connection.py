@@ -10,7 +10,8 @@ from time import monotonic
 
 from smtp_client.bounds import REPLY_LENGTH, REPLY_LINES, REPLY_OCTETS
 from smtp_client.login import log_in
-from smtp_client.result import CLOSED, LATER, MALFORMED, NEVER, TLS_MISSING, UNKNOWN, Fate, Undeliverable
+from smtp_client.result import (CLOSED, LATER, MALFORMED, NEVER, TLS_MISSING, UNKNOWN, DeliveryResult, Note, Peer,
+                                Undeliverable)
 
 REPLY_LINE = re.compile(rb"[2-5][0-9][0-9](?:[ -]|\s*$)")
 NO_CODE = -1
@@ -149,33 +150,33 @@ def connect(host, address, domain, budget):
         return Connection(host, address, domain, budget)
     except TlsFailed as error:
         text = f"TLS session failed ({error})"
+        peer = Peer(host.name, address)
         if host.login:
-            raise Undeliverable(Fate(LATER, f"no password sent: {text}", TLS_MISSING, host.name, address)) from None
+            failed = DeliveryResult(LATER, f"no password sent: {text}", TLS_MISSING, peer=peer)
+            raise Undeliverable(failed) from None
         if host.implicit_tls:
-            raise Undeliverable(Fate(LATER, text, UNKNOWN, host.name, address)) from None
+            raise Undeliverable(DeliveryResult(LATER, text, UNKNOWN, peer=peer)) from None
         connection = Connection(host, address, domain, budget, with_tls=False)
-        connection.notes.append(f"H={host.name} [{address}]: {text}, going on without")
+        connection.notes.append(Note(connection.peer, DeliveryResult(LATER, f"{text}, going on without")))
         return connection
 
 
 class Connection:
-    """See connect(). notes: what the log should hear. cipher: of the TLS session, or "". mechanism: by which we
-    authenticated, or "". is_dirty: whether the host is in the middle of a transaction."""
+    """See connect(). peer: the host's Peer. notes: Notes for the log. is_dirty: whether the host is in the middle of a
+    transaction."""
 
     def __init__(self, host, address, domain, budget, with_tls=True):
-        self.host = host.name
-        self.address = address
+        self.peer = Peer(host.name, address)
         self.limits = budget.limits
         self._budget = budget
-        self.notes = []
-        self.cipher = self.mechanism = ""
         self._login = host.login
+        self.notes = []
         self.is_dirty = False
         self._smtp = _Smtp(local_hostname=domain, timeout=budget.limits.connect)
         try:
             self._open(host)
             self._introduce(domain)
-            if with_tls and self.offers("starttls") and not self.cipher:
+            if with_tls and self.offers("starttls") and not self.peer.cipher:
                 self._start_tls(domain)
             if self._login:
                 self._authenticate()
@@ -187,11 +188,11 @@ class Connection:
 
     def _open(self, host):
         try:
-            self._smtp.sock = socket.create_connection((self.address, host.port),
+            self._smtp.sock = socket.create_connection((self.peer.address, host.port),
                                                        self._budget.seconds(self.limits.connect))
         except OSError as error:
             number = ETIMEDOUT if isinstance(error, socket.timeout) else error.errno or 0
-            raise Undeliverable(Fate(LATER, error=number)) from None
+            raise Undeliverable(DeliveryResult(LATER, errno=number)) from None
         self._smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if host.implicit_tls:
             self._encrypt()
@@ -218,7 +219,7 @@ class Connection:
             self._introduce(domain)
         except Undeliverable as error:
             # With TLS 1.3 a host that misses our certificate says so only now (RFC 8446 §4.4.2.4).
-            if error.fate.error == CLOSED:
+            if error.result.errno == CLOSED:
                 raise TlsFailed(error.__context__) from None
             raise
 
@@ -226,13 +227,14 @@ class Connection:
         context = self._context()
         self._smtp.sock.settimeout(self._budget.seconds(self.limits.command))
         try:
-            self._smtp.sock = context.wrap_socket(self._smtp.sock, server_hostname=self.host)
+            self._smtp.sock = context.wrap_socket(self._smtp.sock, server_hostname=self.peer.name)
         except ssl.SSLCertVerificationError as error:
             raise TlsFailed(f"certificate not trusted: {error.verify_message}") from None
         except (OSError, ValueError) as error:
             raise TlsFailed(error) from None
         name, _, bits = self._smtp.sock.cipher()
-        self.cipher = f"{self._smtp.sock.version().replace('TLSv', 'TLS')}:{name}:{bits}"
+        version = self._smtp.sock.version().replace("TLSv", "TLS")
+        self.peer = self.peer._replace(cipher=f"{version}:{name}:{bits}")
 
     def _context(self):
         """Whoever is to have a password must be who it is called, by a certificate that the system trusts. Others may
@@ -246,9 +248,9 @@ class Connection:
         return context
 
     def _authenticate(self):
-        if not self.cipher:
-            raise Undeliverable(self.fate(LATER, "no password sent: the host offers no TLS", TLS_MISSING))
-        self.mechanism = log_in(self, *self._login)
+        if not self.peer.cipher:
+            raise Undeliverable(self.result(LATER, "no password sent: the host offers no TLS", TLS_MISSING))
+        self.peer = self.peer._replace(mechanism=log_in(self, *self._login))
 
     def _demand(self, reply, command):
         if not reply.is_good:
@@ -333,21 +335,21 @@ class Connection:
         reply = Reply(code, self._smtp.reply_lines)
         if code == NO_CODE:
             text = f"Malformed SMTP reply in response to {command}: {reply.text}"
-            raise Undeliverable(self.fate(LATER, text, MALFORMED))
+            raise Undeliverable(self.result(LATER, text, MALFORMED))
         return reply
 
     def _broken(self, error, command):
         if isinstance(error, socket.timeout):
-            return self.fate(LATER, f"SMTP timeout after {command}", ETIMEDOUT)
-        return self.fate(LATER, f"Remote host closed connection in response to {command}", CLOSED)
+            return self.result(LATER, f"SMTP timeout after {command}", ETIMEDOUT)
+        return self.result(LATER, f"Remote host closed connection in response to {command}", CLOSED)
 
     # What it comes to
 
-    def fate(self, outcome, text, error=0, reply="", status=""):
-        """A Fate that this host is the cause of."""
-        return Fate(outcome, text, error, self.host, self.address, reply, status, self.cipher, self.mechanism)
+    def result(self, outcome, text, errno=0, reply="", status="") -> DeliveryResult:
+        """A DeliveryResult that this host is the cause of."""
+        return DeliveryResult(outcome, text, errno, reply, status, self.peer)
 
-    def refusal(self, reply, command, error):
-        """The Fate that a Reply to `command`, 4xx or 5xx, stands for. error: Exim's number, if 4xx."""
-        text = f"SMTP error from remote mail server after {command}: {reply.text}"
-        return self.fate(reply.outcome, text, error, reply.text)
+    def refusal(self, reply: Reply, command: str, errno: int) -> DeliveryResult:
+        """The DeliveryResult that a Reply to `command`, 4xx or 5xx, stands for. errno: Exim's number, if 4xx."""
+        text = f"SMTP error from remote mail server after {command}"
+        return self.result(reply.outcome, text, errno, reply.text)

@@ -1,32 +1,34 @@
-"""The connections: each destination is a lane, whose few workers carry its messages side by side.
+"""The destinations: each has few clients, which carry its messages side by side.
 
-A worker is a thread that does nothing but talk to hosts. All else, the queue's files and the log too, is
-the runner's, which hears of everything through Events and decides when a lane has a worker. A lane that has
-to wait, for a worker of its share or for a slot at its host, is an entry in a queue here and holds no thread.
+A client is a thread that does nothing but talk to hosts. All else, the queue's files and the log too, is the queue
+manager's; in its thread the clients' news are heard here, and decide which destination has a client next. A
+destination that has to wait, for a client of its share or for a slot at its host, is an entry in a queue here and
+holds no thread.
 """
 import threading
 from collections import deque
+from functools import partial
 
 from smtp_client.bounds import SHARES
-from smtp_client.client import Worker
+from smtp_client.client import Broken, Client, Ended, Freed, Reached, Settled, Surroundings
 from smtp_client.concurrency import Gate, Silence, Slots
 
-JOBS_FOR_A_WORKER = 10      # so many must wait before a further connection is worth opening
+JOBS_FOR_A_CLIENT = 10      # so many must wait before a further connection is worth opening
 
 
 class Job:
-    """One message for one lane. path: of its text; sender; utf8: whether SMTPUTF8 was asked for; addresses:
-    of the recipients there; done: called by the runner with ({address: Fate}, lines for the log)."""
+    """One message for one destination. path: of its text; sender; utf8: whether SMTPUTF8 was asked for; addresses: of
+    the recipients there; question: what the job answers."""
 
-    def __init__(self, path, sender, utf8, addresses, done):
+    def __init__(self, path: str, sender: str, utf8: bool, addresses: list, question):
         self.path = path
         self.sender = sender
         self.utf8 = utf8
         self.addresses = addresses
-        self.done = done
+        self.question = question
 
 
-class Lane:
+class Destination:
     """The jobs of one Route in one Pool."""
 
     def __init__(self, key, route, pool):
@@ -34,89 +36,89 @@ class Lane:
         self.route = route
         self.pool = pool
         self.jobs = deque()
-        self.workers = 0
-        self.is_waiting = False     # for a worker, or for a slot
+        self.clients = 0
+        self.is_waiting = False     # for a client, or for a slot
         self.woken_for = None       # the place, (address, port), at which a slot was free for it
         self.is_reached = False     # whether the destination has answered during this run
-        self.unreachable = {}       # (address, port): why, of hosts that did not
-        self.notes = []             # lines for the log, of a worker that gave way before it could tell them
+        self.unreachable = {}       # {(address, port): the DeliveryResult} of hosts that did not
+        self.notes = []             # Notes, of a client that gave way before it could tell them
         self.fruitless = 0          # connections in a row that broke before anything was settled
 
-    def wants_worker(self):
+    def wants_client(self) -> bool:
         """Whether one more is worth having. One goes ahead: if it reaches no host, no other need try."""
         if not self.is_reached or self.pool.is_scarce():
-            return bool(self.jobs) and not self.workers
-        most = min(self.pool.share.slots, 1 + len(self.jobs) // JOBS_FOR_A_WORKER)
-        return bool(self.jobs) and self.workers < most
+            return bool(self.jobs) and not self.clients
+        most = min(self.pool.share.slots, 1 + len(self.jobs) // JOBS_FOR_A_CLIENT)
+        return bool(self.jobs) and self.clients < most
 
 
 class Pool:
-    """The workers and slots of one bounds.Share, the lanes that wait for them, and what its workers found silent:
-    another share's may have had less patience."""
+    """The clients and slots of one bounds.Share, the destinations that wait for them, and what its clients found
+    silent: another share's may have had less patience."""
 
     def __init__(self, share):
         self.share = share
         self.slots = Slots(share.slots)
         self.silence = Silence()
-        self.workers = 0
-        self.waiting = deque()      # Lanes, for a worker
-        self.parked = {}            # place: Lanes, for a slot there
+        self.clients = 0
+        self.waiting = deque()      # Destinations, for a client
+        self.parked = {}            # place: Destinations, for a slot there
 
-    def is_scarce(self):
-        """Whether half of the workers are busy: the others must have their turns soon."""
-        return self.workers >= self.share.workers // 2
+    def is_scarce(self) -> bool:
+        """Whether half of the clients are busy: the others must have their turns soon."""
+        return self.clients >= self.share.clients // 2
 
-    def is_wanted(self, place):
-        """Whether a lane waits for what a worker at `place` has. From any thread."""
+    def is_wanted(self, place) -> bool:
+        """Whether a destination waits for what a client at `place` has. From any thread."""
         return bool(self.waiting) or place in self.parked
 
-    def park(self, lane, place):
-        lane.is_waiting = True
-        self.parked.setdefault(place, deque()).append(lane)
+    def park(self, destination, place):
+        destination.is_waiting = True
+        self.parked.setdefault(place, deque()).append(destination)
 
     def unpark(self, place):
-        """Take out as many Lanes as there are slots free for at `place`; they are in a list."""
-        lanes = self.parked.get(place, deque())
-        found = [lanes.popleft() for _ in range(min(len(lanes), self.slots.free(place)))]
-        if not lanes:
+        """Take out as many Destinations as there are slots free for at `place`; they are in a list."""
+        destinations = self.parked.get(place, deque())
+        found = [destinations.popleft() for _ in range(min(len(destinations), self.slots.free(place)))]
+        if not destinations:
             self.parked.pop(place, None)
         return found
 
 
-class Lanes:
-    """All of them. The methods are the runner's, in its thread.
+class Destinations:
+    """All of them. The methods are the queue manager's, in its thread.
 
-    domain: what we call ourselves; own: an OwnAddresses; events: an Events; limits: a bounds.Limits; report:
-    called by the runner with the traceback of a worker that failed.
+    domain: what we call ourselves. own: an OwnAddresses. limits: a bounds.Limits. events: what threads put calls into,
+    for the queue manager's thread. There are called: answered, with a job's question and its Answer; report, with the
+    traceback of a client that failed.
     """
 
-    def __init__(self, domain, own, events, limits, report):
-        self.domain = domain
-        self.own = own
-        self.events = events
-        self.report = report
+    def __init__(self, domain, own, limits, events, answered, report):
         self.gate = Gate()
+        self._surroundings = Surroundings(domain, own, self.gate, partial(events.put, self._hear))
+        self._answered = answered
+        self._report = report
         self._limits = limits
         self._short_limits = limits.short()
         self._pools = {name: Pool(share) for name, share in SHARES.items()}
-        self._lanes = {}
+        self._destinations = {}
         self._is_stopping = False
 
-    def add(self, share, route, job):
-        """Have `job` carried along `route` by the workers of `share`, a name in bounds.SHARES."""
+    def add(self, share: str, route, job: Job):
+        """Have `job` carried along `route` by the clients of `share`, a name in bounds.SHARES."""
         if not self._is_stopping:
             key = (share, route.key)
-            lane = self._lanes.setdefault(key, Lane(key, route, self._pools[share]))
-            lane.jobs.append(job)
-            self._line_up(lane)
+            destination = self._destinations.setdefault(key, Destination(key, route, self._pools[share]))
+            destination.jobs.append(job)
+            self._line_up(destination)
 
-    # Who has a worker, and who waits
+    # Who has a client, and who waits
 
-    def _line_up(self, lane):
-        if not lane.is_waiting and lane.wants_worker():
-            lane.is_waiting = True
-            lane.pool.waiting.append(lane)
-        self._staff(lane.pool)
+    def _line_up(self, destination):
+        if not destination.is_waiting and destination.wants_client():
+            destination.is_waiting = True
+            destination.pool.waiting.append(destination)
+        self._staff(destination.pool)
 
     def forget_silence(self):
         """Whatever was silent is to be tried again."""
@@ -124,82 +126,92 @@ class Lanes:
             pool.silence.forget()
 
     def staff_all(self):
-        """Where the system had no thread for a worker, it may have one now."""
+        """Where the system had no thread for a client, it may have one now."""
         for pool in self._pools.values():
             self._staff(pool)
 
     def _staff(self, pool):
-        while pool.waiting and pool.workers < pool.share.workers and not self._is_stopping:
-            lane = pool.waiting.popleft()
-            lane.is_waiting = False
-            if lane.jobs and not self._start(lane):
-                lane.is_waiting = True
-                pool.waiting.appendleft(lane)
+        while pool.waiting and pool.clients < pool.share.clients and not self._is_stopping:
+            destination = pool.waiting.popleft()
+            destination.is_waiting = False
+            if destination.jobs and not self._start(destination):
+                destination.is_waiting = True
+                pool.waiting.appendleft(destination)
                 return
-            if lane.wants_worker():
-                lane.is_waiting = True
-                pool.waiting.append(lane)
-            elif not lane.jobs:
-                self._pass_on(lane)
+            if destination.wants_client():
+                destination.is_waiting = True
+                pool.waiting.append(destination)
+            elif not destination.jobs:
+                self._pass_on(destination)
 
-    def _start(self, lane):
-        """Give `lane` a worker. False if the system has no thread for it."""
-        limits = self._short_limits if lane.pool.is_scarce() else self._limits
+    def _start(self, destination):
+        """Give `destination` a client. False if the system has no thread for it."""
+        limits = self._short_limits if destination.pool.is_scarce() else self._limits
         try:
-            threading.Thread(target=Worker(self, lane, limits).run, daemon=True).start()
+            threading.Thread(target=Client(destination, limits, self._surroundings).run, daemon=True).start()
         except RuntimeError:
             return False
-        lane.workers += 1
-        lane.pool.workers += 1
+        destination.clients += 1
+        destination.pool.clients += 1
         return True
 
-    def _pass_on(self, lane):
-        """What `lane` was woken for may be free still."""
-        place, lane.woken_for = lane.woken_for, None
+    def _pass_on(self, destination):
+        """What `destination` was woken for may be free still."""
+        place, destination.woken_for = destination.woken_for, None
         if place:
-            self.freed(lane.pool, place)
+            self._freed(destination.pool, place)
 
-    def freed(self, pool, place):
+    def _freed(self, pool, place):
         """There may be a slot at `place`, for those who have waited longest."""
-        for lane in pool.unpark(place):
-            lane.woken_for = place
-            pool.waiting.append(lane)
+        for destination in pool.unpark(place):
+            destination.woken_for = place
+            pool.waiting.append(destination)
         self._staff(pool)
 
-    # What workers tell
+    # What clients tell
 
-    def reached(self, lane, place):
-        """A worker of `lane` has a connection to `place`, (address, port): more may follow it."""
-        lane.is_reached = True
-        self._line_up(lane)
-        self.freed(lane.pool, place)
+    def _hear(self, news):
+        if isinstance(news, Settled):
+            self._answered(news.job.question, news.answer)
+            news.noted.set()
+        elif isinstance(news, Reached):
+            self._reached(news.destination, news.place)
+        elif isinstance(news, Freed):
+            self._freed(news.pool, news.place)
+        elif isinstance(news, Ended):
+            self._ended(news.destination, news.is_over, news.busy)
+        elif isinstance(news, Broken):
+            self._report(news.text)
 
-    def ended(self, lane, is_over, busy):
-        """A worker of `lane` has ended. is_over: whether it was done, and does not only give way; busy: the place,
-        (address, port), where it found no slot, or None."""
-        lane.workers -= 1
-        lane.pool.workers -= 1
-        if not lane.workers and (is_over or not lane.jobs):
-            lane = self._close(lane)
-        elif busy and not lane.is_waiting and lane.pool.slots.free(busy) <= 0:
-            lane.pool.park(lane, busy)
-        self._pass_on(lane)
-        self._line_up(lane)
+    def _reached(self, destination, place):
+        destination.is_reached = True
+        self._line_up(destination)
+        self._freed(destination.pool, place)
 
-    def _close(self, lane):
+    def _ended(self, destination, is_over, busy):
+        destination.clients -= 1
+        destination.pool.clients -= 1
+        if not destination.clients and (is_over or not destination.jobs):
+            destination = self._close(destination)
+        elif busy and not destination.is_waiting and destination.pool.slots.free(busy) <= 0:
+            destination.pool.park(destination, busy)
+        self._pass_on(destination)
+        self._line_up(destination)
+
+    def _close(self, destination):
         """This run is over; what came in meanwhile begins another, which knows of no unreachable hosts."""
-        fresh = Lane(lane.key, lane.route, lane.pool)
-        fresh.woken_for = lane.woken_for
-        fresh.jobs, lane.jobs = lane.jobs, deque()
+        fresh = Destination(destination.key, destination.route, destination.pool)
+        fresh.woken_for = destination.woken_for
+        fresh.jobs, destination.jobs = destination.jobs, deque()
         if fresh.jobs:
-            self._lanes[lane.key] = fresh
+            self._destinations[destination.key] = fresh
         else:
-            del self._lanes[lane.key]
+            del self._destinations[destination.key]
         return fresh
 
     def stop(self):
         """Begin nothing more."""
         self._is_stopping = True
         self.gate.close()
-        for lane in self._lanes.values():
-            lane.jobs.clear()
+        for destination in self._destinations.values():
+            destination.jobs.clear()

@@ -29,10 +29,9 @@ def log_in(connection, login, password):
             break
     if not reply:
         text = f"the host offers no mechanism that we know ({' '.join(offered) or 'none at all'})"
-        raise Undeliverable(connection.fate(LATER, f"authentication failed: {text}", AUTH_FAILED))
-    said = _without(reply.text, login, password)
-    text = f"authentication failed: SMTP error from remote mail server after AUTH {name}: {said}"
-    raise Undeliverable(connection.fate(LATER, text, AUTH_FAILED, said))
+        raise Undeliverable(connection.result(LATER, f"authentication failed: {text}", AUTH_FAILED))
+    text = f"authentication failed: SMTP error from remote mail server after AUTH {name}"
+    raise Undeliverable(connection.result(LATER, text, AUTH_FAILED, _without(reply.text, login, password)))
 
 
 def _without(text, login, password):

@@ -1,5 +1,5 @@
-"""What became of one recipient in one attempt, and how the log tells it: in Exim's words and columns."""
-from os import strerror
+"""What came of a recipient: values, which nobody changes once they are made."""
+from typing import NamedTuple
 
 DONE, LATER, NEVER = "done", "later", "never"
 
@@ -14,85 +14,52 @@ MALFORMED = -19
 UNKNOWN = -1
 
 
-class Fate:
-    """outcome: DONE, LATER or NEVER. text: why, for the log and the sender. error: an errno, or one of
-    the numbers above. host, address: which host said so, "" if none did. reply: the lines it said, as
-    they came. status: the enhanced code, "" if unknown. cipher: of the session. mechanism: by which we
-    authenticated, for which the host's certificate was verified, or "". router, transport: Exim's names for
-    the ways mail takes. account: the mailbox's, for a copy that stays here."""
+class Peer(NamedTuple):
+    """The host at the other end. name; address: its IP address; cipher: of the TLS session, or ""; mechanism: by which
+    we authenticated, for which the host's certificate was verified, or ""."""
 
-    def __init__(self, outcome, text="", error=0, host="", address="", reply="", status="", cipher="",
-                 mechanism="", router="", transport="", account=""):
+    name: str
+    address: str
+    cipher: str = ""
+    mechanism: str = ""
+
+
+class DeliveryResult:
+    """outcome: DONE, LATER or NEVER. text: what went wrong, without the host's own words. errno: the system's, one of
+    the numbers above, or 0. reply: the lines that the host answered, as they came, "" if it did not. status: the
+    enhanced code, "" if unknown. peer: the Peer that is the cause, or None."""
+
+    __slots__ = ("outcome", "text", "errno", "reply", "status", "peer")
+
+    def __init__(self, outcome: str, text: str = "", errno: int = 0, reply: str = "", status: str = "", peer=None):
         self.outcome = outcome
         self.text = text
-        self.error = error
-        self.host = host
-        self.address = address
+        self.errno = errno
         self.reply = reply
         self.status = status or _enhanced(reply)
-        self.cipher = cipher
-        self.mechanism = mechanism
-        self.router = router
-        self.transport = transport
-        self.account = account
-
-    def reason(self):
-        """Why it is not done, in one text."""
-        return self.text or (strerror(self.error) if self.error > 0 else "")
-
-    def explanation(self):
-        """The text, and what the system calls its cause."""
-        return f"{self.text}: {strerror(self.error)}" if self.error > 0 else self.text
-
-    def _via(self):
-        router = f" R={self.router}" if self.router else ""
-        return router + (f" T={self.transport}" if self.transport else "")
-
-    def host_name(self):
-        """` H=name [address]`, or "" when no host said it."""
-        return f" H={self.host} [{self.address}]" if self.host else ""
-
-    def line(self, recipient, follows=False):
-        """The log's line for `recipient` (of an envelope). follows: it went with the one before it."""
-        return LINES[self.outcome](self, recipient, follows)
-
-    def _done_line(self, recipient, follows):
-        if self.account:
-            return f"=> {self.account} <{recipient['address']}>{self._via()}"
-        cipher = f" X={self.cipher} CV={'yes' if self.mechanism else 'no'}" if self.cipher else ""
-        cipher += f" A={self.mechanism.replace('-', '_')}" if self.mechanism else ""
-        reply = self.reply.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\\\n")
-        arrow = "->" if follows else "=>"
-        return f'{arrow} {_name(recipient)}{self._via()}{self.host_name()}{cipher} C="{reply}"'
-
-    def _later_line(self, recipient, _):
-        meaning = f": {strerror(self.error)}" if self.error > 0 else ""
-        text = f": {self.text}" if self.text else ""
-        return f"== {_name(recipient)}{self._via()} defer ({self.error}){meaning}{self.host_name()}{text}"
-
-    def _never_line(self, recipient, _):
-        return f"** {_name(recipient)}{self._via()}{self.host_name()}: {self.reason()}"
+        self.peer = peer
 
 
-LINES = {DONE: Fate._done_line, LATER: Fate._later_line, NEVER: Fate._never_line}
+class Note(NamedTuple):
+    """What the log should hear of a host, whomever its mail is for. peer: a Peer; result: a DeliveryResult."""
+
+    peer: Peer
+    result: DeliveryResult
+
+
+class Answer(NamedTuple):
+    """What came of one job. results: {address: its DeliveryResult}; notes: Notes on the way there."""
+
+    results: dict
+    notes: list
 
 
 class Undeliverable(Exception):
-    """A whole attempt came to nothing. `fate`: what that makes of each recipient."""
+    """A whole attempt came to nothing. `result`: what that makes of each recipient, a DeliveryResult."""
 
-    def __init__(self, fate):
-        super().__init__(fate.text)
-        self.fate = fate
-
-
-def original(recipient):
-    """The address that the client gave, which an alias may have turned into another."""
-    return recipient["envelope_to"][0]
-
-
-def _name(recipient):
-    given = original(recipient)
-    return recipient["address"] if given == recipient["address"] else f"{recipient['address']} <{given}>"
+    def __init__(self, result: DeliveryResult):
+        super().__init__(result.text)
+        self.result = result
 
 
 def _enhanced(reply):

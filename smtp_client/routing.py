@@ -5,7 +5,7 @@ import socket
 from smtp_client.bounds import ADDRESSES
 from smtp_client.dns import NoAnswer, NoSuchDomain, is_harmless
 from smtp_client.idna import NoName, to_ascii
-from smtp_client.result import LATER, NEVER, UNKNOWN, Fate, Undeliverable
+from smtp_client.result import LATER, NEVER, UNKNOWN, DeliveryResult, Undeliverable
 
 SMTP_PORT = 25
 SUBMISSIONS_PORT = 465      # TLS from the first octet (RFC 8314 §7.3), as `smtps:` asks for at any port
@@ -17,7 +17,8 @@ class Host:
     when the system is to be asked for them; implicit_tls: whether TLS begins with the first octet; login: (login,
     password) that it is to have, under TLS and if its certificate is good, or None."""
 
-    def __init__(self, name, port=SMTP_PORT, preference=0, addresses=None, implicit_tls=False, login=None):
+    def __init__(self, name: str, port: int = SMTP_PORT, preference: int = 0, addresses=None, implicit_tls=False,
+                 login=None):
         self.name = name
         self.port = port
         self.preference = preference
@@ -30,7 +31,7 @@ class Route:
     """Where a domain's mail goes. router, transport: Exim's names for it. hosts: Hosts, at least one.
     Mail of two domains goes over the same connections when their routes have the same `key`."""
 
-    def __init__(self, router, transport, hosts):
+    def __init__(self, router: str, transport: str, hosts: list):
         self.router = router
         self.transport = transport
         self.hosts = hosts
@@ -39,6 +40,16 @@ class Route:
     def in_order(self):
         """The hosts by preference, equal ones in a new order each time (RFC 5321 §5.1)."""
         return sorted(self.hosts, key=lambda host: (host.preference, random.random()))
+
+
+class NoRoute:
+    """Why a domain's mail goes nowhere. result: a DeliveryResult; router, transport: as a Route's, or ""."""
+
+    transport = ""
+
+    def __init__(self, result: DeliveryResult, router: str = ""):
+        self.result = result
+        self.router = router
 
 
 class Router:
@@ -54,14 +65,14 @@ class Router:
         self._canonical = canonical
         self.own = OwnAddresses(settings)
 
-    def share(self, domain, sender):
-        """Whose workers and look-ups mail from `sender` ("" for <>) to `domain` has: a name in bounds.SHARES."""
+    def share(self, domain: str, sender: str) -> str:
+        """Whose clients and look-ups mail from `sender` ("" for <>) to `domain` has: a name in bounds.SHARES."""
         if self._canonical(domain) in self._relays or "*" in self._relays:
             return "relay"
         return "mail" if sender else "bounces"
 
-    def static(self, domain):
-        """The Route for `domain` that needs no lookup, or the Fate of having none, or None."""
+    def static(self, domain: str):
+        """The Route or the NoRoute for `domain` that needs no look-up, or None."""
         name = self._canonical(domain)
         host = self._relays.get(name)
         if host:
@@ -77,19 +88,21 @@ class Router:
         return Route(router, transport, [Host(name, port, implicit_tls=implicit_tls, login=login)])
 
     def look_up(self, domain, patience):
-        """The Route for `domain` by the DNS; this may take as long as `patience` (dns.Patience) says. Raises
-        Undeliverable, and NoAnswer when more patience may help."""
+        """The Route or the NoRoute for `domain` by the DNS; this may take as long as `patience` (dns.Patience) says.
+        Raises NoAnswer when more patience may help."""
         try:
-            hosts = self._mail_hosts(to_ascii(domain), patience)
+            hosts = self._without_ourselves(self._mail_hosts(to_ascii(domain), patience))
         except NoName as error:
-            raise Undeliverable(Fate(NEVER, error.text, status="5.1.2")) from None
+            return NoRoute(DeliveryResult(NEVER, error.text, status="5.1.2"))
         except NoSuchDomain:
-            raise Undeliverable(_unrouteable()) from None
+            return _unrouteable()
+        except Undeliverable as error:
+            return NoRoute(error.result, "dnslookup")
         except NoAnswer as error:
             if error.is_silence and not patience.is_last:
                 raise
-            raise Undeliverable(Fate(LATER, error.text, UNKNOWN, router="dnslookup")) from None
-        return Route("dnslookup", "remote_smtp", _within_bounds(self._without_ourselves(hosts)))
+            return NoRoute(DeliveryResult(LATER, error.text, UNKNOWN), "dnslookup")
+        return Route("dnslookup", "remote_smtp", _within_bounds(hosts))
 
     def _mail_hosts(self, domain, patience):
         records = sorted(self._resolver.mail_hosts(domain, patience))[:MOST_HOSTS]
@@ -119,7 +132,7 @@ class Router:
 
 
 def _literal(domain):
-    """The Route for an address literal, or the Fate of one that leads into this machine (RFC 5321 §4.1.3)."""
+    """The Route for an address literal, or the NoRoute of one that leads into this machine (RFC 5321 §4.1.3)."""
     address = domain[1:-1].lower().removeprefix("ipv6:")
     if not is_harmless(address):
         return _unrouteable()
@@ -127,7 +140,7 @@ def _literal(domain):
 
 
 def _unrouteable():
-    return Fate(NEVER, "Unrouteable address", status="5.1.2")
+    return NoRoute(DeliveryResult(NEVER, "Unrouteable address", status="5.1.2"))
 
 
 def _within_bounds(hosts):
@@ -140,7 +153,7 @@ def _within_bounds(hosts):
 
 
 def _never(text, status):
-    return Undeliverable(Fate(NEVER, text, status=status, router="dnslookup"))
+    return Undeliverable(DeliveryResult(NEVER, text, status=status))
 
 
 def split_host(text):

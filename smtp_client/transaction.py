@@ -8,10 +8,10 @@ TOO_MANY = 452              # RFC 5321 §4.5.3.1.10: the others may follow in a 
 
 
 class Transaction:
-    """connection: a Connection; job: the lanes.Job; before_end: called before the message can become the
-    other side's.
+    """connection: a Connection; job: a Job (smtp_client/destination.py); before_end: called before the message can
+    become the other side's.
 
-    fates: {address: Fate} so far. is_begun: whether the host has said anything about this message.
+    results: {address: DeliveryResult} so far. is_begun: whether the host has said anything about this message.
     """
 
     def __init__(self, connection, job, before_end):
@@ -20,11 +20,11 @@ class Transaction:
         self._sender = job.sender
         self._utf8 = job.utf8
         self._before_end = before_end
-        self.fates = {}
+        self.results = {}
         self.is_begun = False
 
     def run(self, message, addresses):
-        """Send `message` (a wire.Message) to `addresses`. Whoever has no Fate then is to have another run.
+        """Send `message` (an encoding.Message) to `addresses`. Whoever has no result then is to have another run.
 
         Raises Undeliverable when the connection is of no use any more.
         """
@@ -40,7 +40,7 @@ class Transaction:
         whole = self._utf8 and (not self._sender.isascii() or self._message.header_is_8bit())
         refused = [address for address in addresses if whole or not address.isascii()]
         for address in refused:
-            self.fates[address] = self._connection.fate(
+            self.results[address] = self._connection.result(
                 NEVER, "SMTPUTF8 is required, but was not offered by the host", status="5.6.7")
         return [address for address in addresses if address not in refused]
 
@@ -68,11 +68,11 @@ class Transaction:
             self._ask("RSET", MAIL_DEFERRED)
             self._connection.is_dirty = False
 
-    def _ask(self, command, error, seconds=None):
+    def _ask(self, command, errno, seconds=None):
         """The Reply to `command`; a 421 is the host's farewell (RFC 5321 §3.8), whatever the command."""
         reply = self._connection.ask(command, seconds or self._connection.limits.command)
         if reply.code == GOING:
-            raise Undeliverable(self._connection.refusal(reply, command, error))
+            raise Undeliverable(self._connection.refusal(reply, command, errno))
         return reply
 
     def _parameters(self, addresses):
@@ -95,8 +95,8 @@ class Transaction:
             self._refuse([address], reply, command, RECIPIENT_DEFERRED)
         return reply.is_good
 
-    def _refuse(self, addresses, reply, command, error):
-        self.fates.update(dict.fromkeys(addresses, self._connection.refusal(reply, command, error)))
+    def _refuse(self, addresses, reply, command, errno):
+        self.results.update(dict.fromkeys(addresses, self._connection.refusal(reply, command, errno)))
 
     def _send(self, accepted):
         connection = self._connection
@@ -112,6 +112,6 @@ class Transaction:
         reply = connection.end_of_data(END)
         connection.is_dirty = False
         if reply.is_good:
-            self.fates.update(dict.fromkeys(accepted, connection.fate(DONE, "", reply=reply.text)))
+            self.results.update(dict.fromkeys(accepted, connection.result(DONE, "", reply=reply.text)))
         else:
             self._refuse(accepted, reply, "end of data", DATA_DEFERRED)

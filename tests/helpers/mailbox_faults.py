@@ -12,7 +12,7 @@ def fail_for(user: str, prepared) -> None:
     """A commit that fails when everything is ready."""
     if prepared.mailbox.user == user:
         prepared.discard()
-        raise Later("Mailbox cannot be used now", "defer (5): Input/output error: while renaming tmp/NAME as new/NAME")
+        raise Later("Mailbox cannot be used now", 5, "while renaming tmp/NAME as new/NAME")
     commit(prepared)
 
 

@@ -86,6 +86,19 @@ aliases:
   allow_fail
   allow_defer
   data = ${{lookup{{$local_part}}lsearch{{{folder}/aliases}}}}
+  skip_syntax_errors
+  file_transport = address_file
+  pipe_transport = address_pipe
+userforward:
+  driver = redirect
+  domains = +local_domains
+  check_local_user
+  file = $home/.forward
+  no_verify
+  no_expn
+  check_ancestor
+  file_transport = address_file
+  pipe_transport = address_pipe
 local_user:
   driver = accept
   domains = +local_domains
@@ -94,6 +107,10 @@ local_user:
   transport = {transport}
 
 begin transports
+address_file:
+  driver = appendfile
+address_pipe:
+  driver = pipe
 maildir_home:
   driver = appendfile
   directory = $home/Maildir

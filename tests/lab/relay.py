@@ -35,10 +35,11 @@ DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 class Relay:
     """See the module.  routes: {domain: port of 127.0.0.1}, the port 0 for what the DNS is to route;
     accounts: names with a mailbox; aliases: the text of an aliases file; limits, bounds: other values than those
-    of smtp_client/bounds.py (see relay_process.narrow); settings: more SMTP_* variables."""
+    of smtp_client/bounds.py (see relay_process.narrow); agent_patch: for the delivery agent (see helpers/patching.py);
+    settings: more SMTP_* variables."""
 
     def __init__(self, routes=None, accounts=("alice", "bob"), aliases: str = "", limits=None, bounds=None,
-                 mail_port: int = 25, **settings):
+                 mail_port: int = 25, agent_patch=None, **settings):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="relais-essai-"))
         self.folder.chmod(0o755)
         self.spool, self.mail, self.log_path = (self.folder / name for name in ("spool", "mail", "log"))
@@ -66,6 +67,7 @@ class Relay:
             variables["SMTP_AGENT"] = socket_in(self.folder)
         self.environment = support.marked_environment(self.mark, **variables)
         self.agent: typing.Optional[Agent] = None
+        self._agent_patch = agent_patch
 
     def add_account(self, name: str) -> pathlib.Path:
         folder = self.mail / name
@@ -113,7 +115,7 @@ class Relay:
     def start(self) -> "Relay":
         """Start it, and come back when it has looked into the queue."""
         if support.IS_ROOT and not self.agent:
-            self.agent = Agent(self.folder, self.environment, self.folder / "output")
+            self.agent = Agent(self.folder, self.environment, self.folder / "output", self._agent_patch)
         with open(self.folder / "output", "ab") as output:
             started = self.log().count(" relay started:")
             self.process = subprocess.Popen(

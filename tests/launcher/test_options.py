@@ -11,9 +11,9 @@ from tests.helpers import mailboxes, support
 from tests.helpers.client import PATIENCE
 from tests.helpers.launcher import LETTER, SCRIPT, LauncherTestCase, copy_tree
 
-OPTIONS = ("-port", "-smtps", "-bind", "-pass", "-match-sender", "-noms", "-domain", "-store", "-aliases", "-relay",
-           "-tls", "-spool", "-log", "-max", "-size", "-rcpts", "-listen", "-proxy", "-relay-login",
-           "-v", "-help")
+OPTIONS = ("-port", "-smtps", "-bind", "-pass", "-match-sender", "-noms", "-domain", "-store", "-aliases", "-tag",
+           "-relay", "-tls", "-spool", "-log", "-max", "-size", "-rcpts", "-listen", "-proxy", "-relay-login", "-v",
+           "-help")
 VALUELESS = ("-match-sender", "-v", "-help")
 STRANGER = 61234                # a user id that no login has
 

@@ -290,7 +290,7 @@ class AliasesTest(FailureCase):
         aliases.unlink()
         self.assertEqual(self.answer_to_rcpt("alice"), "450 4.2.0 Aliases cannot be read now")
         self.assertEqual(self.answer_to_rcpt("nobody-here"), "450 4.2.0 Aliases cannot be read now")
-        self.server.wait_log("temporarily rejected RCPT <alice@%s>: %s: No such file or directory" % (
+        self.server.wait_log("temporarily rejected RCPT <alice@%s>: (2) No such file or directory: %s" % (
             self.server.domain, aliases))
         aliases.touch()
         self.assert_works()

@@ -108,13 +108,14 @@ class StatesTest(MboxCase):
                 self.make_mbox()
 
     def test_after_the_dot(self):
-        """Nothing is kept in the first mailbox when the second cannot be used any more."""
+        """Nothing is kept in the first mailbox when the second cannot be used any more; the log says for now."""
         for why, spoil in self.states().items():
             with self.subTest(why):
                 log = len(self.server.log())
                 self.assertRegex(self.send_while(spoil, [self.other, self.name]),
                                  "^451 4.3.0 Mailbox cannot be used now")
-                self.assertIn(" T=mail_spool ", self.server.log()[log:])
+                self.assertIn(" T=mail_spool defer (", self.server.log()[log:])
+                self.assertIn(" temporarily rejected after DATA: defer (", self.server.log()[log:])
                 self.assertFalse((self.server.folder / "elsewhere").exists())
                 self.assertFalse([path for path in files_below(self.spool) if ".lock" in path.name])
                 other = self.spool / self.other

@@ -6,43 +6,47 @@ import tempfile
 import unittest
 from unittest import mock
 
+from mailstore.envelope import Envelope, Recipient
 from queue_manager import bounce
-from smtp_client.result import LATER, NEVER, Fate
+from queue_manager.attempt import Tried
+from smtp_client.result import LATER, NEVER, DeliveryResult, Peer
 
 GOLDEN = pathlib.Path(__file__).with_name("bounces.txt")
 DOMAIN = "binome.example"
 ID = "1xVmS1-000001-aa"
 DATE = "Thu, 01 Jan 2026 00:00:00 +0000"
 MESSAGE = b"Received: from x\n\tby y\nSubject: =?utf-8?q?=C3=A9?=\n folded\nMessage-ID: <one@client.example>\n\nText.\n"
-HOST = {"host": "mx.example", "address": "192.0.2.1"}
-REFUSED = Fate(NEVER, "SMTP error from remote mail server after RCPT TO:<bad@far.example>: 550 5.1.1 nobody",
-               reply="550 5.1.1 nobody", **HOST)
-LONG_REPLY = Fate(NEVER, "SMTP error from remote mail server after end of data: 554-no\n554 \x1b[31mno\xe9",
-                  reply="554-no\n554 \x1b[31mno\xe9", **HOST)
-NOBODY = Fate(NEVER, "Unrouteable address", status="5.1.1")
-BUSY = Fate(LATER, "Connection refused", 111, **HOST)
+PEER = Peer("mx.example", "192.0.2.1")
+REFUSED = DeliveryResult(NEVER, "SMTP error from remote mail server after RCPT TO:<bad@far.example>",
+                         reply="550 5.1.1 nobody", peer=PEER)
+LONG_REPLY = DeliveryResult(NEVER, "SMTP error from remote mail server after end of data",
+                            reply="554-no\n554 \x1b[31mno\xe9", peer=PEER)
+NOBODY = DeliveryResult(NEVER, "Unrouteable address", status="5.1.1")
+FULL = DeliveryResult(LATER, "SMTP error from remote mail server after end of data", reply="452 4.3.1 full", peer=PEER)
+BUSY = DeliveryResult(LATER, "Connection refused", 111, peer=PEER)
 
 
-def recipient(address: str, given: str = "") -> dict:
-    return {"address": address, "envelope_to": [given or address], "mailbox": None, "state": "waiting", "tries": 1,
-            "reply": "", "next": 0}
+def tried(address: str, result: DeliveryResult, given: str = "") -> Tried:
+    return Tried(Recipient(address, [given or address]), result)
 
 
 CASES = {
-    "one that a host refused": (bounce.failure, [(recipient("bad@far.example"), REFUSED)], {}),
+    "one that a host refused": (bounce.failure, [tried("bad@far.example", REFUSED)], {}),
     "two, one out of a list, and a reply of several lines": (
-        bounce.failure, [(recipient("gone@binome.example", "list@binome.example"), NOBODY),
-                         (recipient("bad@far.example"), LONG_REPLY)], {}),
-    "an address in letters of any script": (bounce.failure, [(recipient("zoé@far.example"), NOBODY)], {"utf8": True}),
-    "a long one, whose header alone comes back": (bounce.failure, [(recipient("bad@far.example"), NOBODY)],
+        bounce.failure, [tried("gone@binome.example", NOBODY, "list@binome.example"),
+                         tried("bad@far.example", LONG_REPLY)], {}),
+    "an address in letters of any script": (bounce.failure, [tried("zoé@far.example", NOBODY)], {"utf8": True}),
+    "a long one, whose header alone comes back": (bounce.failure, [tried("bad@far.example", NOBODY)],
                                                   {"text": MESSAGE + b"x" * bounce.WHOLE_OCTETS}),
-    "late": (bounce.delay, [(recipient("slow@far.example"), BUSY)], {"age": 90000}),
+    "given up, whatever was the last answer": (
+        bounce.failure, [tried("slow@far.example", BUSY)._replace(gave_up=True),
+                         tried("full@far.example", FULL)._replace(gave_up=True)], {}),
+    "late": (bounce.delay, [tried("slow@far.example", BUSY)], {"age": 90000}),
 }
 
 
 def text_of(make, told, text: bytes = MESSAGE, age: float = 0, utf8: bool = False) -> str:
-    envelope = {"id": ID, "received": 0, "sender": "me@binome.example", "utf8": utf8, "notified": False,
-                "recipients": [entry for entry, _ in told]}
+    envelope = Envelope(ID, 0, "me@binome.example", [one.recipient for one in told], utf8)
     with tempfile.NamedTemporaryFile() as file, mock.patch.multiple(
             bounce, time=lambda: 1767225600.5, mail_date=lambda: DATE,
             random=mock.Mock(randrange=lambda _: 7)):

@@ -3,114 +3,129 @@
 import types
 import unittest
 
-from queue_manager.attempt import Attempt
+from mailstore.envelope import Envelope, Recipient
+from queue_manager.attempt import Attempt, Tried
 from queue_manager.dispatch import Dispatcher
-from smtp_client.result import DONE, LATER, NEVER, Fate
+from queue_manager.local_agent import Expansion
+from smtp_client.result import DONE, LATER, NEVER, Answer, DeliveryResult
+from smtp_client.routing import NoRoute
 
 LOCAL = "here.example"
-ROUTE = types.SimpleNamespace(key="route")
+ROUTE = types.SimpleNamespace(key="route", router="hubbed_hosts", transport="remote_smtp")
 
 
-def recipient(address: str, mailbox=None) -> dict:
-    return {"address": address, "envelope_to": [address], "mailbox": mailbox, "state": "waiting", "tries": 0,
-            "reply": "", "next": 0}
+def recipient(address: str, mailbox=None) -> Recipient:
+    return Recipient(address, [address], mailbox)
 
 
 class Office:
     """Finder, destinations, deliveries here and the conclusion of each attempt, all in one: what is asked of them is
     kept.
 
-    known: {domain: its route, or its Fate}.  asked: [(what, about what, whom to call with the answer)].
-    noted: [(address, outcome)]."""
+    known: {domain: its Route or NoRoute}.  asked: [(what, about what, the question to answer)].
+    recorded: [(address, outcome)]."""
 
     def __init__(self, known):
         self._known = known
-        self.asked, self.noted, self.logged = [], [], []
+        self.asked, self.recorded, self.notes = [], [], []
+
+    def share(self, _, sender):
+        return "mail" if sender else "bounces"
 
     def known(self, _, domains):
         return {domain: self._known[domain] for domain in domains if domain in self._known}
 
-    def find(self, share, domains, done):
-        self.asked.append(("find for " + share, domains, done))
+    def find(self, share, domains, question):
+        self.asked.append(("find for " + share, domains, question))
 
-    def find_patiently(self, share, domain, done):
-        self.asked.append(("find patiently for " + share, domain, done))
+    def find_patiently(self, share, domain, question):
+        self.asked.append(("find patiently for " + share, domain, question))
 
     def add(self, share, route, job):
-        self.asked.append(("carry for " + share, job.addresses, job.done))
+        self.asked.append(("carry for " + share, job.addresses, job.question))
 
-    def deliver(self, message_id, sender, entry, done):
-        self.asked.append(("deliver", entry["mailbox"], done))
+    def deliver(self, path, sender, entry, question):
+        self.asked.append(("deliver", entry.mailbox, question))
 
-    def expand(self, address, done):
-        self.asked.append(("expand", address, done))
+    def expand(self, entry, question):
+        self.asked.append(("expand", entry.address, question))
 
-    def note(self, _, fates):
-        self.noted += [(entry["address"], fate.outcome) for entry, fate in fates]
+    def record(self, _, tried):
+        self.recorded += [(one.recipient.address, one.result.outcome) for one in tried]
 
-    def write(self, _, lines):
-        self.logged += lines
+    def log_notes(self, _, notes):
+        self.notes += notes
 
 
 class DispatchTest(unittest.TestCase):
 
     def send(self, *recipients, known=(), sender="me@here.example"):
         self.office = Office(dict(known))
-        self.attempt = Attempt({"id": "1xVmS1-000001-aa", "sender": sender, "utf8": False,
-                                "recipients": list(recipients)})
-        dispatcher = Dispatcher(
-            self.office, lambda _, sender: "mail" if sender else "bounces", self.office, self.office, self.office,
-            lambda domain: domain == LOCAL, lambda message_id: message_id, lambda _, call, *about: call(*about))
-        dispatcher.send(self.attempt, list(recipients))
+        self.attempt = Attempt(Envelope("1xVmS1-000001-aa", 0, sender, list(recipients)))
+        self.dispatcher = Dispatcher(self.office, self.office, self.office, self.office,
+                                     lambda domain: domain == LOCAL, lambda message_id: message_id)
+        self.dispatcher.send(self.attempt, list(recipients))
 
     def asked(self):
         return [(what, about) for what, about, _ in self.office.asked]
 
-    def answer(self, place: int, *answer):
-        self.office.asked[place][2](*answer)
+    def answer(self, place: int, answer):
+        """As the queue manager takes an answer."""
+        self.attempt.answered()
+        self.dispatcher.hear(self.office.asked[place][2], answer)
 
     def test_to_its_mailbox(self):
-        self.send(recipient("alice@" + LOCAL, "alice"))
-        self.assertEqual((self.asked(), self.attempt.pending), ([("deliver", "alice")], 1))
-        self.answer(0, Fate(DONE, account="alice"))
-        self.assertEqual((self.office.noted, self.attempt.pending), ([("alice@" + LOCAL, DONE)], 0))
+        alice = recipient("alice@" + LOCAL, "alice")
+        self.send(alice)
+        self.assertEqual(self.asked(), [("deliver", "alice")])
+        self.assertFalse(self.attempt.is_over())
+        self.answer(0, Tried(alice, DeliveryResult(DONE), account="alice"))
+        self.assertEqual(self.office.recorded, [("alice@" + LOCAL, DONE)])
+        self.assertTrue(self.attempt.is_over())
 
     def test_through_aliases(self):
         """What an address of ours stands for takes its place in the envelope, and goes on its own way."""
         self.send(recipient("team@" + LOCAL))
         self.assertEqual(self.asked(), [("expand", "team@" + LOCAL)])
-        places = [("alice@" + LOCAL, ["team@" + LOCAL], "alice"), ("x@far.example", ["team@" + LOCAL], None)]
-        self.answer(0, (places, ["ghost@" + LOCAL]))
-        self.assertEqual(self.office.noted, [("ghost@" + LOCAL, NEVER)])
+        members = [Recipient("alice@" + LOCAL, ["team@" + LOCAL], "alice"),
+                   Recipient("x@far.example", ["team@" + LOCAL])]
+        self.answer(0, Expansion(members, ["ghost@" + LOCAL]))
+        self.assertEqual(self.office.recorded, [("ghost@" + LOCAL, NEVER)])
         self.assertEqual(self.asked()[1:], [("deliver", "alice"), ("find for mail", ["far.example"])])
-        self.assertEqual([entry["address"] for entry in self.attempt.envelope["recipients"]],
+        self.assertEqual([entry.address for entry in self.attempt.envelope.recipients],
                          ["ghost@" + LOCAL, "alice@" + LOCAL, "x@far.example"])
+        self.assertEqual({entry.given for entry in self.attempt.envelope.recipients}, {"team@" + LOCAL})
 
     def test_aliases_that_cannot_be_read(self):
-        self.send(recipient("team@" + LOCAL))
-        self.answer(0, Fate(LATER, "Aliases cannot be read now"))
-        self.assertEqual(self.office.noted, [("team@" + LOCAL, LATER)])
+        team = recipient("team@" + LOCAL)
+        self.send(team)
+        self.answer(0, Tried(team, DeliveryResult(LATER, "Aliases cannot be read now")))
+        self.assertEqual(self.office.recorded, [("team@" + LOCAL, LATER)])
 
     def test_together_to_one_host(self):
         """Two domains of one route, known already: one transaction, and no look-up."""
         self.send(recipient("x@a.example"), recipient("y@B.example"), recipient("z@a.example"),
                   known={"a.example": ROUTE, "b.example": ROUTE})
         self.assertEqual(self.asked(), [("carry for mail", ["x@a.example", "z@a.example", "y@B.example"])])
-        fates = {"x@a.example": Fate(DONE), "y@B.example": Fate(LATER), "z@a.example": Fate(NEVER)}
-        self.answer(0, fates, ["a line"])
-        self.assertEqual(dict(self.office.noted), {address: fate.outcome for address, fate in fates.items()})
-        self.assertEqual((self.office.logged, self.attempt.pending), (["a line"], 0))
+        outcomes = {"x@a.example": DONE, "y@B.example": LATER, "z@a.example": NEVER}
+        self.answer(0, Answer({address: DeliveryResult(outcome) for address, outcome in outcomes.items()}, ["a note"]))
+        self.assertEqual(dict(self.office.recorded), outcomes)
+        self.assertEqual(self.office.notes, ["a note"])
+        self.assertTrue(self.attempt.is_over())
 
     def test_look_up(self):
         """One call for all unknown domains; none is held up by one that takes longer, and a bounce has its own
         share."""
         self.send(recipient("x@a.example"), recipient("y@b.example"), recipient("z@c.example"), sender="")
         self.assertEqual(self.asked(), [("find for bounces", ["a.example", "b.example", "c.example"])])
-        self.answer(0, {"a.example": ROUTE, "b.example": None, "c.example": Fate(NEVER)})
-        self.assertEqual(self.office.noted, [("z@c.example", NEVER)])
+        self.answer(0, {"a.example": ROUTE, "b.example": None, "c.example": NoRoute(DeliveryResult(NEVER))})
+        self.assertEqual(self.office.recorded, [("z@c.example", NEVER)])
         self.assertEqual(self.asked()[1:], [("find patiently for bounces", "b.example"),
                                             ("carry for bounces", ["x@a.example"])])
-        self.assertEqual(self.attempt.pending, 2)
+        for left in (1, 2):
+            self.assertFalse(self.attempt.is_over(), left)
+            self.attempt.answered()
+        self.assertTrue(self.attempt.is_over())
 
 
 if __name__ == "__main__":

@@ -206,6 +206,19 @@ class RefusalTest(CommandCase):
         with Relay() as relay:
             self.assert_refused(relay.command("-spool", "/nonexistent", "list"), 1, "/nonexistent n'existe pas")
 
+    def test_from_a_folder_that_is_gone(self):
+        """A path from there on leads nowhere; any other works."""
+        with Relay() as relay:
+            relay.enqueue("x@s.example")
+            script = 'mkdir gone && cd gone && rmdir "$PWD" && exec "$0" -spool "$1" list'
+
+            def listed(spool):
+                words = ["sh", "-c", script, str(support.ROOT / "relay.py"), spool]
+                return subprocess.run(words, capture_output=True, text=True, env=relay.environment, cwd=relay.folder)
+
+            self.assert_refused(listed("x"), 2, "-spool x : le dossier courant n'existe plus")
+            self.assertIn("x@s.example", listed(str(relay.spool)).stdout)
+
     def test_spool_by_option(self):
         with Relay() as relay:
             relay.enqueue("x@s.example")

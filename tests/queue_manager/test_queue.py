@@ -202,10 +202,11 @@ class FilesTest(unittest.TestCase):
             (relay.queue / (without_text + ".message")).unlink()
             renamed = relay.enqueue("x@s.example", id="1xVmS1-zzzzzz-aa")
             wrong = relay.enqueue({"address": 5})
+            lost = relay.enqueue({"address": "x@s.example", "state": "lost"})
             good = relay.enqueue("good@s.example")
             relay.start()
             relay.wait_log(good + " Completed")
-            aside = [*broken.values(), without_text, renamed, wrong]
+            aside = [*broken.values(), without_text, renamed, wrong, lost]
             self.assertEqual(relay.ids(aside=True), sorted(aside))
             self.assertEqual(relay.ids(), [])
             for message_id in aside:

@@ -3,7 +3,7 @@
 import unittest
 
 from queue_manager import retry
-from queue_manager.timers import Timetable
+from queue_manager.timers import Timers
 
 TEN_YEARS = 87600                   # in hours
 HOUR = 3600
@@ -46,7 +46,7 @@ class RuleTest(unittest.TestCase):
 class TimersTest(unittest.TestCase):
 
     def setUp(self):
-        self.timers = Timetable()
+        self.timers = Timers()
         for message, when in (("late", 30), ("early", 10), ("middle", 20)):
             self.timers.put(message, when)
 

@@ -16,13 +16,14 @@ from common import mainlog
 from common import accounts as passwords
 from common.settings import from_environ
 from mailstore import aliases, delivery, mbox
+from mailstore import targets as list_targets
 from mailstore.content import Content, HeaderTooBig
 from mailstore.direct import Direct
 from mailstore.incoming import IncomingText
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never
 from queue_manager import bounce as report
-from queue_manager.queue_store import Backlog
+from queue_manager.queue_store import QueueStore
 from smtp import replies, syntax
 from smtp.channel import Channel
 from smtp.data_reader import ChunkReader, DataReader
@@ -112,8 +113,8 @@ def parameters(text: str) -> None:
 
 def alias_file(text: str) -> None:
     for targets in aliases.parse(text).values():
-        for target in aliases.split_targets(targets):
-            aliases.unquoted(target)
+        list_targets.targets_of(targets)
+    list_targets.listed(text)
 
 
 def alias(text: str) -> None:
@@ -165,7 +166,7 @@ def bounced(text: bytes) -> None:
     with tempfile.NamedTemporaryFile() as file:
         file.write(text)
         file.flush()
-        about = report.Original({"id": "x", "sender": "a@b.example"}, file.name, 0)
+        about = report.Original(None, file.name, 0)
         about.wants_no_notice()
         report._references(about)
 
@@ -193,10 +194,10 @@ def dripping_command(text: bytes) -> None:
 def envelope(text: str) -> None:
     """A queued message for as many recipients as `text` has words."""
     with tempfile.TemporaryDirectory() as folder:
-        backlog = Backlog(folder + "/queue")
+        store = QueueStore(folder + "/queue")
         message = types.SimpleNamespace(content=letter(b"\n"), sender=text, utf8=False)
-        backlog.prepare("1xVkyz-0002Ae-0G", message, "", [(word, [word]) for word in text.split()]).commit()
-        backlog.load("1xVkyz-0002Ae-0G")
+        store.prepare("1xVkyz-0002Ae-0G", message, "", [(word, [word]) for word in text.split()]).commit()
+        store.load("1xVkyz-0002Ae-0G")
 
 
 def copies(text: str) -> None:

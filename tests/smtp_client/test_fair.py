@@ -55,7 +55,7 @@ class TarpitTest(unittest.TestCase):
         """Silent hosts have all workers, and more wait for one; the healthy host that comes then has its mail while
         half of the workers are held still."""
         port = support.free_port()
-        bounds = {"shares": {share: {"workers": workers}}, "SHORT_STEP": 4 if support.LONG else 1}
+        bounds = {"shares": {share: {"clients": workers}}, "SHORT_STEP": 4 if support.LONG else 1}
         with contextlib.ExitStack() as stack:
             listeners = []
             for host in range(number):
@@ -86,7 +86,7 @@ class TarpitTest(unittest.TestCase):
 
     def test_shares_lend_nothing(self):
         """With all that bounces may have held, mail that has a sender has its own workers."""
-        bounds = {"shares": {"bounces": {"workers": 1}}}
+        bounds = {"shares": {"bounces": {"clients": 1}}}
         with contextlib.ExitStack() as stack:
             port = support.free_port()
             tarpit = stack.enter_context(Sink({"connect": SILENCE}, port=port, address=address_of(1)))
@@ -110,7 +110,7 @@ class TarpitTest(unittest.TestCase):
             visit.say("250 OK")
             visit.recipients.append("x")
             return SAID
-        bounds = {"shares": {"relay": {"workers": 1}}, "SHORT_STEP": 1, "SHORT_VISIT": 2}
+        bounds = {"shares": {"relay": {"clients": 1}}, "SHORT_STEP": 1, "SHORT_VISIT": 2}
         with Sink({"rcpt": late}) as sink, Relay({"s.example": sink.port}, bounds=bounds) as relay:
             relay.enqueue(*("u%d@s.example" % number for number in range(50)))
             relay.start()
@@ -132,7 +132,7 @@ class OneAddressTest(unittest.TestCase):
     def test_holds_one_worker(self):
         domains, *names = self.names()
         port = support.free_port()
-        bounds = {"shares": {"bounces": {"workers": 4}}}
+        bounds = {"shares": {"bounces": {"clients": 4}}}
         with Sink({"connect": SILENCE}, port=port, address=TARPIT) as tarpit, \
                 lab(*names, mail_port=port, limits=HELD, bounds=bounds) as (sink, relay):
             for domain in domains:
@@ -181,10 +181,10 @@ class OneAddressTest(unittest.TestCase):
             relay.wait_log(message_id + " Completed")
 
     def test_all_of_them_are_served(self):
-        """Lanes that wait for a slot at a host that is well, or for a worker, have it one after the other."""
+        """Destinations that wait for a slot at a host that is well, or for a client, have it one after the other."""
         domains, *names = self.names()
         port = support.free_port()
-        bounds = {"shares": {"mail": {"workers": 6}}, "TURN": 0}
+        bounds = {"shares": {"mail": {"clients": 6}}, "TURN": 0}
         with Sink(port=port, address=TARPIT) as host, lab(*names, mail_port=port, bounds=bounds) as (sink, relay):
             for number in range(5):
                 for domain in [*domains, "healthy.example"]:
@@ -202,7 +202,7 @@ class TurnTest(unittest.TestCase):
         def slow(_, visit):
             time.sleep(0.05)
             return "250 OK"
-        bounds = {"shares": {"relay": {"workers": 1}}, "TURN": 0.2}
+        bounds = {"shares": {"relay": {"clients": 1}}, "TURN": 0.2}
         with Sink({"dot": slow}) as busy, Sink() as other, \
                 Relay({"busy.example": busy.port, "other.example": other.port}, bounds=bounds) as relay:
             for number in range(24):

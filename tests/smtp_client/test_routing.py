@@ -7,7 +7,7 @@ import unittest
 from common.settings import canonical
 from smtp_client import dns, routing
 from smtp_client.bounds import ADDRESSES
-from smtp_client.result import LATER, NEVER, Undeliverable
+from smtp_client.result import LATER, NEVER
 
 OURS = "binome.example"
 HEADER = ";; ->>HEADER<<- opcode: QUERY, status: %s, id: 1\n"
@@ -80,7 +80,7 @@ class StaticTest(unittest.TestCase):
         self.assertEqual(self.way({}, "[192.0.2.1]"), ("ipliteral", [("192.0.2.1", 25)]))
         self.assertEqual(self.way({}, "[IPv6:2001:db8::1]"), ("ipliteral", [("2001:db8::1", 25)]))
         for inside in ("[127.0.0.1]", "[IPv6:::1]", "[169.254.1.1]", "[IPv6:::ffff:127.0.0.1]", "[0.0.0.0]", "[x]"):
-            self.assertEqual(router().static(inside).outcome, NEVER, inside)
+            self.assertEqual(router().static(inside).result.outcome, NEVER, inside)
 
     def test_share(self):
         found = router({"a.example": "", "*": "x"})
@@ -98,9 +98,9 @@ class LookUpTest(unittest.TestCase):
         return [(host.name, host.preference) for host in found.look_up(domain, self.PATIENCE).hosts]
 
     def failure(self, found):
-        with self.assertRaises(Undeliverable) as caught:
-            found.look_up("d.example", self.PATIENCE)
-        return caught.exception.fate
+        nowhere = found.look_up("d.example", self.PATIENCE)
+        self.assertIsInstance(nowhere, routing.NoRoute)
+        return nowhere.result
 
     def test_by_preference(self):
         records = {"d.example": [(20, "b.example"), (10, "a.example"), (30, "gone.example")]}
@@ -121,8 +121,8 @@ class LookUpTest(unittest.TestCase):
         for records, outcome, status in (
                 ([(0, "")], NEVER, "5.1.10"), ([(10, "gone.example")], NEVER, "5.1.2"), ([], NEVER, "5.1.2"),
                 (dns.NoSuchDomain("d.example"), NEVER, "5.1.2"), (dns.NoAnswer("SERVFAIL"), LATER, "")):
-            fate = self.failure(router((), {"d.example": records}))
-            self.assertEqual((fate.outcome, fate.status), (outcome, status), records)
+            result = self.failure(router((), {"d.example": records}))
+            self.assertEqual((result.outcome, result.status), (outcome, status), records)
 
     def test_silence_may_be_over_later(self):
         found = router((), {"d.example": dns.NoAnswer("silent", is_silence=True)})

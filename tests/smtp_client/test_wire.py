@@ -196,7 +196,9 @@ class LocalTest(unittest.TestCase):
     @support.needs_root
     def test_mbox(self):
         """A bounce in /var/mail, under the locks of its owner; while it is locked, it waits."""
-        with system_users("essairelais") as users, Relay(accounts=(), SMTP_STORE="mbox") as relay:
+        impatient = {"mailstore.mbox.LOCK_PAUSE": 0.01}
+        with system_users("essairelais") as users, \
+                Relay(accounts=(), agent_patch=impatient, SMTP_STORE="mbox") as relay:
             spool, (account,) = pathlib.Path("/var/mail/essairelais"), users.values()
             lock = spool.with_suffix(".lock")
             lock.write_text("somebody\n")
@@ -235,6 +237,15 @@ class LocalTest(unittest.TestCase):
             self.assertTrue(any(line.startswith(far) for line in lines), lines)
             self.assertEqual(len(sink.messages), 1)
             self.assertEqual(len(relay.messages("bob")), 2)         # the letter, and the bounce for ghost
+
+    def test_aliases_that_cannot_be_read(self):
+        """The system's own number is in the log, as Exim has it."""
+        with Relay(aliases="all: alice\n") as relay:
+            (relay.folder / "aliases").unlink()
+            relay.enqueue("all@" + support.DOMAIN)
+            relay.start()
+            relay.wait_log("== all@%s R=system_aliases defer (2): No such file or directory: %s" % (
+                support.DOMAIN, relay.folder / "aliases"))
 
     def test_refused_and_deferred_by_alias(self):
         aliases = "gone: :fail: moved away\nlater: :defer: being moved\n"

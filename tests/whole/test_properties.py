@@ -19,7 +19,7 @@ from mailstore import mbox
 from mailstore.content import Content, field_name, split_header
 from mailstore.delivery import MailObject
 from mailstore.incoming import IncomingText
-from queue_manager.queue_store import Backlog
+from queue_manager.queue_store import QueueStore
 from smtp import replies
 from smtp.data_reader import ChunkReader, DataReader
 from smtp.syntax import Malformed, parse_address, parse_parameters, parse_path
@@ -193,13 +193,13 @@ class EnvelopeTest(unittest.TestCase):
             letter = Content(draft)
             origin = types.SimpleNamespace()
             message = MailObject(letter, sender, [], origin, utf8=utf8)
-            backlog = Backlog(folder + "/queue")
+            store = QueueStore(folder + "/queue")
             distant = [(address, [given_as]) for address, given_as in addresses]
-            backlog.prepare("1xVkyz-0002Ae-0G", message, "Received: x\n", distant).commit()
-            envelope = backlog.load("1xVkyz-0002Ae-0G")
-            self.assertEqual((envelope["sender"], envelope["utf8"]), (sender, utf8))
-            self.assertEqual([(one["address"], one["envelope_to"]) for one in envelope["recipients"]], distant)
-            content = pathlib.Path(backlog.message_path("1xVkyz-0002Ae-0G")).read_bytes()
+            store.prepare("1xVkyz-0002Ae-0G", message, "Received: x\n", distant).commit()
+            envelope = store.load("1xVkyz-0002Ae-0G")
+            self.assertEqual((envelope.sender, envelope.utf8), (sender, utf8))
+            self.assertEqual([(one.address, one.envelope_to) for one in envelope.recipients], distant)
+            content = pathlib.Path(store.message_path("1xVkyz-0002Ae-0G")).read_bytes()
             self.assertEqual(content, b"".join(letter.pieces(b"Received: x\n")))
             draft.close()
 

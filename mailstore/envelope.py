@@ -1,0 +1,111 @@
+"""A queued message's envelope: who is to have it, and what was tried so far. The only place that knows its file's form.
+
+    ID.envelope   JSON: {
+        "id": "1xVkyz-0002Ae-0G",
+        "received": 1795503574.5,           seconds since 1970
+        "sender": "a@b.example",            "" for the null reverse-path
+        "utf8": false,                      whether SMTPUTF8 was asked for (RFC 6531)
+        "notified": false,                  whether its sender was told of a delay
+        "recipients": [{
+            "address": "x@relay.example",   where to
+            "envelope_to": ["x@relay.example"],     the recipients as the client gave them, before aliases
+            "mailbox": null,                or the account here whose copy this is
+            "state": "waiting",             "waiting", "done" or "failed"
+            "tries": 0,
+            "reply": "",                    the last answer, or why there was none
+            "next": 0                       not before these seconds since 1970
+        }]
+    }
+
+A queue outlives the program that wrote it. So a field that is missing has its value for a new message, unless there
+is none (id, received, sender, recipients, address, envelope_to), and one that is not known is ignored.
+"""
+from json import dumps, loads
+
+WAITING, DONE, FAILED = "waiting", "done", "failed"
+STATES = (WAITING, DONE, FAILED)
+NUMBER = (int, float)
+ENVELOPE_FIELDS = {"id": str, "received": NUMBER, "sender": str, "utf8": bool, "notified": bool}
+RECIPIENT_FIELDS = {"address": str, "envelope_to": list, "mailbox": (str, type(None)), "state": str, "tries": int,
+                    "reply": str, "next": NUMBER}
+
+
+class Recipient:
+    """One who is to have the message, as the envelope says; new ones were never tried."""
+
+    __slots__ = tuple(RECIPIENT_FIELDS)
+
+    def __init__(self, address: str, envelope_to: list, mailbox=None):
+        self.address = address
+        self.envelope_to = envelope_to
+        self.mailbox = mailbox
+        self.state = WAITING
+        self.tries = 0
+        self.reply = ""
+        self.next = 0
+
+    @property
+    def given(self) -> str:
+        """The address that the client gave, which an alias may have turned into another."""
+        return self.envelope_to[0]
+
+
+class Envelope:
+    """What the queue knows of one message. recipients: Recipients."""
+
+    __slots__ = (*ENVELOPE_FIELDS, "recipients")
+
+    def __init__(self, message_id: str, received: float, sender: str, recipients: list, utf8=False):
+        self.id = message_id
+        self.received = received
+        self.sender = sender
+        self.utf8 = utf8
+        self.notified = False
+        self.recipients = recipients
+
+    def waiting(self) -> list:
+        """The Recipients that are neither done with nor given up."""
+        return [recipient for recipient in self.recipients if recipient.state == WAITING]
+
+    def to_json(self) -> str:
+        """The file's text, ASCII."""
+        fields = {name: getattr(self, name) for name in ENVELOPE_FIELDS}
+        fields["recipients"] = [{name: getattr(recipient, name) for name in RECIPIENT_FIELDS}
+                                for recipient in self.recipients]
+        return dumps(fields, indent=1, ensure_ascii=True) + "\n"
+
+
+def from_json(text: str) -> Envelope:
+    """The Envelope in a file's text. Raises ValueError, which says what is wrong with it."""
+    try:
+        fields = loads(text)
+    except RecursionError:
+        raise ValueError("too deep") from None
+    envelope = _filled(Envelope(None, None, None, []), fields, ENVELOPE_FIELDS)
+    recipients = fields.get("recipients")
+    if not isinstance(recipients, list):
+        raise ValueError("recipients: no list")
+    envelope.recipients = [_recipient(entry) for entry in recipients]
+    return envelope
+
+
+def _recipient(fields):
+    recipient = _filled(Recipient(None, None), fields, RECIPIENT_FIELDS)
+    given = recipient.envelope_to
+    if not given or not all(isinstance(address, str) for address in given):
+        raise ValueError(f"envelope_to: {given!r:.80}")
+    if recipient.state not in STATES:
+        raise ValueError(f"state: {recipient.state!r:.80}")
+    return recipient
+
+
+def _filled(new, fields, kinds):
+    """`new`, with those of `fields` that `kinds` names in the place of its own."""
+    if not isinstance(fields, dict):
+        raise ValueError("no object")
+    for name, kind in kinds.items():
+        value = fields.get(name, getattr(new, name))
+        if not isinstance(value, kind):
+            raise ValueError(f"{name}: {value!r:.80}")
+        setattr(new, name, value)
+    return new
