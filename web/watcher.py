@@ -18,6 +18,7 @@ from web.mainlog import MainLog
 KEPT_DIALOGUES = 500
 TICK_SECONDS = 0.25
 CHECK_SECONDS = 5           # between looks at what may have been killed, and at a queue that shows no change
+QUEUE_REST = 20             # how many times as long as a look at a queue takes comes none: it may be large
 SAMPLE_SECONDS = 10
 SAMPLES = 360               # an hour
 TICK_OCTETS = 1 << 20       # of dialogues that are read at a time
@@ -78,6 +79,7 @@ class Watcher(threading.Thread):
         self._most = self._arrivals = 0
         self._queue = {"count": 0, "messages": []}
         self._queue_time = None
+        self._queue_rest = 0.0
         self._due = {"check": 0.0, "queue": 0.0, "sample": 0.0}
 
     def run(self):
@@ -134,7 +136,7 @@ class Watcher(threading.Thread):
             self._tell("sessions", {"sessions": changed, "leftOut": self._left_out}, changed)
             self._tell("log", lines, lines)
             self._tell("messages", sorted(touched), touched)
-            if self._is_due("queue", CHECK_SECONDS) or self._queue_changed():
+            if time.monotonic() >= self._queue_rest and (self._is_due("queue", CHECK_SECONDS) or self._queue_changed()):
                 self._look_at_queue()
             if self._is_due("sample", SAMPLE_SECONDS):
                 self._sample()
@@ -212,11 +214,14 @@ class Watcher(threading.Thread):
         return changed != before
 
     def _look_at_queue(self):
+        began = time.monotonic()
         ids = [(message_id, aside) for aside in (False, True) for message_id in self._backlog.ids(aside)]
         shown = [message for message in (self._queued(*entry) for entry in ids[:SHOWN_MESSAGES]) if message]
         queue = {"count": len(ids), "messages": shown}
         self._tell("queue", queue, queue != self._queue)
         self._queue = queue
+        now = time.monotonic()
+        self._queue_rest = now + QUEUE_REST * (now - began)
 
     def _queued(self, message_id, aside):
         try:

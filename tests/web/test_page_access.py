@@ -159,6 +159,15 @@ class LauncherTest(unittest.TestCase):
         self.assertEqual(page.get("/").status, 200, "at the same address, with the same token")
         self.assertEqual(server.stop(), 0)
 
+    @support.needs_root
+    def test_as_an_ordinary_user(self):
+        server = self.make_server("-web", str(support.free_port()), run_as=61234).start()
+        server.send("alice@" + server.domain, LETTER)
+        page = Page(server)
+        self.assertEqual(len(page.session("client.example.org")["messages"]), 1)
+        self.assertEqual(page.get("/page.js").status, 200)
+        self.assertEqual(server.stop(), 0)
+
     def test_all_addresses(self):
         server = self.make_server("-web", "0.0.0.0:%d" % support.free_port()).start()
         page = Page(server)
