@@ -1,8 +1,9 @@
 "use strict";
-// Three curves of the last hour, drawn as SVG. A sample is [seconds since 1970, sessions at once, messages, queue].
+// Three curves of the last hour, drawn as SVG. A sample is
+// [seconds since 1970, sessions since the sample before, messages since then, length of the queue].
 
 const CURVES = [
-  {column: 1, title: "sessions à la fois"},
+  {column: 1, title: "sessions, par 10 s"},
   {column: 2, title: "messages reçus, par 10 s"},
   {column: 3, title: "longueur de la file"},
 ];

@@ -76,7 +76,7 @@ class Watcher(threading.Thread):
         self._dialogues = {}
         self._number = self._left_out = 0
         self._samples = deque(maxlen=SAMPLES)
-        self._most = self._arrivals = 0
+        self._sessions = self._arrivals = 0
         self._queue = {"count": 0, "messages": []}
         self._queue_time = None
         self._queue_rest = 0.0
@@ -171,7 +171,6 @@ class Watcher(threading.Thread):
         if self._is_due("check", CHECK_SECONDS):
             changed |= {source.check() for source in self._sources.values() if not source.is_over} - {None}
         self._number_new(changed)
-        self._most = max(self._most, self._at_once())
         self._forget_old()
         return [dialogue.summary() for dialogue in sorted(changed, key=_by_number)]
 
@@ -186,6 +185,7 @@ class Watcher(threading.Thread):
         for dialogue in sorted((dialogue for dialogue in changed if not dialogue.number), key=_by_name):
             self._number += 1
             dialogue.number = self._number
+            self._sessions += 1
             self._dialogues[dialogue.name] = dialogue
 
     def _forget_old(self):
@@ -201,9 +201,6 @@ class Watcher(threading.Thread):
                 os.unlink(source.path)
             except OSError:
                 pass
-
-    def _at_once(self):
-        return sum(not dialogue.is_over for dialogue in self._dialogues.values())
 
     def _queue_changed(self):
         try:
@@ -235,9 +232,10 @@ class Watcher(threading.Thread):
                 "recipients": _recipients(envelope)}
 
     def _sample(self):
+        """Note how many sessions there were since the last sample, how many messages came, and how many wait."""
         arrivals, self._arrivals = self._log.arrivals - self._arrivals, self._log.arrivals
-        sample = [round(time.time()), self._most, arrivals, self._queue["count"]]
-        self._most = self._at_once()
+        sample = [round(time.time()), self._sessions, arrivals, self._queue["count"]]
+        self._sessions = sum(not dialogue.is_over for dialogue in self._dialogues.values())
         self._samples.append(sample)
         self._tell("sample", sample, True)
 

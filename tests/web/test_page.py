@@ -100,6 +100,12 @@ class ToldTest(PageTestCase):
         written = "<script>\\033[31m\\342\\200\\256\\342\\200\\213\\377\\355\\240\\200"
         self.assertIn(written, [step.get("line") for step in steps])
 
+    def test_samples(self):
+        """Of sessions, messages and the queue: one every ten seconds, and the short ones count as well."""
+        self.server.send(self.address("bob"), LETTER)
+        support.wait_for(lambda: any(sessions and messages for _, sessions, messages, _ in self.page.snapshot()["samples"]),
+                         "a sample with a session and a message")
+
     def test_a_killed_session_is_over(self):
         with self.client() as client:
             client.expect("HELO killed", 250)
