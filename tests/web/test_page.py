@@ -103,7 +103,7 @@ class ToldTest(PageTestCase):
     def test_samples(self):
         """Of sessions, messages and the queue: one every ten seconds, and the short ones count as well."""
         self.server.send(self.address("bob"), LETTER)
-        support.wait_for(lambda: any(sessions and messages for _, sessions, messages, _ in self.page.snapshot()["samples"]),
+        support.wait_for(lambda: any(sample[1] and sample[2] for sample in self.page.snapshot()["samples"]),
                          "a sample with a session and a message")
 
     def test_a_killed_session_is_over(self):
