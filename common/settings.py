@@ -166,8 +166,7 @@ def from_environ(environ=None):
         "smtps": _ports(get, "SMTP_SMTPS"),
         "port": _number(get, "SMTP_PORT"),
         "implicit_tls": get("SMTP_IMPLICIT_TLS") == "1",
-        "verbose": _number(get, "SMTP_VERBOSE"),
-        "web": get("SMTP_WEB"),
+        "verbose": _number(get, "SMTP_VERBOSE"), "web": get("SMTP_WEB"),
         "terminal": get("SMTP_TERMINAL") == "1",
         "coloured": get("SMTP_COLOURS") == "1",
     })

@@ -11,7 +11,7 @@ import time
 from collections import deque
 
 from common.mainlog import readable
-from queue_manager.queue_store import Backlog, Gone, Unreadable
+from queue_manager.queue_store import ID, Gone, QueueStore, Unreadable
 from web.dialogues import FILE, READ_OCTETS, Source
 from web.mainlog import MainLog
 
@@ -69,7 +69,7 @@ class Watcher(threading.Thread):
         self.folder = f"{settings.spool}/web/dialogues"
         self._domain = settings.domain
         self._log = MainLog(settings.log)
-        self._backlog = Backlog(f"{settings.spool}/queue")
+        self._store = QueueStore(f"{settings.spool}/queue")
         self._lock = threading.Lock()
         self._subscribers = []
         self._sources = {}
@@ -118,9 +118,9 @@ class Watcher(threading.Thread):
         return {"id": message_id, **told, "queue": self._waiting(message_id)}
 
     def _waiting(self, message_id):
-        for aside in (False, True):
+        for aside in (False, True) if ID.fullmatch(message_id) else ():
             try:
-                envelope = self._backlog.load(message_id, aside)
+                envelope = self._store.load(message_id, aside)
             except (Gone, Unreadable):
                 continue
             return {"aside": aside, "recipients": _recipients(envelope)}
@@ -204,7 +204,7 @@ class Watcher(threading.Thread):
 
     def _queue_changed(self):
         try:
-            changed = os.stat(self._backlog.folder).st_mtime_ns
+            changed = os.stat(self._store.folder).st_mtime_ns
         except OSError:
             return False
         before, self._queue_time = self._queue_time, changed
@@ -212,7 +212,7 @@ class Watcher(threading.Thread):
 
     def _look_at_queue(self):
         began = time.monotonic()
-        ids = [(message_id, aside) for aside in (False, True) for message_id in self._backlog.ids(aside)]
+        ids = [(message_id, aside) for aside in (False, True) for message_id in self._store.ids(aside)]
         shown = [message for message in (self._queued(*entry) for entry in ids[:SHOWN_MESSAGES]) if message]
         queue = {"count": len(ids), "messages": shown}
         self._tell("queue", queue, queue != self._queue)
@@ -222,13 +222,13 @@ class Watcher(threading.Thread):
 
     def _queued(self, message_id, aside):
         try:
-            envelope = self._backlog.load(message_id, aside)
+            envelope = self._store.load(message_id, aside)
         except Gone:
             return None
         except Unreadable:
             return {"id": message_id, "aside": aside, "sender": "?", "received": 0, "octets": 0, "recipients": []}
-        return {"id": message_id, "aside": aside, "sender": readable(envelope["sender"]),
-                "received": envelope["received"], "octets": self._backlog.size(message_id, aside),
+        return {"id": message_id, "aside": aside, "sender": readable(envelope.sender),
+                "received": envelope.received, "octets": self._store.size(message_id, aside),
                 "recipients": _recipients(envelope)}
 
     def _sample(self):
@@ -249,6 +249,6 @@ def _by_name(dialogue):
 
 
 def _recipients(envelope):
-    return [{"address": readable(recipient["address"]), "mailbox": readable(recipient["mailbox"] or ""),
-             "state": recipient["state"], "tries": recipient["tries"], "reply": readable(recipient["reply"]),
-             "next": recipient["next"]} for recipient in envelope["recipients"][:SHOWN_MESSAGES]]
+    return [{"address": readable(recipient.address), "mailbox": readable(recipient.mailbox or ""),
+             "state": recipient.state, "tries": recipient.tries, "reply": readable(recipient.reply),
+             "next": recipient.next} for recipient in envelope.recipients[:SHOWN_MESSAGES]]
