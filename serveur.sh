@@ -73,6 +73,7 @@ resolve_settings() {
     ((status == 0)) || [ -n "$stopping" ] || exit "$status"
     export SMTP_TERMINAL=1
     [ "$EUID" != 0 ] || export SMTP_AGENT=/run/serveur-smtp-agent/$$
+    export -n SMTP_WEB_TOKEN 2>/dev/null    # only for what serves the page
 }
 
 # No address twice, and none beside the one that stands for all of its kind.
@@ -108,6 +109,7 @@ start() {
     [ ${#twins[@]} = 0 ] || background supervise launcher/port.py hold "${twins[@]}"
     [ -z "${SMTP_AGENT-}" ] || start_agent
     background supervise relay.py
+    [ -z "$SMTP_WEB" ] || background serve_page
     if [ "$SMTP_LISTEN" = prefork ]; then
         background supervise listener/prefork.py
     else
@@ -166,6 +168,14 @@ announce_port() {
     say "Le serveur écoute sur le port $1 (${2:-toutes les adresses})$note."
 }
 
+# announce_page: where a browser finds it
+announce_page() {
+    local address=${SMTP_WEB%:*}
+    here "$address"
+    [[ $host != *:* ]] || host=[$host]
+    say "Page web : http://$host:${SMTP_WEB##*:}/?jeton=$SMTP_WEB_TOKEN"
+}
+
 announce() {
     local store=$SMTP_STORE/compte/Maildir endpoint senders="tout le monde" host
     case $SMTP_STORE in
@@ -180,6 +190,7 @@ announce() {
     [ -z "$SMTP_PROXY" ] || say "Un en-tête PROXY doit précéder chaque session qui vient de : $SMTP_PROXY"
     [ -z "$SMTP_FINGERPRINT" ] || say "Certificat, empreinte SHA-256 : $SMTP_FINGERPRINT"
     say "Journal : $SMTP_LOG"
+    [ -z "$SMTP_WEB" ] || announce_page
     [ "$SMTP_LISTEN" = prefork ] || ! netcat_is_ours || say "netcat : $NETCAT"
     here "${SMTP_BIND%% *}"
     say "Pour essayer : telnet $host ${SMTP_PORTS%% *}    (Ctrl-C ici arrête le serveur)"
@@ -225,6 +236,7 @@ prepare() {
     open_life
     open_record
     claim_ports
+    [ -z "$SMTP_WEB" ] || claim_page
     claim_state
     [ "$SMTP_LISTEN" = prefork ] || need_netcat "$SMTP_SPOOL/netcat"
     end_if_told

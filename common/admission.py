@@ -42,7 +42,7 @@ def _empty_slots(register):
 
 class ClientTable:
     """At most `limit` sessions. Where their slots are is for a class of its own to say: _read() returns their
-    octets, _take() fills this process's own, leave() empties it."""
+    octets, _take() fills this process's own, number() tells which that is, leave() empties it."""
 
     def __init__(self, limit):
         self.limit = limit
@@ -83,6 +83,10 @@ class ClientTableFile(ClientTable):
         super().__init__(limit)
         self._file = posix.open(path, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
         self._slot = -1
+
+    def number(self):
+        """This process's slot, from 1 on; 0 while it has none."""
+        return self._slot + 1
 
     def leave(self):
         """Give the slot back."""

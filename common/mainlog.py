@@ -30,6 +30,14 @@ def printable(text):
     return "".join(map(_escape, text))
 
 
+def readable(text):
+    """`text` (str) for people who read UTF-8: letters as they are, everything that is not to be seen (controls, what
+    turns the direction of writing, octets that are no UTF-8) written as printable() does."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
 class MainLog:
     """One log file, opened at the first line. `terminal`: also a short form on descriptor 2.
 

@@ -12,6 +12,7 @@ HERE = __file__.rpartition("/")[0].rpartition("/")[0] or "."
 PORT = "4567"
 STORE = "maildir"
 LISTEN = "netcat"
+THIS_MACHINE = "127.0.0.1"
 NUMBERS = {         # (default, least, most)
     "SMTP_MAX": (128, 1, 4096),
     "SMTP_SIZE": (52428800, 1024, 1 << 40),
@@ -19,6 +20,7 @@ NUMBERS = {         # (default, least, most)
     "SMTP_PORTS": (PORT, 1, 65535),
     "SMTP_SMTPS": ("", 1, 65535),
     "SMTP_PORT": (0, 0, 65535),
+    "SMTP_VERBOSE": (0, 0, 2),
 }
 RELAY_DOMAIN = "tpmail.info.unicaen.fr"
 LOCAL_SUFFIX = "tp.info.unicaen.fr"
@@ -47,11 +49,17 @@ class Settings:
     agent: the delivery agent's socket, "" when mailboxes are written without one.
     proxies: addresses, as sockets' names have them.
     dns: "" for the system's name servers, else "address#port" of one to ask.
-    verbose, terminal, coloured, implicit_tls, match_sender: yes or no.
+    verbose: 0; 1 to show dialogues, 2 to explain them. web: where the page listens, "address:port", or "".
+    terminal, coloured, implicit_tls, match_sender: yes or no.
     """
 
     def __init__(self, values):
         self.__dict__.update(values)
+
+    @property
+    def watched(self):
+        """Whether anybody asks for dialogues."""
+        return bool(self.verbose or self.web)
 
     def at_port(self, port):
         """The same for the listener at `port`."""
@@ -181,7 +189,7 @@ def from_environ(environ=None):
         "max_recipients": _number(get, "SMTP_RCPTS"),
         "dns": get("SMTP_DNS"),
         "agent": get("SMTP_AGENT") or (SYSTEM_AGENT if posix.geteuid() == 0 else ""),
-        "verbose": get("SMTP_VERBOSE") == "1",
+        "verbose": _number(get, "SMTP_VERBOSE"), "web": get("SMTP_WEB"),
         "terminal": get("SMTP_TERMINAL") == "1",
         "coloured": get("SMTP_COLOURS") == "1",
     })

@@ -11,6 +11,7 @@ from common.ownership import ANYBODY, stranger_on
 from common.privileges import SERVICE_USER, user_name
 
 FOLDERS = ("", "/tmp", "/queue", "/queue/tmp", "/queue/aside")
+WEB_FOLDERS = ("/web", "/web/dialogues")
 FILES = ("/sessions", "/guesses", "/authenticating", "/mainlog", "/queue/lock", "/queue/wake")
 LOG = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,7 +27,7 @@ def make_top(settings):
     trusted = {0, os.geteuid(), service.pw_uid} if service else {0, os.geteuid()}
     if service:
         _check_way(settings.spool, trusted)
-    for part in FOLDERS + FILES:
+    for part in _folders(settings) + FILES:
         _check_part(settings.spool + part, trusted)
     os.makedirs(os.path.dirname(settings.spool), mode=0o755, exist_ok=True)
     _make_folder(settings.spool, service)
@@ -39,10 +40,14 @@ def make_top(settings):
 
 def make_inside(settings):
     """As the service user: what is in the state folder. Raises Refused, OSError."""
-    for folder in FOLDERS[1:]:
+    for folder in _folders(settings)[1:]:
         _make_folder(settings.spool + folder, None)
     if _is_inside(settings):
         _make_log(settings.log, None)
+
+
+def _folders(settings):
+    return FOLDERS + WEB_FOLDERS if settings.web else FOLDERS
 
 
 def _is_inside(settings):

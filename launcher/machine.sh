@@ -193,6 +193,18 @@ claim_port() {
     [[ -z $twin || -z ${2-} && $SMTP_LISTEN = prefork ]] || twins+=("$1" "$twin")
 }
 
+# claim_page: the port of -web is free for us
+claim_page() {
+    local error holder reason address=${SMTP_WEB%:*} port=${SMTP_WEB##*:}
+    can_bind 0 "$port" "$address" && return
+    say_why "$port" "$address"
+    case $error in
+    13) reason="le port $port est réservé à root" ;;
+    99) reason="l'adresse $address n'est pas de cette machine (ip address montre les siennes)" ;;
+    esac
+    fail 1 "-web : $reason"
+}
+
 # -- the state folder -----------------------------------------------------------------------------
 
 # claim_state: two servers would each have a relay for the one queue, and count their sessions together

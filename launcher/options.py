@@ -48,12 +48,21 @@ def certificate(value):
     return (first if first == "auto" else path(first)) + (f",{path(key)}" if comma else "")
 
 
+def page(value):
+    """PORT or ADDRESS:PORT with its address, an IPv6 one in brackets or not. Raises Wrong."""
+    address, _, port = value.rpartition(":")
+    address = address.strip("[]") or settings.THIS_MACHINE
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise Wrong(f"-web demande un port entre 1 et 65535, ou ADRESSE:PORT, pas « {value} »")
+    return f"{address}:{int(port)}"
+
+
 class Option:
     """name: with its dash. variable: of the environment. value: what the help calls it, "" for a yes-or-no option.
     texts: the help's lines. default: as shown behind them, "" for none. kind: turns what was typed into the
-    variable's text. repeatable: whether several values add up."""
+    variable's text. repeatable: whether several values add up. means: the variable's text where no value is typed."""
 
-    def __init__(self, name, variable, value, *texts, default="", kind=as_given, repeatable=False):
+    def __init__(self, name, variable, value, *texts, default="", kind=as_given, repeatable=False, means="1"):
         self.name = name
         self.variable = variable
         self.value = value
@@ -61,6 +70,7 @@ class Option:
         self.default = default
         self.kind = kind
         self.repeatable = repeatable
+        self.means = means
 
 
 def _shown(variable):
@@ -101,7 +111,10 @@ OPTIONS = (
     Option("-max", "SMTP_MAX", "N", "sessions à la fois", default=_shown("SMTP_MAX")),
     Option("-size", "SMTP_SIZE", "OCTETS", "plus grand message", default=_shown("SMTP_SIZE")),
     Option("-rcpts", "SMTP_RCPTS", "N", "destinataires par message", default=_shown("SMTP_RCPTS")),
+    Option("-web", "SMTP_WEB", "[ADRESSE:]PORT", "page web : dialogues, file et journal, sur ce port de",
+           f"{settings.THIS_MACHINE}, ou de ADRESSE", kind=page),
     Option("-v", "SMTP_VERBOSE", "", "montrer les dialogues"),
+    Option("-vv", "SMTP_VERBOSE", "", "les montrer, et expliquer chaque étape", means="2"),
     Option("-help", "", "", "cette page"),
 )
 NAMED = {option.name: option for option in OPTIONS}
@@ -120,7 +133,7 @@ def read(words):
         if name not in NAMED:
             raise Wrong(f"option inconnue : {name} (./serveur.sh -help les montre toutes)")
         option = NAMED[name]
-        value = _value(option, left) if option.value else "1"
+        value = _value(option, left) if option.value else option.means
         before = variables.get(option.variable) if option.repeatable else ""
         variables[option.variable] = f"{before} {value}" if before else value
     return variables

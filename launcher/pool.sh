@@ -152,6 +152,9 @@ supervise_agent() {
     supervise delivery_agent
 }
 
+# serve_page: nobody else is told what its address holds
+serve_page() { export SMTP_WEB_TOKEN; supervise web/server.py; }
+
 # -- how it ends ----------------------------------------------------------------------------------
 
 # end_children PID...: each is asked to end, again shortly before the grace time is over, killed when it is
@@ -247,6 +250,7 @@ describe_job() {
     keep_listeners) description="un gardien du port $2" ;;
     supervise) description="le gardien de $2" ;;
     supervise_agent) description="le gardien de l'agent de remise" ;;
+    serve_page) description="le gardien de la page web" ;;
     esac
 }
 

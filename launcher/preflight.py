@@ -7,6 +7,7 @@ the server must not start.
 import sys
 sys.path[0] = __file__.rpartition("/launcher/")[0]      # run as a script, it finds only its own room there
 
+import _socket as socket
 import os
 import shutil
 from errno import EINVAL
@@ -41,8 +42,8 @@ def main(words):
     """Check the command line `words`, print what it comes to; the exit status."""
     try:
         settings = read_settings(environment(words))
-        for check in (check_listener, check_domains, check_store, check_tag, check_aliases, check_accounts,
-                      check_relay_logins):
+        for check in (check_listener, check_page, check_domains, check_store, check_tag, check_aliases,
+                      check_accounts, check_relay_logins):
             check(settings)
         tls, fingerprint = given_tls(settings)
         make_state(settings)
@@ -92,6 +93,19 @@ def check_listener(settings):
         raise Problem(f"-listen attend netcat ou prefork, pas « {settings.listen} »")
     if settings.listen == "netcat" and ":" in settings.bind:
         raise Problem(f"-bind {settings.bind} : netcat n'écoute pas en IPv6 ; -listen prefork le peut")
+
+
+def check_page(settings):
+    """The page of -web needs an address, and a port of its own."""
+    if not settings.web:
+        return
+    address, _, port = settings.web.rpartition(":")
+    try:
+        socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+    except OSError as error:
+        raise Problem(f"-web attend une adresse IP comme {configuration.THIS_MACHINE}, pas « {address} »") from error
+    if int(port) in (*settings.ports, *settings.smtps):
+        raise Problem(f"-web : le port {port} est déjà celui du courrier")
 
 
 def check_domains(settings):
@@ -311,8 +325,12 @@ def print_resolved(settings, tls, fingerprint):
         "MAX": settings.max_sessions, "SIZE": settings.max_size, "RCPTS": settings.max_recipients,
         "BIND": settings.bind, "PORTS": " ".join(map(str, settings.ports)),
         "SMTPS": " ".join(map(str, settings.smtps)), "LISTEN": settings.listen, "PROXY": " ".join(settings.proxies),
-        "MATCH_SENDER": int(settings.match_sender), "VERBOSE": int(settings.verbose),
+        "MATCH_SENDER": int(settings.match_sender), "VERBOSE": settings.verbose,
+        "WEB": settings.web,
     }
+    if settings.web:
+        import secrets
+        resolved["WEB_TOKEN"] = secrets.token_urlsafe()
     for name, value in resolved.items():
         print(f"SMTP_{name}={value}")
 

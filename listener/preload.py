@@ -3,7 +3,7 @@ code once run."""
 import _socket
 
 ALWAYS = ("common.domains", "common.nss", "mailstore.envelope", "mailstore.expansion", "mailstore.queue",
-          "smtp.vrfy_expn", "smtp.data", "smtp.backend", "smtp.session")
+          "smtp.vrfy_expn", "smtp.data", "smtp.backend", "smtp.session", "smtp.explanations")
 WITH_AGENT = ("mailstore.agent",)       # which writes the mailboxes; without one, sessions do it themselves
 WITHOUT_AGENT = ("mailstore.direct", "mailstore.maildir", "mailstore.mbox")
 WITH_TLS = ("smtp.tls",)
@@ -20,8 +20,12 @@ def warm_up(settings):
     names += WITH_PROXIES if settings.proxies else ()
     for name in names:
         __import__(name)
-    if settings.verbose:
+    if settings.watched:
         __import__("smtp.transcript")
+    if settings.verbose:
+        __import__("smtp.terminal")
+    if settings.web:
+        __import__("smtp.recorder")
 
 
 def rehearse(worker, endpoint):

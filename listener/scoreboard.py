@@ -40,6 +40,10 @@ class Scoreboard(ClientTable):
         """Note this worker's own state."""
         self._states[self.slot] = state
 
+    def number(self):
+        """This worker's slot, from 1 on."""
+        return self.slot + 1
+
     def leave(self):
         self._fill(EMPTY, self.slot)
 

@@ -46,7 +46,7 @@ class Channel:
     """source, sink: descriptors to read from and to write to; one and the same for a socket.
 
     crlf_seen: whether the client has ever ended a line with CRLF (see smtp/data_reader.py).
-    transcript: an object whose heard(line) and said(text) show the dialogue, or None.
+    transcript: a transcript.Transcript, or None.
     """
 
     crlf_seen = False
@@ -74,6 +74,8 @@ class Channel:
         if line.endswith(b"\r"):
             self.crlf_seen = True
             line = line[:-1]
+        elif self.transcript:
+            self.transcript.bare_lf = True
         return line.decode("utf-8", "surrogateescape")
 
     def _raw_line(self, deadline):
@@ -125,8 +127,7 @@ class Channel:
         if len(self._output) > limits.OUTPUT_OCTETS:
             self.flush()
         if self.transcript:
-            for line in reply.lines():
-                self.transcript.said(line)
+            self.transcript.said(reply)
 
     def flush(self):
         """Send what is queued. Raises Disconnected."""
@@ -236,6 +237,8 @@ class Channel:
     def _await_readable(self, deadline):
         ready = False
         self._waiting = True
+        if self.transcript:
+            self.transcript.waiting(self._readable)
         while not ready and (wait := deadline - monotonic()) > 0:
             if self._unwanted:
                 raise Interrupted

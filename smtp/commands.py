@@ -1,4 +1,4 @@
-"""The commands: one row each, with its guards, its handler, its syntax and what HELP says of it.
+"""The commands: one row each, with its guards, its handler and its syntax; smtp/explanations.py says what it is for.
 
 A guard returns the Reply that refuses, or None. A handler gets the session and the argument's text, has
 its effect, and returns a Reply; it never sends. What not every session needs is imported by the handler
@@ -19,11 +19,10 @@ class Verb:
     """line_octets: how long the command may be, CRLF included. argument: "none", "some" or "any".
     is_offered: a function that tells of a session whether the command works there."""
 
-    def __init__(self, handler, syntax, purpose, guards=(), argument="any", line_octets=LINE_OCTETS,
+    def __init__(self, handler, syntax, guards=(), argument="any", line_octets=LINE_OCTETS,
                  is_offered=always_offered):
         self.handler = handler
         self.syntax = syntax
-        self.purpose = purpose
         self.guards = guards
         self.argument = argument
         self.line_octets = line_octets
@@ -186,8 +185,13 @@ def help_(session, argument):
     if not argument:
         offered = [name for name, verb in VERBS.items() if verb.is_offered(session)]
         return replies.help_general(offered, session.facts())
+    from smtp import explanations
     verb = VERBS.get(argument.upper())
-    return replies.help_verb(verb.syntax, verb.purpose) if verb else replies.HELP_UNKNOWN
+    if verb:
+        entry = explanations.COMMANDS[argument.upper()]
+        return replies.help_verb(verb.syntax, entry.section, entry.english)
+    found = [(name, entry.section, entry.english) for name, entry in explanations.about(argument)]
+    return replies.help_codes(found) if found else replies.HELP_UNKNOWN
 
 
 def vrfy(session, argument):
@@ -204,30 +208,25 @@ def not_implemented(session, _):
     return replies.NOT_IMPLEMENTED
 
 
-OBSOLETE = "Obsolete (RFC 5321 appendix F), not implemented"
 VERBS = {
-    "HELO": Verb(helo, "HELO your-host-name", "Introduces you; ends a transaction", argument="some"),
-    "EHLO": Verb(ehlo, "EHLO your-host-name", "As HELO, and lists the extensions", argument="some"),
+    "HELO": Verb(helo, "HELO your-host-name", argument="some"),
+    "EHLO": Verb(ehlo, "EHLO your-host-name", argument="some"),
     "MAIL": Verb(mail, "MAIL FROM:<reverse-path> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8]",
-                 "Begins a transaction; <> is the null reverse-path",
                  (greeted, authorised, no_transaction), "some", MAIL_OCTETS),
-    "RCPT": Verb(rcpt, "RCPT TO:<forward-path>", "Adds a recipient to the transaction",
-                 (greeted, authorised, in_transaction), "some"),
-    "DATA": Verb(data, "DATA", "Takes the message, up to a line of a single dot",
-                 (greeted, authorised, has_recipient), "none"),
-    "BDAT": Verb(bdat, "BDAT octets [LAST]", "Takes a part of the message, as it is", argument="some"),
-    "RSET": Verb(rset, "RSET", "Drops the transaction", argument="none"),
-    "NOOP": Verb(noop, "NOOP [anything]", "Does nothing"),
-    "QUIT": Verb(quit_, "QUIT", "Ends the session", argument="none"),
-    "HELP": Verb(help_, "HELP [command]", "Lists the commands, or tells one's syntax"),
-    "VRFY": Verb(vrfy, "VRFY user-name-or-address [SMTPUTF8]", "Tells whether a user exists and can receive now",
-                 (authorised,), "some"),
-    "EXPN": Verb(expn, "EXPN list-name [SMTPUTF8]", "Lists the members of a mailing list", (authorised,), "some"),
-    "AUTH": Verb(auth, "AUTH mechanism [initial-response]", "Proves who you are", argument="some",
-                 line_octets=AUTH_OCTETS, is_offered=auth_offered),
-    "STARTTLS": Verb(starttls, "STARTTLS", "Goes on under TLS", argument="none", is_offered=starttls_offered),
-    "SEND": Verb(not_implemented, "SEND FROM:<reverse-path>", OBSOLETE, is_offered=never_offered),
-    "SOML": Verb(not_implemented, "SOML FROM:<reverse-path>", OBSOLETE, is_offered=never_offered),
-    "SAML": Verb(not_implemented, "SAML FROM:<reverse-path>", OBSOLETE, is_offered=never_offered),
-    "TURN": Verb(not_implemented, "TURN", OBSOLETE, is_offered=never_offered),
+    "RCPT": Verb(rcpt, "RCPT TO:<forward-path>", (greeted, authorised, in_transaction), "some"),
+    "DATA": Verb(data, "DATA", (greeted, authorised, has_recipient), "none"),
+    "BDAT": Verb(bdat, "BDAT octets [LAST]", argument="some"),
+    "RSET": Verb(rset, "RSET", argument="none"),
+    "NOOP": Verb(noop, "NOOP [anything]"),
+    "QUIT": Verb(quit_, "QUIT", argument="none"),
+    "HELP": Verb(help_, "HELP [command or reply code]"),
+    "VRFY": Verb(vrfy, "VRFY user-name-or-address [SMTPUTF8]", (authorised,), "some"),
+    "EXPN": Verb(expn, "EXPN list-name [SMTPUTF8]", (authorised,), "some"),
+    "AUTH": Verb(auth, "AUTH mechanism [initial-response]", argument="some", line_octets=AUTH_OCTETS,
+                 is_offered=auth_offered),
+    "STARTTLS": Verb(starttls, "STARTTLS", argument="none", is_offered=starttls_offered),
+    "SEND": Verb(not_implemented, "SEND FROM:<reverse-path>", is_offered=never_offered),
+    "SOML": Verb(not_implemented, "SOML FROM:<reverse-path>", is_offered=never_offered),
+    "SAML": Verb(not_implemented, "SAML FROM:<reverse-path>", is_offered=never_offered),
+    "TURN": Verb(not_implemented, "TURN", is_offered=never_offered),
 }

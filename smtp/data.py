@@ -56,8 +56,10 @@ def _read_text(session):
     began = monotonic()
     problem = None
     while not reader.ended:
-        text = reader.feed(_read_some(session, began, reader.octets))
+        piece = _read_some(session, began, reader.octets)
+        text = reader.feed(piece)
         if not problem:
+            _show(session, piece[:len(piece) - len(reader.rest)])
             problem = _keep(session, incoming, text, reader.octets)
         elif reader.octets > session.settings.max_size + limits.DROPPED_OCTETS:
             return problem.as_last()
@@ -68,12 +70,16 @@ def _read_text(session):
     return problem
 
 
+def _show(session, piece):
+    """To whoever watches: octets of a text, as they came."""
+    if session.channel.transcript:
+        session.channel.transcript.text(piece)
+
+
 def _keep(session, incoming, text, octets):
     if octets > session.settings.max_size:
         _log_too_big(session, octets)
         return replies.MESSAGE_TOO_BIG
-    if session.channel.transcript:
-        session.channel.transcript.text(text)
     try:
         incoming.write(text)
     except Later as error:
@@ -169,13 +175,22 @@ def _read_chunk(session, octets):
     problem = None
     for piece in _pieces(session, octets, transaction.text_began, reader.octets):
         text = reader.feed(piece)
-        problem = problem or _keep(session, transaction.incoming, text, reader.octets)
+        if not problem:
+            _show(session, piece)
+            problem = _keep(session, transaction.incoming, text, reader.octets)
+    _show_end_of_chunk(session, octets)
     return problem
+
+
+def _show_end_of_chunk(session, octets, dropped=False):
+    if session.channel.transcript:
+        session.channel.transcript.end_of_chunk(octets, dropped)
 
 
 def _drop_chunk(session, octets):
     for _ in _pieces(session, octets, monotonic(), 0):
         pass
+    _show_end_of_chunk(session, octets, dropped=True)
 
 
 def _pieces(session, octets, began, before):
@@ -220,6 +235,8 @@ def _accept(session):
         return _later_reply(error)
     session.idle_commands = 0
     session.last_message = monotonic()
+    if session.channel.transcript:
+        session.channel.transcript.accepted(message_id)
     return replies.accepted(message_id)
 
 

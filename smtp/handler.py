@@ -41,6 +41,8 @@ class Endpoint:
     the first one begins.
     """
 
+    recording = None            # a recorder.Recording, once a session is recorded
+
     def __init__(self, settings, client_table=None):
         self.settings = settings
         self.mainlog = MainLog(settings.log, settings.terminal)
@@ -69,7 +71,7 @@ def serve(endpoint, address, when_begun):
     address: the client's; when_begun: is called with the Session before it runs, and before that with what stands in
     its place while a proxy's header is awaited.
     """
-    channel = Channel(transcript=_transcript(endpoint.settings))
+    channel = Channel(transcript=_transcript(endpoint))
     try:
         _converse(endpoint, channel, address, when_begun)
     except Disconnected:
@@ -79,6 +81,8 @@ def serve(endpoint, address, when_begun):
     finally:
         if endpoint.client_table:
             endpoint.client_table.leave()
+        if channel.transcript:
+            channel.transcript.gone()
 
 
 def _converse(endpoint, channel, address, when_begun):
@@ -89,6 +93,8 @@ def _converse(endpoint, channel, address, when_begun):
         if not address:
             return
     refusal = _admit(endpoint.client_table, address, domain)
+    if channel.transcript:
+        channel.transcript.arrived(endpoint.client_table.number() if endpoint.client_table else 0, address)
     if refusal:
         endpoint.mainlog.write(f"Connection from [{address}] refused: too many connections")
     if not endpoint.settings.implicit_tls:
@@ -98,6 +104,8 @@ def _converse(endpoint, channel, address, when_begun):
         channel.linger(BRIEF_SECONDS)
     else:
         session = endpoint.backend.session(channel, address, ask_own_address)
+        if channel.transcript:
+            channel.transcript.follow(session)
         when_begun(session)
         session.run()
 
@@ -133,11 +141,11 @@ def _admit(client_table, address, domain):
     return None
 
 
-def _transcript(settings):
-    if not settings.verbose:
+def _transcript(endpoint):
+    if not endpoint.settings.watched:
         return None
-    from smtp.transcript import Transcript
-    return Transcript(coloured=settings.coloured)
+    from smtp.transcript import watch
+    return watch(endpoint)
 
 
 def _hide_client_from_tracebacks():

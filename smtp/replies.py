@@ -156,11 +156,16 @@ def help_general(verbs, facts):
     return Reply(214, "2.0.0", "Commands: " + " ".join(verbs), *facts, "HELP command tells its syntax")
 
 
-def help_verb(syntax, purpose):
-    return Reply(214, "2.0.0", f"Syntax: {syntax}", purpose)
+def help_verb(syntax, section, text):
+    return Reply(214, "2.0.0", f"Syntax: {syntax}", text, section)
 
 
-HELP_UNKNOWN = Reply(504, "5.5.4", "No help: unknown command")
+def help_codes(entries):
+    """entries: (code, section, text) of each."""
+    return Reply(214, "2.0.0", *(f"{code} ({section}): {text}" for code, section, text in entries))
+
+
+HELP_UNKNOWN = Reply(504, "5.5.4", "No help: unknown command or code")
 
 
 # AUTH, STARTTLS

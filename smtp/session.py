@@ -160,7 +160,7 @@ class Session:
             word, _, argument = line.partition("\t")
         verb = VERBS.get(word.upper())
         shown = self._without_secret(line, verb)
-        self._show(shown)
+        self._show(shown, word.upper() if verb else "")
         if "\0" in line:
             return self._protocol_error("syntax", shown, replies.NUL_IN_COMMAND)
         if not verb and not self.name and _is_http(line):
@@ -189,9 +189,9 @@ class Session:
         # A dialogue that was pasted goes on whatever is answered: after AUTH, what is no command may be a password.
         return "***" if self._auth_tried and not self.login and not verb else line
 
-    def _show(self, line):
+    def _show(self, line, verb=""):
         if self.channel.transcript:
-            self.channel.transcript.heard(line)
+            self.channel.transcript.heard(line, verb)
 
     def _protocol_error(self, kind, command, reply):
         """Log a command that could not be obeyed, as Exim words it; returns `reply`."""
@@ -277,6 +277,8 @@ class Session:
         except TimedOut:
             raise HandshakeFailed("timed out") from None
         self.cipher = layer.cipher()
+        if self.channel.transcript:
+            self.channel.transcript.secured(self.cipher)
 
     @property
     def tls_needed(self):

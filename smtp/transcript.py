@@ -1,53 +1,164 @@
-"""The dialogue as it happens, for whoever watches the launcher's terminal (`serveur.sh -v`)."""
-import posix
+"""The dialogue as it happens, told to whoever watches: the launcher's terminal (`serveur.sh -v`), the page (`-web`).
 
-from common.mainlog import printable
+A session tells a Transcript, and that tells each of its watchers: smtp/terminal.py's Terminal, smtp/recorder.py's
+Recorder. None of them ever gets a secret: a session masks those first.
+"""
+LINE_END = b"\n"
 
-CLIENT_COLOUR = "\033[36m"
-SERVER_COLOUR = "\033[32m"
-MESSAGE_LINES = 40          # of a message that are shown
-LINE_OCTETS = 1000          # of an unfinished line that are kept
-PLAIN = "\033[0m"
+
+def watch(endpoint):
+    """The Transcript of one session at `endpoint` (a handler.Endpoint), whose settings say who watches."""
+    settings = endpoint.settings
+    watchers = []
+    if settings.verbose:
+        from smtp.terminal import Terminal
+        watchers.append(Terminal(coloured=settings.coloured, explains=settings.verbose > 1))
+    if settings.web:
+        from smtp.recorder import Recorder, Recording
+        if not endpoint.recording:
+            endpoint.recording = Recording(f"{settings.spool}/web/dialogues")
+        watchers.append(Recorder(endpoint.recording))
+    return Transcript(watchers)
+
+
+class State:
+    """Where a session stands. name: a key of explanations.STATES. The rest as of Session; recipients: how many."""
+
+    __slots__ = ("name", "client", "cipher", "login", "sender", "recipients")
+
+    def __init__(self, name, client="", cipher="", login="", sender=None, recipients=0):
+        self.name = name
+        self.client = client
+        self.cipher = cipher
+        self.login = login
+        self.sender = sender
+        self.recipients = recipients
+
+    def fields(self):
+        """All of it, in the order of __slots__."""
+        return self.name, self.client, self.cipher, self.login, self.sender, self.recipients
 
 
 class Transcript:
-    """Writes to `sink`, a descriptor; in colours if it is a terminal, or `coloured` says that it leads to one."""
+    """bare_lf: whether the command line that comes next ended in LF alone; a Channel says so."""
 
-    def __init__(self, sink=2, coloured=False):
-        self.sink = sink
-        self.coloured = coloured or posix.isatty(sink)
-        self._line = b""
-        self._lines = 0
+    bare_lf = False
+    _session = None
+    _number = 0
+    _address = ""
 
-    def heard(self, line):
-        """A command line (str) that the client sent, without its secrets."""
-        self._show("C:", CLIENT_COLOUR, line)
+    def __init__(self, watchers):
+        self._watchers = watchers
+
+    def arrived(self, number, address):
+        """A client has come. number: short, and no other session's as long as this one lasts."""
+        for watcher in self._watchers:
+            watcher.arrived(number, address)
+
+    def follow(self, session):
+        """What is told from now on happens in `session`."""
+        self._session = session
+
+    def state(self):
+        """The State at this moment."""
+        session = self._session
+        if not session:
+            return State("connected")
+        transaction = session.transaction
+        if not transaction:
+            return State("greeted" if session.name else "connected", session.name, session.cipher, session.login)
+        name = "chunks" if transaction.chunks else "recipients" if transaction.recipients else "transaction"
+        return State(name, session.name, session.cipher, session.login, transaction.sender.text,
+                     len(transaction.recipients))
+
+    def heard(self, line, verb=""):
+        """A command line (str) that the client sent, without its secrets. verb: its name, "" if it is no command."""
+        bare_lf, self.bare_lf = self.bare_lf, False
+        state = self.state()
+        for watcher in self._watchers:
+            watcher.heard(line, verb, bare_lf, state)
+
+    def said(self, reply):
+        """A Reply."""
+        state = self.state()
+        if reply.code == 354:
+            state.name = "text"
+        for watcher in self._watchers:
+            watcher.said(reply, state)
 
     def text(self, piece):
-        """A piece of a message (bytes), cut anywhere: its first lines are shown."""
-        lines = (self._line + piece).split(b"\n")
-        self._line = lines.pop()[:LINE_OCTETS]
-        for line in lines[:max(0, MESSAGE_LINES - self._lines)]:
-            self._show("C:", CLIENT_COLOUR, line.decode("utf-8", "surrogateescape"))
-        self._lines += len(lines)
+        """A piece of a message (octets as they came, cut anywhere)."""
+        for watcher in self._watchers:
+            watcher.text(piece)
 
     def end_of_text(self, octets):
         """The message that text() was given is complete."""
-        if self._lines > MESSAGE_LINES:
-            self._show("C:", CLIENT_COLOUR, f"[... {self._lines - MESSAGE_LINES} more lines]")
-        self._show("C:", CLIENT_COLOUR, f"[end of message, {octets} octets]")
-        self._line = b""
-        self._lines = 0
+        for watcher in self._watchers:
+            watcher.end_of_text(octets)
 
-    def said(self, line):
-        """A reply line."""
-        self._show("S:", SERVER_COLOUR, line)
+    def end_of_chunk(self, octets, dropped=False):
+        """A chunk (BDAT) that text() was given is complete, or was read and not kept."""
+        for watcher in self._watchers:
+            watcher.end_of_chunk(octets, dropped)
 
-    def _show(self, who, colour, line):
-        text = f"[{posix.getpid()}] {who} {printable(line)}"
-        if self.coloured:
-            text = colour + text + PLAIN
-        try:
-            posix.write(self.sink, text.encode() + b"\n")
-        except OSError:
-            pass
+    def accepted(self, message_id):
+        """The message is kept, and is called so."""
+        for watcher in self._watchers:
+            watcher.accepted(message_id)
+
+    def secured(self, cipher):
+        """TLS has come about."""
+        for watcher in self._watchers:
+            watcher.secured(cipher)
+
+    def waiting(self, readable):
+        """The client is waited for. readable: a poll() of its descriptor."""
+        for watcher in self._watchers:
+            watcher.waiting(readable)
+
+    def gone(self):
+        """The session is over."""
+        for watcher in self._watchers:
+            watcher.gone()
+
+
+class Lines:
+    """Lines out of pieces cut anywhere. longest: how many octets of each are kept.
+
+    A line is (its text (str), its octets, how it ended: "CRLF", "LF" or "" where the text just stops).
+    """
+
+    def __init__(self, longest):
+        self._longest = longest
+        self._kept = b""
+        self._octets = 0
+        self._cr = False        # whether the last octet was one
+
+    def feed(self, piece):
+        """The lines that end in `piece`."""
+        *ended, begun = piece.split(LINE_END)
+        lines = [self._end(part) for part in ended]
+        self._add(begun)
+        return lines
+
+    def rest(self):
+        """The line that was begun, in a list; [] if there is none."""
+        return [self._line("")] if self._octets else []
+
+    def _add(self, part):
+        if part:
+            self._kept += part[:max(0, self._longest - len(self._kept))]
+            self._octets += len(part)
+            self._cr = part.endswith(b"\r")
+
+    def _end(self, part):
+        self._add(part)
+        return self._line("CRLF" if self._cr else "LF")
+
+    def _line(self, end):
+        octets = self._octets - (end == "CRLF")
+        line = self._kept[:octets].decode("utf-8", "surrogateescape"), octets, end
+        self._kept = b""
+        self._octets = 0
+        self._cr = False
+        return line

@@ -97,7 +97,7 @@ class TerminalTest(unittest.TestCase):
             self.assertEqual(server.process.wait(support.PATIENCE), 0)
             # The dialogue in colours and the log, in order, and all of it before the end.
             shown = [said.find(text)
-                     for text in (b"\033[36m[", b"Completed", b"Arr\xc3\xaat du serveur", b"relay stopped",
+                     for text in (b"\033[36mC: ", b"Completed", b"Arr\xc3\xaat du serveur", b"relay stopped",
                                                   b"Serveur arr\xc3\xaat\xc3\xa9.")]
             self.assertEqual(shown, sorted(shown), said)
             self.assertNotIn(-1, shown)

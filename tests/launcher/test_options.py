@@ -12,9 +12,9 @@ from tests.helpers.client import PATIENCE
 from tests.helpers.launcher import LETTER, SCRIPT, LauncherTestCase, copy_tree
 
 OPTIONS = ("-port", "-smtps", "-bind", "-pass", "-match-sender", "-noms", "-domain", "-store", "-aliases", "-tag",
-           "-relay", "-tls", "-spool", "-log", "-max", "-size", "-rcpts", "-listen", "-proxy", "-relay-login", "-v",
-           "-help")
-VALUELESS = ("-match-sender", "-v", "-help")
+           "-relay", "-tls", "-spool", "-log", "-max", "-size", "-rcpts", "-listen", "-proxy", "-relay-login", "-web",
+           "-v", "-vv", "-help")
+VALUELESS = ("-match-sender", "-v", "-vv", "-help")
 STRANGER = 61234                # a user id that no login has
 
 

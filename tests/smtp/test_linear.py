@@ -27,7 +27,7 @@ from queue_manager.queue_store import QueueStore
 from smtp import replies, syntax
 from smtp.channel import Channel
 from smtp.data_reader import ChunkReader, DataReader
-from smtp.transcript import Transcript
+from smtp.terminal import Terminal
 from smtp_client import connection, dns, encoding as wire
 from tests.helpers import support
 
@@ -90,9 +90,9 @@ def chunks(text: bytes) -> None:
 
 def shown(text: bytes) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
-    transcript = Transcript(nothing)
+    terminal = Terminal(nothing)
     for piece in octet_by_octet(text):
-        transcript.text(piece)
+        terminal.text(piece)
     os.close(nothing)
 
 
