@@ -1,7 +1,7 @@
 """Who guesses passwords: failures are counted for each client, over connections and processes, so that its next
 attempts wait; nobody else's do.
 
-A file of ROWS rows in the state folder: 16 octets for the client's network, as the register of sessions has it, and 8
+A file of ROWS rows in the state folder: 16 octets for the client's network, as the table of clients has it, and 8
 for the moment at which all its failures will be forgiven, one every FORGIVEN_SECONDS, in seconds since 1970. When all
 rows are taken, whoever is forgiven first makes room. There is no lock: of two failures at the same moment one may be
 lost.
