@@ -17,6 +17,7 @@ MEDIA_TYPE = re.compile(rb"\s*([^\s/;()]+/[^\s/;()]+)")
 PARAMETER = re.compile(rb";\s*([^\s=;\"]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;]*))", re.S)
 UNENCODED = (b"", b"7bit", b"8bit", b"binary")          # RFC 2045 §6.2
 CONTAINERS = (b"message/rfc822", b"message/global")
+READ = {}               # of a header that nobody looks at any more
 
 
 class TooComplex(Exception):
@@ -216,6 +217,7 @@ class Structure:
         while self._delimited[-1] is not entity:
             del self._boundaries[self._delimited.pop().boundary]
         entity.is_started = True
+        entity.fields = READ                # what counts of them is known, and many may enclose this place
         if is_last:
             del self._boundaries[self._delimited.pop().boundary]
             self._entity, self._state = entity, OUTSIDE
