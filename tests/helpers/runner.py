@@ -1,4 +1,4 @@
-"""Many test files, each in a process of its own, as many at a time as there are processors, two at the least.
+"""Many test files, each in a process of its own, one more at a time than there are processors: tests mostly wait.
 
     python3 -m tests.helpers.runner [-v] MODULE...          many
     python3 -m tests.helpers.runner -only MODULE REPORT     one, here; what it came to goes into the file REPORT
@@ -33,7 +33,7 @@ ALONE = (
     "tests.smtp.test_linear",               # the processor's time
 )
 COUNTS = ("failures", "errors", "skipped", "expected failures", "unexpected successes")
-AT_ONCE = 1 if os.environ.get("TESTS_LONG") else max(2, min(4, os.cpu_count() or 1))
+AT_ONCE = 1 if os.environ.get("TESTS_LONG") else min(4, (os.cpu_count() or 1) + 1)
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "serveur-smtp")
 
 
