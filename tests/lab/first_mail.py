@@ -75,6 +75,8 @@ def trusting_context() -> ssl.SSLContext:
 
 def main() -> int:
     signal.alarm(PATIENCE)
+    # Started in the background we would ignore it, and so would serveur.sh, whom it is to end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     trial = Trial(sys.argv[1])
     try:
         trial.run()
