@@ -117,7 +117,7 @@ start() {
     fi
 }
 
-# As root nobody but this process touches mailboxes, or what only root may read.
+# As root nobody but the delivery agent touches mailboxes, or what only root may read.
 start_agent() {
     local round
     background supervise_agent

@@ -1,4 +1,4 @@
-"""The SMTP_* variables as one read-only object. Every default stands here, once.
+"""The SMTP_* variables as one read-only object. Every default that is a value stands here, once.
 
 serveur.sh exports them; under ncat, inetd or systemd whoever configures these does. Read once, when a
 process starts, before it gives up being root.
@@ -160,7 +160,7 @@ def _listening(get):
 def from_environ(environ=None):
     """Settings out of `environ` (a dict of bytes, as posix.environ is).
 
-    Raises BadSetting for a number that is none, noms.BadNames when the domain is to come from a file
+    Raises BadSetting for a number that is none, local_domain.BadNames when the domain is to come from a file
     of names that yields none.
     """
     raw = posix.environ if environ is None else environ

@@ -39,7 +39,7 @@ def path(value):
 
 
 def store(value):
-    return value if value in ("maildir", "mbox") or value.startswith("lmtp:") else path(value)
+    return value if value in ("maildir", "mbox") else path(value)
 
 
 def certificate(value):

@@ -201,7 +201,8 @@ class Delivery:
                 ready.append(copy)
         except Later as error:
             if not remote or ready:
-                self._log_late(copies[len(ready) - bool(remote)], error, message_id)
+                failed_copy = copies[len(ready) - bool(remote)]     # in front of the copies stands the queue's entry
+                self._log_late(failed_copy, error, message_id)
             for item in ready:
                 item.discard()
             raise

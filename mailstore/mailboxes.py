@@ -141,7 +141,7 @@ class Mailboxes:
 
     def resolve(self, local):
         """The Resolution for a local part. Raises Never (nobody here, or `:fail:`) and Later (`:defer:`, or an alias
-        that leads to more than MOST_TARGETS)."""
+        that leads to more than targets.MOST_TARGETS)."""
         resolution = Resolution()
         if mailbox := self._found_at_once(local):
             resolution.add(mailbox)

@@ -50,7 +50,7 @@ class Queue:
         self.folder = folder
 
     def prepare(self, message_id, message, received, remote):
-        """A Prepared for `message` (a delivery.MailObject) to `remote`, pairs of (address, [as given]).
+        """A Prepared for `message` (a delivery.MailObject, or a bounce) to `remote`, pairs of (address, [as given]).
 
         received: the Received field (str). Raises Later, NoRoom.
         """

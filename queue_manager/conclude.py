@@ -101,7 +101,7 @@ class Concluder:
         message_id = self._clock.message_id()
         message = make(message_id, self._domain, original, told)
         sender = attempt.envelope.sender
-        recipient = f"\n\tfor {sender}" if sender.isascii() else ""     # as mailstore.delivery has it
+        recipient = f"\n\tfor {sender}" if sender.isascii() else ""     # as trace.received has it
         received = (f"Received: from {self._user} by {self._domain} with local (serveur)\n"
                     f"\tid {message_id}{recipient};\n\t{mail_date()}\n")
         self._store.prepare(message_id, message, received, [(sender, [sender])]).commit()

@@ -1,7 +1,9 @@
 """Copies for mailboxes here. Threads take them there, since a mailbox may keep them waiting: one at a time for each
 account, so that a mailbox that hangs delays no other.
 
-They write the mailboxes as sessions do: by the delivery agent where there is one (mailstore/agent.py).
+They write the mailboxes as sessions do: by the delivery agent where there is one (mailstore/agent.py). What a session
+imports when it first needs it is imported here from the start, before root is given up: later the checkout may be
+closed to who we are.
 """
 import time
 from collections import deque
@@ -10,6 +12,9 @@ from functools import partial
 from traceback import format_exc
 from typing import Callable, List, NamedTuple
 
+import common.nss               # noqa: F401
+import mailstore.expansion      # noqa: F401
+import mailstore.mbox           # noqa: F401
 from mailstore.delivery import Copy, gather, make_up
 from mailstore.envelope import Recipient
 from mailstore.mailboxes import Mailboxes

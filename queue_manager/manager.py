@@ -1,6 +1,6 @@
 """The relay at work: finds what is due, has it carried, concludes the attempt, and sleeps until there is more.
 
-All of this happens in one thread, which alone touches the queue's files and the log. Clients, look-ups and
+All of this happens in one thread, which alone of the relay's touches the queue's files and the log. Clients, look-ups and
 the local agent reach it through Events; sessions and the command wake it through a FIFO. A message's way:
 
     QueueManager._begin     an Attempt, with the message's envelope
@@ -70,8 +70,8 @@ class QueueManager:
         router = Router(settings, Resolver(settings.dns), canonical, logins)
         hearing = (self._events, self._answered)
         self._finder = RouteFinder(router, *hearing)
-        self._destinations = Destinations(settings.domain, router.own, limits, *hearing, self._report)
-        self._local_agent = LocalAgent(settings, access, clock, *hearing, self._report)
+        self._destinations = Destinations(settings.domain, router.own, limits, *hearing, self._log_traceback)
+        self._local_agent = LocalAgent(settings, access, clock, *hearing, self._log_traceback)
         self._concluder = Concluder(self._mainlog, self._store, clock, settings.domain, self._now)
         self._dispatcher = Dispatcher(self._finder, self._destinations, self._local_agent, self._concluder,
                                       Mailboxes(settings, access).is_local, self._store.message_path)
@@ -243,7 +243,7 @@ class QueueManager:
             take(*arguments)
         except Exception:
             attempt.is_broken = True
-            self._report(format_exc())
+            self._log_traceback(format_exc())
         if attempt.is_over():
             self._end(attempt)
 
@@ -254,7 +254,7 @@ class QueueManager:
             try:
                 again = self._concluder.conclude(attempt)
             except Exception:
-                self._report(format_exc())
+                self._log_traceback(format_exc())
         for message_id in attempt.reports:
             self._schedule(message_id)
         if again is None:
@@ -264,7 +264,7 @@ class QueueManager:
         else:
             self._timers.put(attempt.id, again)
 
-    def _report(self, text):
+    def _log_traceback(self, text):
         """A traceback, into the log."""
         for line in text.rstrip("\n").split("\n"):
             self._mainlog.write(line)

@@ -227,7 +227,7 @@ def _accept(session):
     if session.login:
         content.complete(message_id, transaction.sender.text or session.login_address, session.domain)
     message = MailObject(content, transaction.sender.text, transaction.recipients, session.origin(),
-                      transaction.utf8, transaction.chunks is not None)
+                         transaction.utf8, transaction.chunks is not None)
     try:
         session.backend.delivery.accept(message, message_id)
     except Later as error:

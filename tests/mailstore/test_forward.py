@@ -116,7 +116,8 @@ class ForwardTest(support.ServerTestCase):
 
     def test_what_is_not_his_own_file(self):
         path = self.forward_path(ANN)
-        secret = self.server.folder / "secret"
+        secret = path.parent.parent / "secret-essai"        # on the same disk, for a second name
+        self.addCleanup(secret.unlink)
         secret.write_text("secretword\n")
         secret.chmod(0o600)
         ways = {"link": lambda: path.symlink_to(secret), "fifo": lambda: os.mkfifo(path), "folder": path.mkdir,
