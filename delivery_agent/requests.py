@@ -1,7 +1,8 @@
 """What may be asked over one connection, and what is done about it: mailstore/agent.py has the words.
 
 Who asks runs as the service user and reads what strangers send; so he is believed nothing but a text, an account's
-name, and the names of files, which are checked; the text is never looked into. The account is looked up anew, and all is done with its owner's rights.
+name, and the names of files, which are checked; the text is never looked into. The account is looked up anew, and all
+is done with its owner's rights.
 """
 from traceback import print_exc
 

@@ -1,7 +1,7 @@
 """The relay at work: finds what is due, has it carried, concludes the attempt, and sleeps until there is more.
 
-All of this happens in one thread, which alone of the relay's touches the queue's files and the log. Clients, look-ups and
-the local agent reach it through Events; sessions and the command wake it through a FIFO. A message's way:
+All of this happens in one thread, which alone of the relay's touches the queue's files and the log. Clients, look-ups
+and the local agent reach it through Events; sessions and the command wake it through a FIFO. A message's way:
 
     QueueManager._begin     an Attempt, with the message's envelope
     Dispatcher.send         asks for routes, for what aliases stand for, for copies to be carried and delivered
