@@ -63,6 +63,7 @@ class Sink:
         self.most_at_once = 0
         self.changed = threading.Condition()
         self._visits: typing.Set["Visit"] = set()
+        self._staying: typing.Set["Visit"] = set()      # those that have not said QUIT
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._listener = socket.create_server((address, port or support.free_port()), family=family, backlog=128)
         self.port = self._listener.getsockname()[1]
@@ -95,13 +96,20 @@ class Sink:
                     visit = Visit(self, connection, self.connections)
                     self._visits.add(visit)
                     self.open_connections += 1
-                    self.most_at_once = max(self.most_at_once, self.open_connections)
+                    self._staying.add(visit)
+                    self.most_at_once = max(self.most_at_once, len(self._staying))
                     self.changed.notify_all()
                 threading.Thread(target=visit.run, daemon=True).start()
+
+    def leaves(self, visit: "Visit") -> None:
+        """It has said QUIT: from now on the client may come again, before we have noticed that it is gone."""
+        with self.changed:
+            self._staying.discard(visit)
 
     def gone(self, visit: "Visit") -> None:
         with self.changed:
             self._visits.discard(visit)
+            self._staying.discard(visit)
             self.open_connections -= 1
             self.changed.notify_all()
 
@@ -167,6 +175,8 @@ class Visit:
         if step == "mail":
             self.transactions += 1
             self.sender, self.recipients = text, []
+        if step == "quit":
+            self.sink.leaves(self)
         reply = self.answer(step, text)
         if step == "rcpt" and reply.startswith("2"):
             self.recipients.append(text)
