@@ -148,10 +148,11 @@ class RemoveTest(CommandCase):
         """The cost is that of what is removed, however long the queue is: nobody lists its folder."""
         for running in (True, False):
             with self.subTest(running=running), Relay() as relay:
-                ids = [relay.enqueue("x@s.example", sender="") for _ in range(3)]
+                ids = [relay.enqueue("x@nowhere.example", sender="") for _ in range(3)]
                 trace = relay.folder / "trace"
                 if running:
                     relay.start()
+                    relay.wait_log(" == x@nowhere.example", 3)
                 result = subprocess.run(
                     ["strace", "-f", "-y", "-o", str(trace), "-e", "trace=getdents64", str(support.ROOT / "relay.py"),
                      "remove", *ids], capture_output=True, text=True, env=relay.environment)
