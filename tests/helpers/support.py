@@ -97,13 +97,21 @@ def own_name() -> str:
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
+held_ports: typing.List[socket.socket] = []
+
+
 def free_port() -> int:
-    """A TCP port nobody listens on, outside the range from which the kernel takes clients' ports."""
+    """A TCP port nobody listens on, outside the range from which the kernel takes clients' ports, and which no other
+    process of the tests has been given: that is held by a name, as long as this process lives."""
     while True:
         port = random.randrange(10000, 30000)
+        holder = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            holder.bind("\0serveur-smtp-essai-port-%d" % port)
+            held_ports.append(holder)
             return port
+        holder.close()
 
 
 def listeners(port: int) -> int:
