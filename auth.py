@@ -3,14 +3,14 @@
 
 The mechanisms are PLAIN (RFC 4616), LOGIN, and CRAM-MD5 (RFC 2195), which needs passwords in clear.
 They take and give bytes; base64, `*` and the reply codes belong to whoever speaks SMTP (RFC 4954).
-The file's format stands at the top of common/accounts.py.
+The file's format stands at the top of common/logins.py.
 
 As a command (see USAGE), it exits with 0 when done, 1 for a wrong password, 2 when nothing could be done.
 """
 import posix
 import sys
 
-from common.accounts import Hashed, Trouble, Unreadable, check_login, check_password, read_accounts, write_account
+from common.logins import Hashed, Trouble, Unreadable, check_login, check_password, read_accounts, write_account
 
 # what a session uses; the rest serves the command
 __all__ = ["Challenge", "Exchange", "Failure", "Malformed", "Success", "UnknownMechanism", "Unreadable",

@@ -1,11 +1,11 @@
-"""The agent's end of a connection: packets as mailstore/agent.py has them."""
+"""The agent's end of a connection: packets as mailstore/agent_client.py has them."""
 import _socket
 import posix
 from array import array
 from mmap import PROT_READ, mmap
 from signal import alarm
 
-from mailstore import agent
+from mailstore import agent_client as protocol
 
 DESCRIPTOR_OCTETS = _socket.CMSG_SPACE(4)
 PEER = 12                   # octets of a struct ucred: process, user, group (unix(7))
@@ -14,7 +14,7 @@ PEER = 12                   # octets of a struct ucred: process, user, group (un
 class Connection:
     """socket: a connected _socket.socket. An answer must follow each question before the next is received."""
 
-    _buffer = bytearray(agent.PIECE + 1)        # one for all: a process has one connection at a time
+    _buffer = bytearray(protocol.PIECE + 1)     # one for all: a process has one connection at a time
     _view = memoryview(_buffer)
 
     def __init__(self, socket):
@@ -31,20 +31,20 @@ class Connection:
         """The next question: its words, and its text as text() gives it; None at the end. Whatever takes longer than
         SECONDS from here on to the next call ends the process: the kernel interrupts nearly everything for that, and
         nothing for less."""
-        alarm(agent.SECONDS)
+        alarm(protocol.SECONDS)
         try:
             size = self._next()
         except ConnectionError:
             return None
         end = self._buffer.find(b"\n", 1, size)
-        return (agent.words_of(self._buffer[1:end]), self._text(end + 1, size)) if end > 0 else None
+        return (protocol.words_of(self._buffer[1:end]), self._text(end + 1, size)) if end > 0 else None
 
     def _next(self):
         size, passed, _, _ = self._socket.recvmsg_into([self._buffer], DESCRIPTOR_OCTETS, _socket.MSG_CMSG_CLOEXEC)
         if passed:
             self._forget_file()
             self._file = memoryview(passed[0][2]).cast("i")[0]
-        self._goes_on = bool(size) and self._buffer[:1] == agent.MORE
+        self._goes_on = bool(size) and self._buffer[:1] == protocol.MORE
         return size
 
     def _text(self, start, size):
@@ -74,7 +74,7 @@ class Connection:
         """Answer, once the rest of the question has been taken in. The descriptor is closed."""
         passed = [] if descriptor is None else [descriptor]
         rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", passed))] if passed else []
-        packet, = agent.packets(words)
+        packet, = protocol.packets(words)
         self._forget_file()
         try:
             while self._goes_on:

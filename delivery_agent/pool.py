@@ -16,7 +16,7 @@ from common import settings as configuration
 from common.ownership import stranger_on
 from common.privileges import SERVICE_USER
 from delivery_agent.connection import Connection
-from delivery_agent.places import BUSY, IDLE, Places
+from delivery_agent.task_board import BUSY, IDLE, TaskBoard
 from delivery_agent.requests import Requests
 from mailstore import maildir, mbox     # noqa: F401 (here once, for all workers)
 from mailstore.files import FOLDER, parent, remove
@@ -37,8 +37,8 @@ class Pool:
     def __init__(self, settings, need):
         service = pwd.getpwnam(SERVICE_USER)
         self.socket = listen(settings.agent, service)
-        self.places = Places(MOST)
-        self.worker = Worker(self, Requests(settings, Clock(settings.domain), self.places), service.pw_uid)
+        self.board = TaskBoard(MOST)
+        self.worker = Worker(self, Requests(settings, Clock(settings.domain), self.board), service.pw_uid)
         self.workers = {}
         self.woken, self.wake = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
         self.alive, self.alive_writer = posix.pipe2(posix.O_CLOEXEC)
@@ -80,12 +80,12 @@ class Pool:
             worker, status = posix.waitpid(-1, posix.WNOHANG)
             if not worker:
                 return
-            self.places.clear(self.workers.pop(worker))
+            self.board.clear(self.workers.pop(worker))
             if status:
                 time.sleep(REST_SECONDS)
 
     def _fork_enough(self):
-        while not self.stopping and self.places.count_idle() < SPARE and (place := self.places.reserve()) is not None:
+        while not self.stopping and self.board.count_idle() < SPARE and (place := self.board.reserve()) is not None:
             worker = posix.fork()
             if not worker:
                 self._be_worker(place)
@@ -98,7 +98,7 @@ class Pool:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             posix.close(self.alive_writer)
-            self.places.place = place
+            self.board.place = place
             self.worker.run()
             status = 0
         finally:
@@ -123,9 +123,9 @@ class Worker:
         # Exclusive: one connection wakes one worker, not all of them.
         poll.register(self._pool.socket.fileno(), select.EPOLLIN | select.EPOLLEXCLUSIVE)
         while True:
-            self._pool.places.mark(IDLE)
+            self._pool.board.mark(IDLE)
             ready = poll.poll(QUIET_SECONDS)
-            if not ready and self._pool.places.count_idle() > SPARE or (self._pool.alive, select.EPOLLHUP) in ready:
+            if not ready and self._pool.board.count_idle() > SPARE or (self._pool.alive, select.EPOLLHUP) in ready:
                 return
             try:
                 descriptor, _ = self._pool.socket._accept()     # accept is a method of socket.socket only
@@ -134,8 +134,8 @@ class Worker:
             self._serve(Connection(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, descriptor)))
 
     def _serve(self, connection):
-        self._pool.places.mark(BUSY)
-        if not self._pool.places.count_idle():
+        self._pool.board.mark(BUSY)
+        if not self._pool.board.count_idle():
             self._wake_master()
         try:
             if connection.user() == self._client:

@@ -1,4 +1,4 @@
-"""What may be asked over one connection, and what is done about it: mailstore/agent.py has the words.
+"""What may be asked over one connection, and what is done about it: mailstore/agent_client.py has the words.
 
 Who asks runs as the service user and reads what strangers send; so he is believed nothing but a text, an account's
 name, and the names of files, which are checked; the text is never looked into. The account is looked up anew, and all
@@ -9,7 +9,7 @@ from traceback import print_exc
 from common.ownership import stranger_on
 from common.privileges import acting_as
 from delivery_agent.files import NamedFiles
-from mailstore import agent
+from mailstore import agent_client as protocol
 from mailstore.direct import Errand
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never, NoRoom, Outcome
@@ -49,13 +49,13 @@ def _is_usable(mailbox):
 
 
 class Requests:
-    """settings: a Settings; clock: a trace.Clock; places: where this worker notes whose mail it is at."""
+    """settings: a Settings; clock: a trace.Clock; board: where this worker notes whose mail it is at."""
 
-    def __init__(self, settings, clock, places):
+    def __init__(self, settings, clock, board):
         self._mailboxes = Mailboxes(settings, None)
         self._files = NamedFiles(settings)
         self._clock = clock
-        self._places = places
+        self._board = board
 
     def serve(self, connection):
         """Answer what is asked over `connection` (a Connection), while anything may be. Nothing is left half done."""
@@ -65,7 +65,7 @@ class Requests:
             while question := connection.receive():
                 words, text = question
                 connection.answer(*self._answer(words, text, errand, ready))
-                if words[0] in agent.ALONE:
+                if words[0] in protocol.ALONE:
                     break
         finally:
             for copy in ready.values():
@@ -115,9 +115,9 @@ class Requests:
             raise Never("No such user here", doing="Unrouteable address")
         if not (mailbox.uid or mailbox.login) and (found := stranger_on(mailbox.home, (0,))):
             raise Never("No such user here", doing=f"{mailbox.home} is root's, and {found[0]} is not root's alone")
-        if self._places.count_late(user, LATE_SECONDS, MOST_LATE) >= MOST_LATE:
+        if self._board.count_late(user, LATE_SECONDS, MOST_LATE) >= MOST_LATE:
             raise Later(UNUSABLE, errno=-9, doing=f"{MOST_LATE} deliveries to {mailbox.path} do not end")
-        self._places.begin(user)
+        self._board.begin(user)
         return mailbox
 
     def check(self, _errand, _ready, _text, user):

@@ -229,7 +229,7 @@ def read_accounts_file(settings):
         with open(named_files(settings).open("accounts"), "rb") as file:
             return file.read()
     except OSError as error:
-        from common.accounts import read_file
+        from common.logins import read_file
         read_file(settings.accounts)        # says better why not, if root can't either
         raise Problem(f"-pass {settings.accounts} : {reason(error)}") from error
 

@@ -4,7 +4,7 @@ import _socket
 
 ALWAYS = ("common.domains", "common.nss", "mailstore.envelope", "mailstore.expansion", "mailstore.queue",
           "smtp.vrfy_expn", "smtp.data", "smtp.backend", "smtp.session", "smtp.explanations")
-WITH_AGENT = ("mailstore.agent",)       # which writes the mailboxes; without one, sessions do it themselves
+WITH_AGENT = ("mailstore.agent_client",)       # which writes the mailboxes; without one, sessions do it themselves
 WITHOUT_AGENT = ("mailstore.direct", "mailstore.maildir", "mailstore.mbox")
 WITH_TLS = ("smtp.tls",)
 WITH_PROXIES = ("smtp.proxy_header",)

@@ -1,6 +1,6 @@
 """Mailboxes that this process writes itself: one started by an ordinary user, or the delivery agent as their owner.
 
-mailstore/agent.py has the same for who may not.
+mailstore/agent_client.py has the same for who may not.
 """
 import posix
 

@@ -102,7 +102,7 @@ class Resolution:
 
 class Mailboxes:
     """settings: a Settings, for its store, domain, aliases and tag; access: what reads the aliases, and writes the
-    mailboxes (mailstore/direct.py, mailstore/agent.py). tell: called with each line for the log."""
+    mailboxes (mailstore/direct.py, mailstore/agent_client.py). tell: called with each line for the log."""
 
     tell = str
 

@@ -6,7 +6,7 @@ from typing import Dict, List, NamedTuple
 
 from mailstore.envelope import Recipient
 from queue_manager.attempt import Attempt, Tried
-from queue_manager.local_agent import Expansion
+from queue_manager.local_delivery import Expansion
 from smtp_client.destination import Job
 from smtp_client.result import NEVER, DeliveryResult
 from smtp_client.routing import NoRoute, Route
@@ -45,13 +45,13 @@ class Expanding(NamedTuple):
 
 
 class Dispatcher:
-    """finder: a RouteFinder; destinations: the Destinations; local_agent: a LocalAgent; concluder: a Concluder;
+    """finder: a RouteFinder; destinations: the Destinations; local_delivery: a LocalDelivery; concluder: a Concluder;
     is_local: tells whether a domain is ours; path: gives where a message's text is."""
 
-    def __init__(self, finder, destinations, local_agent, concluder, is_local, path):
+    def __init__(self, finder, destinations, local_delivery, concluder, is_local, path):
         self._finder = finder
         self._destinations = destinations
-        self._local_agent = local_agent
+        self._local_delivery = local_delivery
         self._concluder = concluder
         self._is_local = is_local
         self._path = path
@@ -131,11 +131,12 @@ class Dispatcher:
 
     def _deliver(self, attempt: Attempt, recipient: Recipient):
         envelope = attempt.envelope
-        self._local_agent.deliver(self._path(envelope.id), envelope.sender, recipient, Delivering(attempt, recipient))
+        self._local_delivery.deliver(self._path(envelope.id), envelope.sender, recipient,
+                                     Delivering(attempt, recipient))
         attempt.asked()
 
     def _expand(self, attempt: Attempt, recipient: Recipient):
-        self._local_agent.expand(recipient, Expanding(attempt, recipient))
+        self._local_delivery.expand(recipient, Expanding(attempt, recipient))
         attempt.asked()
 
     def _expanded(self, question: Expanding, answer):

@@ -18,7 +18,7 @@ import time
 from traceback import format_exc
 
 from common.settings import canonical
-from mailstore.agent import Agent
+from mailstore.agent_client import Agent
 from mailstore.direct import Direct
 from mailstore.mailboxes import Mailboxes
 from mailstore.trace import Clock
@@ -28,7 +28,7 @@ from queue_manager.attempt import Attempt
 from queue_manager.conclude import Concluder
 from queue_manager.dispatch import Dispatcher
 from queue_manager.events import Events
-from queue_manager.local_agent import LocalAgent
+from queue_manager.local_delivery import LocalDelivery
 from queue_manager.queue_store import ID, Gone, Unreadable
 from queue_manager.timers import Timers
 from smtp_client.destination import Destinations
@@ -71,9 +71,9 @@ class QueueManager:
         hearing = (self._events, self._answered)
         self._finder = RouteFinder(router, *hearing)
         self._destinations = Destinations(settings.domain, router.own, limits, *hearing, self._log_traceback)
-        self._local_agent = LocalAgent(settings, access, clock, *hearing, self._log_traceback)
+        self._local_delivery = LocalDelivery(settings, access, clock, *hearing, self._log_traceback)
         self._concluder = Concluder(self._mainlog, self._store, clock, settings.domain, self._now)
-        self._dispatcher = Dispatcher(self._finder, self._destinations, self._local_agent, self._concluder,
+        self._dispatcher = Dispatcher(self._finder, self._destinations, self._local_delivery, self._concluder,
                                       Mailboxes(settings, access).is_local, self._store.message_path)
 
     # The loop
@@ -122,8 +122,9 @@ class QueueManager:
         """What other hosts may have taken over must be noted, or it would be sent twice."""
         deadline = time.monotonic() + STOP_SECONDS
         self._destinations.stop()
-        self._local_agent.stop()
-        while not (self._destinations.gate.is_empty() and self._local_agent.is_idle()) and time.monotonic() < deadline:
+        self._local_delivery.stop()
+        while time.monotonic() < deadline and not (
+                self._destinations.gate.is_empty() and self._local_delivery.is_idle()):
             select.select([self._events], [], [], 0.05)
             self._events.handle()
         self._events.handle()

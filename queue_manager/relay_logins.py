@@ -4,7 +4,7 @@ Blanks part the three; the password is the rest of the line, blanks inside it to
 with # are skipped. UTF-8, with or without a byte order mark; lines end in LF or CRLF. Without a port the line is for
 all of the host's ports; one that names the port goes before.
 """
-from common.accounts import BOM, Trouble, decoded, is_open_to_all
+from common.logins import BOM, Trouble, decoded, is_open_to_all
 from smtp_client.routing import split_host, split_port
 
 

@@ -39,7 +39,7 @@ class Backend:
     def access(self):
         """The way to what belongs to others, or to root: mailboxes, and files that the settings name."""
         if self.settings.agent:
-            from mailstore.agent import Agent
+            from mailstore.agent_client import Agent
             return Agent(self.settings.agent)
         from mailstore.direct import Direct
         return Direct(self.settings, self.clock)

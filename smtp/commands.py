@@ -149,12 +149,12 @@ def starttls(session, _):
 
 
 def mail(session, argument):
-    from smtp.envelope import mail as open_transaction
+    from smtp.mail_rcpt import mail as open_transaction
     return open_transaction(session, argument)
 
 
 def rcpt(session, argument):
-    from smtp.envelope import rcpt as add_recipient
+    from smtp.mail_rcpt import rcpt as add_recipient
     return add_recipient(session, argument)
 
 

@@ -3,7 +3,7 @@ from mailstore.expansion import members
 from mailstore.outcome import Later, Never
 from mailstore.targets import ADDRESS
 from smtp import replies
-from smtp.envelope import locate, refusal_reply
+from smtp.mail_rcpt import locate, refusal_reply
 from smtp.syntax import Malformed, parse_path
 
 

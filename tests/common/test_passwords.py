@@ -1,4 +1,4 @@
-"""common/accounts.py: the file of accounts, hashed passwords, and equal work for whoever asks."""
+"""common/logins.py: the file of accounts, hashed passwords, and equal work for whoever asks."""
 
 import hashlib
 import hmac
@@ -10,13 +10,13 @@ import tempfile
 import unittest
 from unittest import mock
 
-from common import accounts as passwords
+from common import logins
 from tests.helpers import support
 
 FILE = "comptes.txt"
 
 # RFC 7914 §12: "pleaseletmein", "SodiumChloride", N=16384, r=8, p=1
-RFC_7914 = passwords.Hashed((14, 8, 1), b"SodiumChloride", bytes.fromhex(
+RFC_7914 = logins.Hashed((14, 8, 1), b"SodiumChloride", bytes.fromhex(
     "7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2"
     "d5432955613f0fcf62d49705242a9af9e61e85dc0d651e40dfcf017b45575887"))
 # passlib's documentation: "password"
@@ -24,14 +24,14 @@ PASSLIB_LINE = b"$scrypt$ln=16,r=8,p=1$aM15713r3Xsvxbi31lqr1Q$nFNh2CVHVjNldFVKDH
 
 
 def accounts_of(text):
-    return passwords.Accounts(FILE, text if isinstance(text, bytes) else text.encode())
+    return logins.Accounts(FILE, text if isinstance(text, bytes) else text.encode())
 
 
 def hashed(password, cost=(4, 1, 1)):
     """A cheap hash, written as in the file."""
     salt = b"saltsalt"
     digest = hashlib.scrypt(password, salt=salt, n=1 << cost[0], r=cost[1], p=cost[2], dklen=32)
-    return passwords.Hashed(cost, salt, digest).written()
+    return logins.Hashed(cost, salt, digest).written()
 
 
 class ParsingTest(unittest.TestCase):
@@ -116,12 +116,12 @@ class ParsingTest(unittest.TestCase):
         self.assertFalse(accounts.accept(b"", b""))
 
     def test_example_file(self):
-        accounts = passwords.read_accounts(str(support.ROOT / "login_pass.txt"))
+        accounts = logins.read_accounts(str(support.ROOT / "login_pass.txt"))
         self.assertEqual(accounts.problems, [])
         self.assertEqual(accounts.mechanisms(), ["PLAIN", "LOGIN", "CRAM-MD5"])
         self.assertTrue(accounts.accept(b"alice", b"secret1"))
         self.assertTrue(accounts.accept(b"bruno", b"secret2"))
-        self.assertEqual(sorted(passwords.PUBLIC), [b"alice", b"bruno"])
+        self.assertEqual(sorted(logins.PUBLIC), [b"alice", b"bruno"])
         self.assertEqual(accounts.public(), ["alice", "bruno"])
 
     def test_blanks_and_separators(self):
@@ -135,15 +135,15 @@ class HashTest(unittest.TestCase):
     def test_known_hashes(self):
         for line, password in ((RFC_7914.written(), b"pleaseletmein"), (PASSLIB_LINE, b"password")):
             with self.subTest(line=line):
-                record = passwords.Hashed.parse(line)
+                record = logins.Hashed.parse(line)
                 self.assertTrue(record.matches(password))
                 self.assertFalse(record.matches(password + b"x"))
                 self.assertEqual(record.written(), line)
 
     def test_new_hashes_differ_and_match(self):
-        one, two = passwords.Hashed.of(b"p"), passwords.Hashed.of(b"p")
+        one, two = logins.Hashed.of(b"p"), logins.Hashed.of(b"p")
         self.assertNotEqual(one.written(), two.written())
-        self.assertTrue(passwords.Hashed.parse(one.written()).matches(b"p"))
+        self.assertTrue(logins.Hashed.parse(one.written()).matches(b"p"))
 
     def test_hash_in_a_file(self):
         for text in (b"a:%b", b"a %b", b"a: %b ", b"a:%b=\r\n"):
@@ -178,7 +178,7 @@ class HashTest(unittest.TestCase):
         for cost in ((1, 1, 1), (15, 1, 32), (16, 8, 1), (1, 8192, 1), (1, 1, 1 << 19), (14, 8, 8)):
             with self.subTest(cost=cost):
                 text = b"$scrypt$ln=%d,r=%d,p=%d$c2FsdHNhbHQ$" % cost + b"A" * 43
-                self.assertFalse(passwords.Hashed.parse(text).matches(b"p"))
+                self.assertFalse(logins.Hashed.parse(text).matches(b"p"))
 
 
 class ReadingTest(unittest.TestCase):
@@ -196,8 +196,8 @@ class ReadingTest(unittest.TestCase):
         fifo = self.folder / "fifo"
         os.mkfifo(fifo)
         for path in (self.path, self.folder, fifo, self.path / "x"):
-            with self.subTest(path=path), self.assertRaises(passwords.Unreadable) as caught:
-                passwords.read_accounts(str(path))
+            with self.subTest(path=path), self.assertRaises(logins.Unreadable) as caught:
+                logins.read_accounts(str(path))
             self.assertIn(str(path), caught.exception.text)
 
     @unittest.skipUnless(support.IS_ROOT, "il faut être root")
@@ -207,10 +207,10 @@ class ReadingTest(unittest.TestCase):
         importlib.import_module("common.french")       # what says why, while we may still enter the checkout
         os.seteuid(support.NOBODY)
         self.addCleanup(os.seteuid, 0)
-        with self.assertRaises(passwords.Unreadable) as caught:
-            passwords.read_accounts(str(self.path))
+        with self.assertRaises(logins.Unreadable) as caught:
+            logins.read_accounts(str(self.path))
         self.assertIn("permission refusée", caught.exception.text)
-        accounts = passwords.read_accounts(str(self.path), b"a:b\n")
+        accounts = logins.read_accounts(str(self.path), b"a:b\n")
         self.assertTrue(accounts.accept(b"a", b"b"))
         self.assertEqual(accounts.warnings, [])
 
@@ -223,7 +223,7 @@ class ReadingTest(unittest.TestCase):
                                   (b"alice:secret2\nbruno:secret1\n", 0o600, [])):
             with self.subTest(text=text, mode=oct(mode)):
                 self.write(text, mode)
-                warnings = passwords.read_accounts(str(self.path)).warnings
+                warnings = logins.read_accounts(str(self.path)).warnings
                 self.assertEqual(len(warnings), len(words), warnings)
                 for warning, word in zip(warnings, words):
                     self.assertIn(word, warning)
@@ -232,11 +232,11 @@ class ReadingTest(unittest.TestCase):
         for mode, warnings in ((0o600, 0), (0o640, 0), (0o660, 0), (0o644, 1), (0o602, 1)):
             with self.subTest(mode=oct(mode)):
                 self.write(b"a:b\n", mode)
-                accounts = passwords.read_accounts(str(self.path))
+                accounts = logins.read_accounts(str(self.path))
                 self.assertEqual((len(accounts.warnings), accounts.problems), (warnings, []))
 
     def test_text_given_for_a_file_out_of_sight(self):
-        self.assertTrue(passwords.read_accounts(str(self.path), b"a:b\n").accept(b"a", b"b"))
+        self.assertTrue(logins.read_accounts(str(self.path), b"a:b\n").accept(b"a", b"b"))
 
 
 class SameAnswerTest(unittest.TestCase):

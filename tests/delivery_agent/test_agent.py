@@ -87,7 +87,7 @@ class KilledAgentMboxTest(AgentKillTestCase):
 class HangingTest(unittest.TestCase):
     """A mailbox that keeps its delivery waiting for ever."""
 
-    SHORT = {"mailstore.agent.SECONDS": 3, "delivery_agent.requests.LATE_SECONDS": 0.2,
+    SHORT = {"mailstore.agent_client.SECONDS": 3, "delivery_agent.requests.LATE_SECONDS": 0.2,
              "delivery_agent.requests.MOST_LATE": 2, "mailstore.maildir.prepare": mailbox_faults.hang_for_alice}
 
     def test_nobody_else_waits(self):

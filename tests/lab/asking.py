@@ -9,7 +9,7 @@ from tests.helpers import support
 ASK = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from mailstore.agent import Agent
+from mailstore.agent_client import Agent
 try:
     file, _ = Agent(sys.argv[2])._ask(*sys.argv[3:])
     sys.stdout.write("" if file is None else open(file).read())

@@ -6,7 +6,7 @@ import unittest
 from mailstore.envelope import Envelope, Recipient
 from queue_manager.attempt import Attempt, Tried
 from queue_manager.dispatch import Dispatcher
-from queue_manager.local_agent import Expansion
+from queue_manager.local_delivery import Expansion
 from smtp_client.result import DONE, LATER, NEVER, Answer, DeliveryResult
 from smtp_client.routing import NoRoute
 

@@ -13,7 +13,7 @@ import typing
 import unittest
 
 from common import mainlog
-from common import accounts as passwords
+from common import logins
 from common.settings import from_environ
 from mailstore import aliases, delivery, mbox
 from mailstore import targets as list_targets
@@ -212,9 +212,9 @@ def copies(text: str) -> None:
 
 
 def accounts(text: bytes) -> None:
-    known = passwords.Accounts("x", text)
+    known = logins.Accounts("x", text)
     known.mechanisms()
-    passwords._with_account(text, b"x", b"y")
+    logins._with_account(text, b"x", b"y")
 
 
 class Case(typing.NamedTuple):

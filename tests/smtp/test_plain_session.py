@@ -22,11 +22,11 @@ WITH_THE_DIALOGUE = {"smtp.backend", "smtp.session", "smtp.commands"}
 WITH_A_MESSAGE = {
     "errno", "mailstore", "mailstore.aliases", "mailstore.delivery", "mailstore.incoming", "mailstore.files",
     "mailstore.content", "mailstore.mailboxes", "mailstore.outcome", "mailstore.queue", "mailstore.trace",
-    "common.octets", "smtp.data_reader", "smtp.envelope", "smtp.data", "smtp.syntax", "stat", "_stat",
+    "common.octets", "smtp.data_reader", "smtp.mail_rcpt", "smtp.data", "smtp.syntax", "stat", "_stat",
 }
 
 if support.IS_ROOT:             # others write the mailbox themselves
-    WITH_A_MESSAGE |= {"mailstore.agent"}
+    WITH_A_MESSAGE |= {"mailstore.agent_client"}
 else:
     WITH_A_MESSAGE |= {"mailstore.direct", "mailstore.maildir", "mailstore.usable", "common.ownership"}
 

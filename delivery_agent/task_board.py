@@ -9,7 +9,7 @@ NAME_OCTETS = 24
 TASK = Struct(f"d{NAME_OCTETS}s")   # since when (monotonic seconds), at whose mail
 
 
-class Places:
+class TaskBoard:
     """For so many workers. place: this process's own, once it is a worker."""
 
     def __init__(self, count):

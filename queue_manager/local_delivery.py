@@ -1,9 +1,9 @@
 """Copies for mailboxes here. Threads take them there, since a mailbox may keep them waiting: one at a time for each
 account, so that a mailbox that hangs delays no other.
 
-They write the mailboxes as sessions do: by the delivery agent where there is one (mailstore/agent.py). What a session
-imports when it first needs it is imported here from the start, before root is given up: later the checkout may be
-closed to who we are.
+They write the mailboxes as sessions do: by the delivery agent where there is one (mailstore/agent_client.py). What a
+session imports when it first needs it is imported here from the start, before root is given up: later the checkout may
+be closed to who we are.
 """
 import time
 from collections import deque
@@ -45,7 +45,7 @@ class Order(NamedTuple):
     question: object
 
 
-class LocalAgent:
+class LocalDelivery:
     """settings: a Settings. access: to mailboxes (mailstore/direct.py). clock: a trace.Clock. events: an Events,
     through which are called, in the queue manager's thread: answered, with a question and its answer; report, with the
     traceback of what failed that should not. The methods are that thread's too.
