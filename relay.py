@@ -10,7 +10,7 @@ import time
 from common.french import reason
 from common.mainlog import MainLog
 from common.privileges import become_service
-from launcher import preflight
+from launcher import starting
 from queue_manager.mailq import Command, Refused
 from queue_manager.manager import QueueManager
 from queue_manager.queue_store import QueueStore
@@ -47,13 +47,13 @@ def main():
             print(USAGE)
             return 0
         return serve(read_settings(words), words)
-    except (Wrong, preflight.Problem) as error:
+    except (Wrong, starting.Problem) as error:
         print(f"relay.py: {error}", file=sys.stderr)
         return 2
 
 
 def serve(settings, words):
-    """Obey the command in `words`, or be the relay if there is none; the exit status. Raises preflight.Problem."""
+    """Obey the command in `words`, or be the relay if there is none; the exit status. Raises starting.Problem."""
     try:
         if not words:
             return work(settings)
@@ -102,10 +102,10 @@ def check_words(command, *ids):
 
 
 def read_settings(words):
-    """The Settings; a command asks for no more of them than where the queue is. Raises preflight.Problem."""
+    """The Settings; a command asks for no more of them than where the queue is. Raises starting.Problem."""
     if words:
         posix.environ.setdefault(b"SMTP_DOMAIN", b"localhost")
-    return preflight.read_settings()
+    return starting.read_settings()
 
 
 def obey(settings, command, *ids):
@@ -119,11 +119,11 @@ def obey(settings, command, *ids):
 
 def work(settings, limits=None, now=time.time):
     """Be the relay until TERM or HUP, after which serveur.sh starts it anew; the exit status. limits: other ones than
-    Limits(); now: gives the seconds since 1970. Raises Refused, preflight.Problem."""
-    preflight.make_state(settings)
-    logins = preflight.read_relay_logins(settings.relay_logins).by_host if settings.relay_logins else {}
+    Limits(); now: gives the seconds since 1970. Raises Refused, starting.Problem."""
+    starting.make_state(settings)
+    logins = starting.read_relay_logins(settings.relay_logins).by_host if settings.relay_logins else {}
     become_service()
-    preflight.make_inside(settings)
+    starting.make_inside(settings)
     mainlog = MainLog(settings.log, settings.terminal)
     store = QueueStore(f"{settings.spool}/queue")
     store.make_folders()

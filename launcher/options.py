@@ -6,6 +6,7 @@ of numbers stand there, and are shown from there.
 Run as a program, it prints the help.
 """
 import sys
+
 sys.path[0] = __file__.rpartition("/launcher/")[0]      # run as a script, it finds only its own room there
 
 import os

@@ -5,37 +5,31 @@ to work them out again; problems go to standard error, in French, a line each. E
 the server must not start.
 """
 import sys
+
 sys.path[0] = __file__.rpartition("/launcher/")[0]      # run as a script, it finds only its own room there
 
 import _socket as socket
 import os
 import shutil
-from errno import EINVAL
 
 from common import settings as configuration
-from common import spool
 from common.french import reason
-from common.local_domain import BadNames
-from common.ownership import open_regular
 from common.privileges import SERVICE_USER, become_service
 from launcher import certificate, options
 from launcher.alias_mistakes import mistakes
 from launcher.folders import no_accounts
+from launcher.starting import (
+    Problem,
+    make_inside,
+    make_state,
+    read_relay_logins,
+    read_settings,
+)
 from mailstore.aliases import read_aliases
 from mailstore.direct import Direct
 from mailstore.files import try_entering
 from mailstore.mailboxes import SPOOL
 from smtp.syntax import Malformed, check_domain
-
-NAMES_REASONS = {
-    "encoding": "ce n'est pas du texte en UTF-8 ou en Latin-1",
-    "empty": "aucun nom dans ce fichier",
-    "long": "ces noms font un nom de domaine trop long, plus de 63 caractères",
-}
-
-
-class Problem(Exception):
-    """Why the server must not start, in French."""
 
 
 def main(words):
@@ -74,17 +68,6 @@ def environment(words):
         raise Problem(error) from error
     inherited = {name: value for name, value in os.environb.items() if not name.startswith(b"SMTP_")}
     return {**inherited, **{name.encode(): os.fsencode(value) for name, value in variables.items()}}
-
-
-def read_settings(environ=None):
-    """The Settings out of `environ` (of bytes), or a Problem for what they cannot be made of."""
-    try:
-        return configuration.from_environ(environ)
-    except configuration.BadSetting as error:
-        raise Problem(f"{options.bounds(error.name)}, pas « {error.value} »") from error
-    except BadNames as error:
-        why = NAMES_REASONS.get(error.reason) or reason(error.__cause__)
-        raise Problem(f"-noms {error.path} : {why} ; corrigez-le, ou donnez -domain") from error
 
 
 def check_listener(settings):
@@ -203,26 +186,6 @@ def check_relay_logins(settings):
             warn(f"-relay-login {warning}")
 
 
-def read_relay_logins(path):
-    """The Logins of the file at `path`. Raises Problem with all of its problems, a line each.
-
-    It is read by who starts the server: the delivery agent, which sessions may ask for files, has no part in it.
-    """
-    from queue_manager.relay_logins import Logins
-    open_named = open_regular
-    if not os.geteuid():
-        from delivery_agent.files import open_named
-    try:
-        with open(open_named(path), "rb") as file:
-            logins = Logins(path, file.read())
-    except OSError as error:
-        why = "ce n'est pas un fichier ordinaire" if error.errno == EINVAL else reason(error)
-        raise Problem(f"-relay-login {path} : {why}") from error
-    if logins.problems:
-        raise Problem("\n".join(f"-relay-login {problem}" for problem in logins.problems))
-    return logins
-
-
 def read_accounts_file(settings):
     """What the file of -pass holds (bytes)."""
     try:
@@ -264,33 +227,6 @@ def check_dig(settings):
     if domains and not shutil.which("dig"):
         warn(f"-relay : dig n'est pas installé, et sans lui le courrier pour {', '.join(domains)} attend dans la file ;"
              " comme administrateur : apt-get install bind9-dnsutils")
-
-
-def make_state(settings):
-    """What of the state is made as who starts the server."""
-    _make(spool.make_top, settings)
-
-
-def make_inside(settings):
-    """What of the state is made as who the sessions run as."""
-    _make(spool.make_inside, settings)
-
-
-def _make(make, settings):
-    try:
-        make(settings)
-    except spool.Refused as refusal:
-        raise Problem(str(refusal)) from refusal
-    except OSError as error:
-        if error.filename == settings.log:
-            raise Problem(f"{_place('-log', settings.log, error)} ; donnez un autre fichier par -log") from error
-        raise Problem(f"{_place('-spool', settings.spool, error)} ; donnez un autre dossier par -spool") from error
-
-
-def _place(option, path, error):
-    """What went wrong with `path`, which was to be made, or with a folder above it."""
-    culprit = os.path.dirname(path) if isinstance(error, FileNotFoundError) else error.filename
-    return f"{option} {path} : {'' if culprit == path else f'{culprit} : '}{reason(error)}"
 
 
 def compile_modules(_):
