@@ -11,7 +11,7 @@ from common.french import reason
 from common.mainlog import MainLog
 from common.privileges import become_service
 from launcher import starting
-from queue_manager.mailq import Command, Refused
+from queue_manager.mailq import Command, NotDone
 from queue_manager.manager import QueueManager
 from queue_manager.queue_store import QueueStore
 from smtp_client.bounds import Limits
@@ -59,7 +59,7 @@ def serve(settings, words):
             return work(settings)
         obey(settings, *words)
         return 0
-    except Refused as error:
+    except NotDone as error:
         print(f"relay.py: {error}", file=sys.stderr)
         return 1
     except OSError as error:
@@ -109,9 +109,9 @@ def read_settings(words):
 
 
 def obey(settings, command, *ids):
-    """Serve the person who typed `command`. Raises Refused, OSError."""
+    """Serve the person who typed `command`. Raises NotDone, OSError."""
     if not os.path.isdir(settings.spool):
-        raise Refused(f"{settings.spool} n'existe pas : indiquez le dossier du serveur par -spool")
+        raise NotDone(f"{settings.spool} n'existe pas : indiquez le dossier du serveur par -spool")
     become_service()
     store = QueueStore(f"{settings.spool}/queue")
     getattr(Command(store, MainLog(settings.log)), command)(*ids)
@@ -119,7 +119,7 @@ def obey(settings, command, *ids):
 
 def work(settings, limits=None, now=time.time):
     """Be the relay until TERM or HUP, after which serveur.sh starts it anew; the exit status. limits: other ones than
-    Limits(); now: gives the seconds since 1970. Raises Refused, starting.Problem."""
+    Limits(); now: gives the seconds since 1970. Raises NotDone, starting.Problem."""
     starting.make_state(settings)
     logins = starting.read_relay_logins(settings.relay_logins).by_host if settings.relay_logins else {}
     become_service()
@@ -128,7 +128,7 @@ def work(settings, limits=None, now=time.time):
     store = QueueStore(f"{settings.spool}/queue")
     store.make_folders()
     if not store.lock():
-        raise Refused(f"un relais s'occupe déjà de {store.folder}")
+        raise NotDone(f"un relais s'occupe déjà de {store.folder}")
     os.nice(NICENESS)
     QueueManager(settings, logins, mainlog, store, limits or Limits(), now).run()
     # Threads may still wait for hosts that do not answer, or for mailboxes.

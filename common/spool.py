@@ -17,12 +17,12 @@ LOG = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Refused(Exception):
+class BadPlace(Exception):
     """Why the state folder or the log cannot be used, in French."""
 
 
 def make_top(settings):
-    """As who starts the server: the state folder itself, and the log if it lies elsewhere. Raises Refused, OSError."""
+    """As who starts the server: the state folder itself, and the log if it lies elsewhere. Raises BadPlace, OSError."""
     service = pwd.getpwnam(SERVICE_USER) if os.geteuid() == 0 else None
     trusted = {0, os.geteuid(), service.pw_uid} if service else {0, os.geteuid()}
     if service:
@@ -39,7 +39,7 @@ def make_top(settings):
 
 
 def make_inside(settings):
-    """As the service user: what is in the state folder. Raises Refused, OSError."""
+    """As the service user: what is in the state folder. Raises BadPlace, OSError."""
     for folder in _folders(settings)[1:]:
         _make_folder(settings.spool + folder, None)
     if _is_inside(settings):
@@ -59,7 +59,7 @@ def _check_way(path, trusted):
     if found:
         part, uid = found
         whose = "tout le monde peut y écrire" if uid == ANYBODY else f"il est à {user_name(uid)}"
-        raise Refused(f"{path} : {part} n'est pas sûr, {whose}")
+        raise BadPlace(f"{path} : {part} n'est pas sûr, {whose}")
 
 
 def _check_part(path, trusted):
@@ -68,9 +68,9 @@ def _check_part(path, trusted):
     except (FileNotFoundError, NotADirectoryError):
         return
     if state.st_uid not in trusted:
-        raise Refused(f"{path} est à {user_name(state.st_uid)}")
+        raise BadPlace(f"{path} est à {user_name(state.st_uid)}")
     if S_ISLNK(state.st_mode):
-        raise Refused(f"{path} est un lien")
+        raise BadPlace(f"{path} est un lien")
 
 
 def _make_folder(path, service):
@@ -85,7 +85,7 @@ def _make_folder(path, service):
     try:
         if service and os.fstat(folder).st_uid == 0:
             if os.listdir(folder):
-                raise Refused(f"{path} est à root, et n'est pas vide : chown {SERVICE_USER} {path}, "
+                raise BadPlace(f"{path} est à root, et n'est pas vide : chown {SERVICE_USER} {path}, "
                               "ou un autre dossier")
             os.fchown(folder, service.pw_uid, service.pw_gid)
         os.fchmod(folder, 0o700)
@@ -109,4 +109,4 @@ def _check_log(path):
     state = os.fstat(file)
     os.close(file)
     if not S_ISREG(state.st_mode) or state.st_nlink != 1:
-        raise Refused(f"{path} n'est pas un fichier ordinaire d'un seul nom")
+        raise BadPlace(f"{path} n'est pas un fichier ordinaire d'un seul nom")

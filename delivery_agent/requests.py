@@ -21,7 +21,7 @@ LATE_SECONDS = 2            # a delivery that takes longer hangs, or waits for a
 MOST_LATE = 16              # of those, for one account: a quarter of all workers
 
 
-class Copy:
+class AskedCopy:
     """A text for one mailbox, as mailstore/direct.py takes it."""
 
     prepared = None
@@ -73,7 +73,7 @@ class Requests:
                     errand.discard(copy)
 
     def _answer(self, words, text, errand, ready):
-        """(the words of the answer, a descriptor or None). ready: {name: a Copy that is prepared}."""
+        """(the words of the answer, a descriptor or None). ready: {name: an AskedCopy that is prepared}."""
         verb, *arguments = words
         try:
             if verb == "forward":
@@ -135,7 +135,7 @@ class Requests:
         if "/" in name or name.startswith(".") or not name:
             raise Later(UNUSABLE, errno=-1, doing="not the name of a file")
         try:
-            return Copy(self._account(user), name, lambda: text)
+            return AskedCopy(self._account(user), name, lambda: text)
         except Never as error:      # it was there when the recipient was accepted
             raise Later(UNUSABLE, errno=-1, doing=error.cause) from error
 

@@ -45,8 +45,8 @@ def make_inside(settings):
 def _make(make, settings):
     try:
         make(settings)
-    except spool.Refused as refusal:
-        raise Problem(str(refusal)) from refusal
+    except spool.BadPlace as problem:
+        raise Problem(str(problem)) from problem
     except OSError as error:
         if error.filename == settings.log:
             raise Problem(f"{_place('-log', settings.log, error)} ; donnez un autre fichier par -log") from error

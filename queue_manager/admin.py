@@ -1,6 +1,6 @@
 """What a person may ask of the queue. Only who holds its lock may call these: the queue manager, else the command."""
 from mailstore.envelope import FAILED, WAITING
-from queue_manager.queue_store import Unreadable
+from queue_manager.queue_store import UnreadableMessage
 
 
 def remove_message(store, mainlog, message_id, user):
@@ -15,7 +15,7 @@ def unfreeze(store, mainlog, message_id):
     """Put a message that was set aside back into the queue, to be tried anew."""
     try:
         envelope = store.load(message_id, aside=True)
-    except Unreadable as error:
+    except UnreadableMessage as error:
         mainlog.write(f"still frozen (queue file cannot be read: {error})", message_id)
         return
     for recipient in envelope.recipients:

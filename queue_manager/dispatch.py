@@ -6,7 +6,7 @@ from typing import Dict, List, NamedTuple
 
 from mailstore.envelope import Recipient
 from queue_manager.attempt import Attempt, Tried
-from queue_manager.local_delivery import Expansion
+from queue_manager.local_delivery import Members
 from smtp_client.destination import Job
 from smtp_client.result import NEVER, DeliveryResult
 from smtp_client.routing import NoRoute, Route
@@ -140,9 +140,9 @@ class Dispatcher:
         attempt.asked()
 
     def _expanded(self, question: Expanding, answer):
-        """Put what an address of ours stands for in its place. answer: an Expansion, or a Tried if there is none."""
+        """Put what an address of ours stands for in its place. answer: the Members, or a Tried if there is none."""
         attempt, recipient = question
-        if not isinstance(answer, Expansion):
+        if not isinstance(answer, Members):
             self._concluder.record(attempt, [answer])
             return
         nobody = [Recipient(address, recipient.envelope_to) for address in answer.unknown]

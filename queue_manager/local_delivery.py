@@ -28,7 +28,7 @@ AT_ONCE = 8                 # accounts
 LOCAL_USER, ALIASES = "local_user", "system_aliases"     # Exim's names for the ways of mail that stays here
 
 
-class Expansion(NamedTuple):
+class Members(NamedTuple):
     """What an address of ours stands for. recipients: in its place; unknown: addresses that nobody has."""
 
     recipients: List[Recipient]
@@ -73,7 +73,7 @@ class LocalDelivery:
                 orders.pop()
 
     def expand(self, recipient: Recipient, question):
-        """Answer `question` with the Expansion of a recipient of ours, or with a Tried if there is none."""
+        """Answer `question` with the Members of a recipient of ours, or with a Tried if there is none."""
         self._give("", Order(partial(self._expand, recipient.address), recipient, ALIASES, question))
 
     def deliver(self, path, sender, recipient: Recipient, question):
@@ -125,7 +125,7 @@ class LocalDelivery:
         copies = [Recipient(copy.given, copy.envelope_to, copy.mailbox.user)
                   for copy in gather([(address, resolution)])]
         others = [Recipient(other, [address]) for other in resolution.remote]
-        return Expansion(copies + others, resolution.unknown_local)
+        return Members(copies + others, resolution.unknown_local)
 
     def _deliver(self, path, sender, recipient, name):
         mailbox = Mailboxes(self._settings, self._access).named_by_us(recipient.mailbox)

@@ -6,13 +6,13 @@ import time
 from common.privileges import user_name
 from mailstore.envelope import DONE, FAILED, WAITING
 from queue_manager.admin import remove_message, unfreeze
-from queue_manager.queue_store import ID, Gone, Unreadable
+from queue_manager.queue_store import ID, Gone, UnreadableMessage
 
 ANSWER_SECONDS = 10         # how long an order may take that the queue manager is to obey
 STATES = {WAITING: "en attente", DONE: "remis", FAILED: "échec"}
 
 
-class Refused(Exception):
+class NotDone(Exception):
     """Why an order cannot be obeyed, in French."""
 
 
@@ -41,7 +41,7 @@ class Command:
             envelope = self._store.load(message_id, aside)
         except Gone:
             return ""
-        except Unreadable:
+        except UnreadableMessage:
             return f" ? {size:>5} {message_id} *** illisible ***\n"
         frozen = " *** frozen *** (mis de côté)" if aside else ""     # its first half is what exiqsumm knows
         age = age_text(self._now() - envelope.received)
@@ -55,8 +55,8 @@ class Command:
         aside = self._find(message_id)
         try:
             envelope = self._store.load(message_id, aside)
-        except Unreadable:
-            raise Refused(f"{message_id} est illisible : voyez ses fichiers dans {self._store.folder}") from None
+        except UnreadableMessage:
+            raise NotDone(f"{message_id} est illisible : voyez ses fichiers dans {self._store.folder}") from None
         print(for_terminal("\n".join(self._description(envelope, aside))) + "\n")
         with open(self._store.message_path(message_id, aside), encoding="utf-8", errors="replace") as file:
             for line in file:
@@ -107,7 +107,7 @@ class Command:
     def _make_due(self, message_id):
         try:
             envelope = self._store.load(message_id)
-        except (Gone, Unreadable):
+        except (Gone, UnreadableMessage):
             return
         for recipient in envelope.recipients:
             recipient.next = 0
@@ -131,23 +131,23 @@ class Command:
         deadline = time.monotonic() + ANSWER_SECONDS
         while self._store.has(message_id) or self._store.has(message_id, aside=True):
             if time.monotonic() > deadline:
-                raise Refused(f"{message_id} est en cours d'envoi : il sera supprimé après cet essai")
+                raise NotDone(f"{message_id} est en cours d'envoi : il sera supprimé après cet essai")
             time.sleep(0.02)
 
     def _hold(self):
-        """Be the one who may change the queue, for there is no queue manager. Raises Refused."""
+        """Be the one who may change the queue, for there is no queue manager. Raises NotDone."""
         self._is_held = self._is_held or self._store.lock()
         if not self._is_held:
-            raise Refused("le relais tient la file d'attente mais ne répond pas ; réessayez, ou arrêtez-le d'abord")
+            raise NotDone("le relais tient la file d'attente mais ne répond pas ; réessayez, ou arrêtez-le d'abord")
 
     def _find(self, message_id):
-        """Whether the message called so is aside. Raises Refused when there is none."""
+        """Whether the message called so is aside. Raises NotDone when there is none."""
         if not ID.fullmatch(message_id):
-            raise Refused(f"« {message_id} » n'est pas un numéro de message (./relay.py list les montre)")
+            raise NotDone(f"« {message_id} » n'est pas un numéro de message (./relay.py list les montre)")
         for aside in (False, True):
             if self._store.has(message_id, aside):
                 return aside
-        raise Refused(f"aucun message {message_id} dans la file d'attente")
+        raise NotDone(f"aucun message {message_id} dans la file d'attente")
 
 
 def plural(count, noun):

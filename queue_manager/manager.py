@@ -29,7 +29,7 @@ from queue_manager.conclude import Concluder
 from queue_manager.dispatch import Dispatcher
 from queue_manager.events import Events
 from queue_manager.local_delivery import LocalDelivery
-from queue_manager.queue_store import ID, Gone, Unreadable
+from queue_manager.queue_store import ID, Gone, UnreadableMessage
 from queue_manager.timers import Timers
 from smtp_client.destination import Destinations
 from smtp_client.dns import Resolver
@@ -175,7 +175,7 @@ class QueueManager:
             return self._store.load(message_id)
         except Gone:
             return None
-        except Unreadable as error:
+        except UnreadableMessage as error:
             self._mainlog.write(f"Frozen (queue file cannot be read: {error})", message_id)
             self._store.set_aside(message_id)
             return None

@@ -22,7 +22,7 @@ LOCK_SECONDS = 2            # how long a relay that was just ended may still hol
 CLOCK_TICK = 2              # seconds: a folder that changed so lately may change again and show the same time
 
 
-class Unreadable(Exception):
+class UnreadableMessage(Exception):
     """A message whose files are not what they should be. The text says what is wrong."""
 
 
@@ -119,7 +119,7 @@ class QueueStore(Queue):
             return 0
 
     def load(self, message_id, aside=False):
-        """A message's envelope. Raises Gone, Unreadable."""
+        """A message's envelope. Raises Gone, UnreadableMessage."""
         path = f"{self._place(aside)}/{message_id}{ENVELOPE}"
         try:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
@@ -128,13 +128,13 @@ class QueueStore(Queue):
         except FileNotFoundError as error:
             if error.filename == path:
                 raise Gone(message_id) from None
-            raise Unreadable("its text is missing") from None
+            raise UnreadableMessage("its text is missing") from None
         except OSError as error:
-            raise Unreadable(error.strerror) from None
+            raise UnreadableMessage(error.strerror) from None
         except ValueError as error:
-            raise Unreadable(f"its envelope is malformed: {error}") from None
+            raise UnreadableMessage(f"its envelope is malformed: {error}") from None
         if envelope.id != message_id:
-            raise Unreadable(f"its envelope is that of {envelope.id}")
+            raise UnreadableMessage(f"its envelope is that of {envelope.id}")
         return self._unwritten.get(message_id, envelope)
 
     def replace(self, envelope):

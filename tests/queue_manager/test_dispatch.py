@@ -6,7 +6,7 @@ import unittest
 from mailstore.envelope import Envelope, Recipient
 from queue_manager.attempt import Attempt, Tried
 from queue_manager.dispatch import Dispatcher
-from queue_manager.local_delivery import Expansion
+from queue_manager.local_delivery import Members
 from smtp_client.result import DONE, LATER, NEVER, Answer, DeliveryResult
 from smtp_client.routing import NoRoute
 
@@ -89,7 +89,7 @@ class DispatchTest(unittest.TestCase):
         self.assertEqual(self.asked(), [("expand", "team@" + LOCAL)])
         members = [Recipient("alice@" + LOCAL, ["team@" + LOCAL], "alice"),
                    Recipient("x@far.example", ["team@" + LOCAL])]
-        self.answer(0, Expansion(members, ["ghost@" + LOCAL]))
+        self.answer(0, Members(members, ["ghost@" + LOCAL]))
         self.assertEqual(self.office.recorded, [("ghost@" + LOCAL, NEVER)])
         self.assertEqual(self.asked()[1:], [("deliver", "alice"), ("find for mail", ["far.example"])])
         self.assertEqual([entry.address for entry in self.attempt.envelope.recipients],
