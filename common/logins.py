@@ -150,6 +150,18 @@ def decoded(octets):
     return text
 
 
+def take_lines(path, text, take):
+    """Call take(number, line) with each line of `text` (bytes), which the file at `path` holds. Returns what Trouble it
+    raised, as French lines that say where."""
+    problems = []
+    for number, line in enumerate(text.removeprefix(BOM).split(b"\n"), 1):
+        try:
+            take(number, line)
+        except Trouble as trouble:
+            problems.append(f"{path}, ligne {number} : {trouble.text}")
+    return problems
+
+
 def _record(name, secret):
     trimmed = secret.strip(BLANKS)
     if not trimmed:
@@ -175,16 +187,11 @@ class Accounts:
 
     def __init__(self, path, text):
         """`path`: the file's name, for the messages; `text`: what is in it (bytes)."""
-        self.problems = []
         self.warnings = []
         self._path = path
         self._records = {}
         self._lines = {}
-        for number, line in enumerate(text.removeprefix(BOM).split(b"\n"), 1):
-            try:
-                self._take(number, line)
-            except Trouble as trouble:
-                self.problems.append(f"{path}, ligne {number} : {trouble.text}")
+        self.problems = take_lines(path, text, self._take)
         if not self._lines and not self.problems:
             self.warnings.append(f"{path} : aucun compte, personne ne pourra envoyer")
         self._decoys = {record.kind: record.decoy() for record in self._records.values()}

@@ -5,6 +5,7 @@ blank, # comments. What a target may be stands in targets.py.
 QUOTE = '"'
 BOM = "\ufeff"
 CATCH_ALL = "*"             # the name of whoever is nobody else
+POSTMASTER = "postmaster"   # who is always there (RFC 5321 §4.5.1)
 
 
 def read_aliases(access):

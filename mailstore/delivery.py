@@ -170,7 +170,7 @@ class Delivery:
         ready = self._prepare(message, message_id, received, copies, remote, seconds)
         self.mainlog.write(arrival(message, len(received)), message_id)
         self._log_dropped(message, message_id)
-        late = self._commit(ready)
+        late = self._commit(ready, message_id)
         if late:
             self._keep_for_later(message, message_id, received, late)
         self._log_done(copies, late, message_id)
@@ -208,9 +208,9 @@ class Delivery:
             raise
         return ready
 
-    def _commit(self, ready):
-        """Commit `ready` in order. Raises Later if the first fails; later ones that fail are returned, as
-        pairs of (copy, error)."""
+    def _commit(self, ready, message_id):
+        """Commit `ready` in order. Raises Later if the first fails, and then nothing is kept; later ones that fail are
+        returned, as pairs of (copy, error)."""
         late = []
         for position, item in enumerate(ready):
             try:
@@ -219,6 +219,7 @@ class Delivery:
                 if position == 0:
                     for other in ready[1:]:
                         other.discard()
+                    self.mainlog.write("Completed", message_id)     # what `<=` began; the session says why
                     raise
                 late.append((item, error))
         return late

@@ -2,10 +2,9 @@
 and never need this.
 """
 from mailstore import targets as kinds
-from mailstore.aliases import CATCH_ALL
+from mailstore.aliases import CATCH_ALL, POSTMASTER
 from mailstore.outcome import Later, Never
 
-POSTMASTER = "postmaster"
 MOST_TOLD = 10              # mistakes in one list, in the log
 SHOWN = 200                 # characters of each
 

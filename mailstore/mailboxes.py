@@ -4,11 +4,11 @@ from stat import S_ISDIR
 
 from common.settings import canonical
 from mailstore import aliases as alias_file
+from mailstore.aliases import POSTMASTER
 from mailstore.outcome import Later, Never, Unavailable
 
 SPOOL = "/var/mail"
 FIRST_USER = 1000
-POSTMASTER = "postmaster"
 LOCALHOST = "localhost"
 MOST_OCTETS = 1 << 20       # of a file that is a list: 10000 members take less
 

@@ -4,7 +4,7 @@ Blanks part the three; the password is the rest of the line, blanks inside it to
 with # are skipped. UTF-8, with or without a byte order mark; lines end in LF or CRLF. Without a port the line is for
 all of the host's ports; one that names the port goes before.
 """
-from common.logins import BOM, Trouble, decoded, is_open_to_all
+from common.logins import Trouble, decoded, is_open_to_all, take_lines
 from smtp_client.routing import split_host, split_port
 
 
@@ -15,13 +15,8 @@ class Logins:
     def __init__(self, path, text):
         """path: the file's name, for the messages; text: what is in it (bytes)."""
         self.by_host = {}
-        self.problems = []
         self._lines = {}
-        for number, line in enumerate(text.removeprefix(BOM).split(b"\n"), 1):
-            try:
-                self._take(number, line)
-            except Trouble as trouble:
-                self.problems.append(f"{path}, ligne {number} : {trouble.text}")
+        self.problems = take_lines(path, text, self._take)
 
     def _take(self, number, line):
         words = [decoded(word) for word in line.strip().split(None, 2)]

@@ -266,6 +266,10 @@ class CommitTest(FailureCase):
         self.server = self.serve(patch={self.COMMIT: mailbox_faults.fail_for_alice})
         self.assertRegex(self.send(["alice", "bob"], SMALL), "^451 4.3.0 Mailbox cannot be used now")
         self.assertEqual(files_below(self.server.mail, self.server.spool / "queue"), [])
+        arrived, ended, refused = self.server.log().splitlines()[-3:]
+        self.assertRegex(arrived, " <= sender@client.example.org ")
+        self.assertRegex(ended, " Completed$")      # or exigrep would wait for its end for ever
+        self.assertRegex(refused, " temporarily rejected after DATA: ")
 
     def test_killed_before_the_first(self):
         """What nobody was answered for is not in new/. Where there is a delivery agent, it is what is killed, at each
