@@ -2,7 +2,6 @@
 import _socket
 import posix
 from array import array
-from mmap import PROT_READ, mmap
 from signal import alarm
 
 from mailstore import agent_client as protocol
@@ -16,6 +15,7 @@ class Connection:
 
     _buffer = bytearray(protocol.PIECE + 1)     # one for all: a process has one connection at a time
     _view = memoryview(_buffer)
+    _text_buffer = bytearray(protocol.PIECE)
 
     def __init__(self, socket):
         self._socket = socket
@@ -52,15 +52,19 @@ class Connection:
         it from `start` on. Raises ConnectionResetError if whoever asks has gone."""
         self._check_peer()
         if self._file >= 0:
-            # Only ever written out: should who made it cut it off meanwhile, write(2) fails with EFAULT.
-            with mmap(self._file, 0, prot=PROT_READ) as text, memoryview(text) as whole:
-                yield whole
+            yield from self._text_in_file()
         yield self._view[start:size]
         while self._goes_on:
             size = self._next()
             if not size:
                 raise ConnectionResetError(104, "who brought the message has gone")
             yield self._view[1:size]
+
+    def _text_in_file(self):
+        position = 0
+        while size := posix.preadv(self._file, [self._text_buffer], position):
+            yield memoryview(self._text_buffer)[:size]
+            position += size
 
     def _check_peer(self):
         """He may have gone while a lock was waited for."""

@@ -3,7 +3,7 @@
 A question is one or more packets over a Unix socket, and so is an answer. A packet's first octet is MORE or LAST. The
 first packet has a head, words parted by NULs and ended by LF; all else of the packets is the text that belongs to it.
 A question of ALONE is the only one of its connection. A text that is in memory as a whole, but too long for one packet,
-comes in a file without a name instead, whose descriptor goes with the head.
+comes in a file without a name instead, whose descriptor goes with the head. Who has answered is done with that file.
 
     check USER                  done if USER may receive now
     prepare USER NAME [again]   a copy for USER, whose text follows, unless it is for an mbox
@@ -36,6 +36,7 @@ MARGIN_SECONDS = 5          # and we what hangs so that it cannot
 RESTART_SECONDS = 10        # that a dead agent may take to be replaced
 PAUSE = 0.02
 TRIES = 5
+SEEK_SET = 0                # as os has it, which a session does not import
 DESCRIPTOR_OCTETS = _socket.CMSG_SPACE(4)
 ALONE = ("check", "deliver", "open", "include", "forward")    # behind the answers to these it closes
 OUTCOMES = {"later": Later, "room": NoRoom, "never": Never}
@@ -77,6 +78,7 @@ class Agent:
 
     def __init__(self, path):
         self._path = path
+        self._spare = Spare()
         self._usable = set()        # users of whom forward() has heard what check() asks next
 
     def check(self, mailbox):
@@ -104,7 +106,7 @@ class Agent:
         return file
 
     def errand(self):
-        return Errand(self._path)
+        return Errand(self._path, self._spare)
 
     def _ask(self, *words):
         """(the descriptor that came with the answer, or None; the words behind `done`)."""
@@ -120,10 +122,33 @@ class Agent:
         raise _unavailable("it dies again and again")
 
 
-class Line:
-    """A connection to the agent. Raises Later if there is none."""
+class Spare:
+    """The nameless file that the last text went in. Written over for the next, it takes a fifth of the time of a new
+    one, whose memory the kernel clears first."""
 
-    def __init__(self, path):
+    def __init__(self):
+        self._file = -1
+
+    def take(self):
+        """A descriptor to write a text to, from its beginning on: the caller's until he gives it back or closes it."""
+        file, self._file = self._file, -1
+        return posix.memfd_create("text", posix.MFD_CLOEXEC) if file < 0 else file
+
+    def give_back(self, file):
+        """`file` is nobody else's any more."""
+        if self._file < 0:
+            posix.lseek(file, 0, SEEK_SET)
+            self._file = file
+        else:
+            posix.close(file)
+
+
+class Line:
+    """A connection to the agent. spare: a Spare, for who sends texts. Raises Later if there is no agent."""
+
+    def __init__(self, path, spare=None):
+        self._spare = spare
+        self._file = -1
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self._socket.settimeout(SECONDS + MARGIN_SECONDS)
         self._connect(path)
@@ -154,6 +179,7 @@ class Line:
             answer = b""
         if not answer:
             raise _slow() if monotonic() - started >= SECONDS * 0.9 else Lost
+        self._give_back()
         words = _done_or_raise(answer)
         return memoryview(ancillary[0][2]).cast("i")[0] if ancillary else None, words
 
@@ -174,16 +200,22 @@ class Line:
             pass                # it is dead, and so there is no answer
 
     def _send_file(self, words, pieces):
-        file = posix.memfd_create("text", posix.MFD_CLOEXEC)
-        try:
-            for piece in pieces:
-                write_all(file, piece)
-            packet, = packets(words)
-            self._socket.sendmsg(packet, [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, file.to_bytes(4, byteorder))])
-        finally:
-            posix.close(file)
+        self._file = self._spare.take()
+        for piece in pieces:
+            write_all(self._file, piece)
+        posix.ftruncate(self._file, sum(map(len, pieces)))
+        packet, = packets(words)
+        self._socket.sendmsg(packet, [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, self._file.to_bytes(4, byteorder))])
+
+    def _give_back(self):
+        if self._file >= 0:
+            self._spare.give_back(self._file)
+            self._file = -1
 
     def close(self):
+        if self._file >= 0:     # an agent that has not answered may still read it
+            posix.close(self._file)
+            self._file = -1
         self._socket.close()
 
 
@@ -203,8 +235,9 @@ class Errand:
     """See mailstore/direct.py. Its copies are prepared and committed over one connection, which is made when the first
     of them needs it. When that breaks, whatever was ready is made ready again over another one."""
 
-    def __init__(self, path):
+    def __init__(self, path, spare):
         self._path = path
+        self._spare = spare
         self._line = None
         self._ready = []
         self._gone = None
@@ -272,7 +305,7 @@ class Errand:
         if self._gone:
             raise self._gone    # once waited for is enough
         try:
-            self._line = self._line or Line(self._path)
+            self._line = self._line or Line(self._path, self._spare)
         except Later as error:
             self._gone = error
             raise

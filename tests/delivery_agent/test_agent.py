@@ -11,11 +11,17 @@ import socket
 import time
 import unittest
 
+from mailstore import agent_client
 from tests.helpers import harness, mailbox_faults, support
 from tests.helpers.accounts import system_users
 from tests.helpers.load import Load, split_mbox
 
 SMALL = b"Subject: small\r\n\r\ntext\r\n.\r\n"
+
+
+def tell(place: str, hit: int, load: Load, twice: int) -> None:
+    print("%s: %d agents killed, %d messages acknowledged, 0 lost, %d twice" % (
+        place, hit, len(load.acknowledged), twice))
 
 
 class AgentKillTestCase(support.ServerTestCase):
@@ -56,6 +62,7 @@ class KilledAgentTest(AgentKillTestCase):
                 queued = [path.read_bytes() for path in self.server.spool.glob("queue/*.message")
                           if '"mailbox": "%s"' % account in path.with_suffix(".envelope").read_text()]
                 load.check([message.content for message in messages] + queued)
+                tell(account, hit, load, 0)
                 for message in messages:
                     message.path.unlink()
         support.wait_for(lambda: self.server.send(self.address("bob"), SMALL).code == 250, "service")
@@ -80,7 +87,41 @@ class KilledAgentMboxTest(AgentKillTestCase):
                              "service")
             *messages, last = split_mbox(pathlib.Path("/var/mail/essaiagent").read_bytes())
             self.assertIn(b"Subject: number 999999\n", last)
-            load.check(messages, most_twice=hit)
+            tell("mbox", hit, load, load.check(messages, most_twice=hit))
+
+
+@support.needs_root
+class LongTextTest(unittest.TestCase):
+    """Texts that come in a file, which is written over for the next."""
+
+    SIZES = (1 << 20, 40_000, 100, 1_500_000, 33_000, 2_200_000, 50_000)
+
+    def test_each_is_whole(self):
+        with harness.Handlers() as server:
+            texts = [b"Subject: long\r\n\r\n" + (b"%07d " % size * 7 + b"\r\n") * (size // 58) for size in self.SIZES]
+            with server.client() as client:
+                client.expect("EHLO x", 250)
+                for text in texts:
+                    client.expect("MAIL FROM:<a@b.example>", 250)
+                    client.expect("RCPT TO:<alice@%s>" % server.domain, 250)
+                    client.expect("DATA", 354)
+                    client.write(text + b".\r\n")
+                    self.assertEqual(client.reply().code, 250)
+            found = sorted(message.content.partition(b"\n\n")[2] for message in server.messages("alice"))
+            self.assertEqual(found, sorted(text.replace(b"\r\n", b"\n").partition(b"\n\n")[2] for text in texts))
+
+    def test_unanswered(self):
+        """A file that an agent may still read is not written to again."""
+        spare = agent_client.Spare()
+        file = spare.take()
+        spare.give_back(file)
+        self.assertEqual(spare.take(), file)
+        line = agent_client.Line.__new__(agent_client.Line)
+        line._socket, line._spare, line._file = socket.socket(), spare, file
+        line.close()
+        self.assertEqual(spare._file, -1)
+        with self.assertRaises(OSError):
+            os.fstat(file)
 
 
 @support.needs_root

@@ -16,12 +16,13 @@ import typing
 from tests.helpers.client import Client
 
 NUMBER = re.compile(rb"^Subject: number (\d+)$", re.M)
-LINES = 60                      # of a message; it ends in a line that says so
+LINES, MANY_LINES = 60, 1200    # of a message, and of every fourth; it ends in a line that says so
 
 
 def text_of(number: int) -> bytes:
     """Message `number` as it is stored, without what the server adds."""
-    return b"Subject: number %d\n\n%bend of number %d\n" % (number, b"line of some length, to be written\n" * LINES,
+    lines = MANY_LINES if number % 4 == 3 else LINES
+    return b"Subject: number %d\n\n%bend of number %d\n" % (number, b"line of some length, to be written\n" * lines,
                                                             number)
 
 
