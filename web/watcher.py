@@ -11,7 +11,7 @@ import time
 from collections import deque
 
 from common.mainlog import readable
-from queue_manager.queue_store import ID, Gone, QueueStore, Unreadable
+from queue_manager.queue_store import ID, Gone, QueueStore, UnreadableMessage
 from web.dialogues import FILE, READ_OCTETS, Source
 from web.mainlog import MainLog
 
@@ -121,7 +121,7 @@ class Watcher(threading.Thread):
         for aside in (False, True) if ID.fullmatch(message_id) else ():
             try:
                 envelope = self._store.load(message_id, aside)
-            except (Gone, Unreadable):
+            except (Gone, UnreadableMessage):
                 continue
             return {"aside": aside, "recipients": _recipients(envelope)}
         return None
@@ -225,7 +225,7 @@ class Watcher(threading.Thread):
             envelope = self._store.load(message_id, aside)
         except Gone:
             return None
-        except Unreadable:
+        except UnreadableMessage:
             return {"id": message_id, "aside": aside, "sender": "?", "received": 0, "octets": 0, "recipients": []}
         return {"id": message_id, "aside": aside, "sender": readable(envelope.sender),
                 "received": envelope.received, "octets": self._store.size(message_id, aside),

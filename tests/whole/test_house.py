@@ -83,6 +83,22 @@ def imported(tree: ast.AST, modules: typing.Set[str]) -> typing.Iterator[typing.
                 yield name, id(node) in inside
 
 
+def bound_names(tree: ast.Module) -> typing.Set[str]:
+    """What a module has once it is imported; names inside its functions and classes aside."""
+    names, rest = set(), list(tree.body)
+    while rest:
+        node = rest.pop()
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+            continue
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        rest += ast.iter_child_nodes(node)
+    return names
+
+
 class HouseTest(unittest.TestCase):
 
     @classmethod
@@ -99,6 +115,26 @@ class HouseTest(unittest.TestCase):
     def test_the_smtp_client_knows_nothing_of_ours(self):
         wrong = ["%s imports %s" % (name, other) for name, others in self.imports.items() for other, _ in others
                  if room_of(name) == "smtp_client" != room_of(other)]
+        self.assertEqual(wrong, [])
+
+    def test_what_is_imported_is_there(self):
+        """By name, and what is taken from a module that was imported whole."""
+        bound = {name: bound_names(tree) for name, tree in self.trees.items()}
+        wrong = []
+        for name, tree in self.trees.items():
+            wholes = {}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom):
+                    for alias in node.names:
+                        if "%s.%s" % (node.module, alias.name) in self.trees:
+                            wholes[alias.asname or alias.name] = "%s.%s" % (node.module, alias.name)
+                        elif node.module in bound and alias.name not in bound[node.module]:
+                            wrong.append("%s: %s.%s" % (name, node.module, alias.name))
+                elif isinstance(node, ast.Import):
+                    wholes.update({alias.name: alias.name for alias in node.names if alias.name in self.trees})
+            wrong += ["%s: %s.%s" % (name, wholes[node.value.id], node.attr) for node in ast.walk(tree)
+                      if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+                      and node.value.id in wholes and node.attr not in bound[wholes[node.value.id]]]
         self.assertEqual(wrong, [])
 
     def test_no_circle(self):
