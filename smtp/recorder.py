@@ -1,20 +1,20 @@
 """Sessions' dialogues in files, for the page (web/): written only while `-web` is on.
 
 A file a process, in web/dialogues/ of the state folder, called by its beginning and pid, so that names sort by time:
-behind netcat that is one session, a warm worker writes its sessions one behind the other. A step a line, a tuple as
-Python's ascii() writes it (any stranger's text fits, and nothing need be imported), read by web/dialogues.py with
-ast.literal_eval; seconds are since 1970:
+behind netcat that is one session, a warm worker writes its sessions one behind the other. A step a line, in JSON, which
+the page reads ten times faster than anything else that holds any stranger's text; octets that are no UTF-8 stand as
+they came. Seconds are since 1970:
 
-    (seconds, "arrived", address, pid)
-    (seconds, "heard", line, verb, whether it ended in LF alone, state)
-    (seconds, "said", code, enhanced, lines, state)
-    (seconds, "text", lines)            a line: (text, its octets, "CRLF", "LF" or "")
-    (seconds, "end", octets)            of a message
-    (seconds, "chunk", octets, whether it was dropped)
-    (seconds, "accepted", message id)
-    (seconds, "secured", cipher)
-    (seconds, "full")                   no more is recorded, but the end
-    (seconds, "gone")
+    [seconds, "arrived", address, pid]
+    [seconds, "heard", line, verb, whether it ended in LF alone, state]
+    [seconds, "said", code, enhanced, lines, state]
+    [seconds, "text", lines]            a line: [text, its octets, "CRLF", "LF" or ""]
+    [seconds, "end", octets]            of a message
+    [seconds, "chunk", octets, whether it was dropped]
+    [seconds, "accepted", message id]
+    [seconds, "secured", cipher]
+    [seconds, "full"]                   no more is recorded, but the end
+    [seconds, "gone"]
 
 A state is smtp.transcript.State's fields(). As long as the process writes there it holds a lock on the file.
 """
@@ -27,9 +27,19 @@ TEXT_OCTETS = 65536         # of a message that are kept
 LINE_OCTETS = 16384         # of each of its lines
 SESSION_OCTETS = 1 << 20    # of a session's dialogue
 FILE_OCTETS = 1 << 20       # after which the next session begins a file anew
+LAST_OCTETS = 100           # that its end may take beyond them
 DUE_OCTETS = 1 << 16        # that are kept back at most
 PATIENCE = 20               # milliseconds: a client that answers sooner costs no write of its own
+LINE_END = "\\u000d\\u000a"     # as escaped
+# RFC 8259 §7. What stays as it is stands here too: what translate() doesn't find costs it an exception.
+ESCAPES = {**{code: code for code in range(32, 128)}, **{code: f"\\u{code:04x}" for code in range(32)},
+           ord('"'): '\\"', ord("\\"): "\\\\"}
 FLAGS = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
+
+
+def quoted(text):
+    """`text` as JSON has it. Here, since importing json takes a session longer than all that it records."""
+    return f'"{text.translate(ESCAPES)}"'
 
 
 class Recording:
@@ -41,11 +51,11 @@ class Recording:
         self._octets = 0
 
     def write(self, text):
-        """Append `text` (str). False if that cannot be done."""
+        """Append `text` (bytes). False if that cannot be done."""
         try:
             if self._file < 0:
                 self._open()
-            self._octets += posix.write(self._file, text.encode())
+            self._octets += posix.write(self._file, text)
         except OSError:
             return False
         return True
@@ -65,22 +75,37 @@ class Recording:
 class Recorder:
     """Writes one session's dialogue to `recording`."""
 
+    _fields = _fields_in_json = None
+
     def __init__(self, recording):
         self._recording = recording
-        self._due = ""
+        self._due = []
+        self._due_octets = 0
         self._room = SESSION_OCTETS
         self._begin_text()
 
     def arrived(self, _, address):
-        self._note("arrived", address, posix.getpid())
+        self._note(f'"arrived",{quoted(address)},{posix.getpid()}')
 
     def heard(self, line, verb, bare_lf, state):
         if verb == "MAIL":
             self._begin_text()
-        self._note("heard", line, verb, bare_lf, state.fields())
+        self._note(f'"heard",{quoted(line)},"{verb}",{_word(bare_lf)},{self._state(state)}')
 
     def said(self, reply, state):
-        self._note("said", reply.code, reply.enhanced, reply.lines(), state.fields())
+        lines = reply.encode().decode().translate(ESCAPES)[:-len(LINE_END)].replace(LINE_END, '","')
+        self._note(f'"said",{reply.code},"{reply.enhanced}",["{lines}"],{self._state(state)}')
+
+    def _state(self, state):
+        """`state` in JSON. It is mostly the same as a step before."""
+        fields = state.fields()
+        if fields != self._fields:
+            self._fields = fields
+            name, client, cipher, login, sender, recipients = fields
+            sender = "null" if sender is None else quoted(sender)
+            self._fields_in_json = (f'["{name}",{quoted(client)},{quoted(cipher)},{quoted(login)},{sender},'
+                                    f"{recipients}]")
+        return self._fields_in_json
 
     def text(self, piece):
         if self._text_room > 0:
@@ -89,26 +114,26 @@ class Recorder:
 
     def end_of_text(self, octets):
         self._note_lines(self._lines.rest())
-        self._note("end", octets)
+        self._note(f'"end",{octets}')
         self._begin_text()
 
     def end_of_chunk(self, octets, dropped):
         self._note_lines(self._lines.rest())
-        self._note("chunk", octets, dropped)
+        self._note(f'"chunk",{octets},{_word(dropped)}')
 
     def accepted(self, message_id):
-        self._note("accepted", message_id)
+        self._note(f'"accepted",{quoted(message_id)}')
 
     def secured(self, cipher):
-        self._note("secured", cipher)
+        self._note(f'"secured",{quoted(cipher)}')
 
     def waiting(self, readable):
         if self._due and not readable.poll(PATIENCE):
             self._write()
 
     def gone(self):
-        self._room += 100
-        self._note("gone")
+        self._room = LAST_OCTETS
+        self._note('"gone"')
         self._write()
         self._recording.end_session()
 
@@ -118,21 +143,32 @@ class Recorder:
 
     def _note_lines(self, lines):
         if lines:
-            self._note("text", lines)
+            self._note(f'"text",[{",".join(map(_text_line, lines))}]')
 
-    def _note(self, *step):
-        """Keep a step for the next write."""
+    def _note(self, step):
+        """Keep a step, in JSON without its time, for the next write."""
         if self._room <= 0:
             return
-        line = ascii((round(time(), 3), *step)) + "\n"
-        self._room -= len(line)
-        if self._room <= 0 and step[0] != "gone":
-            line = ascii((round(time(), 3), "full")) + "\n"
-        self._due += line
-        if len(self._due) > DUE_OCTETS:
+        self._room -= len(step)
+        if self._room <= 0:
+            step = '"full"'
+        self._due.append(f"[{time():.3f},{step}]\n")
+        self._due_octets += len(step)
+        if self._due_octets > DUE_OCTETS:
             self._write()
 
     def _write(self):
-        due, self._due = self._due, ""
+        due = "".join(self._due).encode("utf-8", "surrogateescape")
+        self._due = []
+        self._due_octets = 0
         if not self._recording.write(due):
             self._room = 0
+
+
+def _word(is_so):
+    return "true" if is_so else "false"
+
+
+def _text_line(line):
+    text, octets, end = line
+    return f'[{quoted(text)},{octets},"{end}"]'

@@ -1,6 +1,6 @@
 """The dialogues that sessions leave in the state folder (smtp/recorder.py says how), and what the page is told of
 them."""
-import ast
+import json
 import os
 import re
 
@@ -10,7 +10,7 @@ from smtp.transcript import State
 
 FILE = re.compile(r"\d{9,12}\.\d{6}-\d+")
 NAME = re.compile(r"(\d{9,12}\.\d{6}-\d+)@(\d{1,10})")      # of a dialogue: its file, and where it begins there
-ARRIVAL = re.compile(rb"^\(\d+\.\d+, 'arrived', ", re.M)
+ARRIVAL = re.compile(rb'^\[[\d.]+,"arrived",', re.M)
 READ_OCTETS = 1 << 18       # of a file at a time
 
 
@@ -46,10 +46,10 @@ def read_lines(path, offset):
 
 def _parsed(line):
     try:
-        step = ast.literal_eval(line.decode("ascii"))
-    except (ValueError, SyntaxError):
+        step = json.loads(line.decode("utf-8", "surrogateescape"))
+    except ValueError:
         return None             # half of it was written when the disk became full
-    return step if isinstance(step, tuple) and len(step) > 1 else None
+    return step if isinstance(step, list) and len(step) > 1 else None
 
 
 class Source:
