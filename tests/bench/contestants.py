@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import typing
 
+from tests.bench import submission
 from tests.bench.postfix import Postfix
 from tests.helpers import support
 from tests.lab import namespace
@@ -48,6 +49,10 @@ class Contestant:
         """Whether nothing waits to be delivered."""
         return True
 
+    def submitting(self) -> typing.ContextManager[int]:
+        """The same server once more, on the port that is given, for who has a login (submission.py); 0 if it has none."""
+        return contextlib.nullcontext(0)
+
 
 class Ours(Contestant):
     """serveur.sh, with netcat."""
@@ -71,6 +76,9 @@ class Ours(Contestant):
 
     def pid(self) -> int:
         return self._server.process.pid
+
+    def submitting(self) -> typing.ContextManager[int]:
+        return submission.ours(self.listen, SESSIONS)
 
 
 class Preforked(Ours):
@@ -98,6 +106,9 @@ class EximDaemon(Contestant):
 
     def is_idle(self) -> bool:
         return not any((self._exim.folder / "spool" / "input").iterdir())
+
+    def submitting(self) -> typing.ContextManager[int]:
+        return submission.exim()
 
 
 class Pooled(Contestant):
@@ -181,6 +192,9 @@ class PostfixDaemon(Contestant):
 
     def is_idle(self) -> bool:
         return self._postfix.is_idle()
+
+    def submitting(self) -> typing.ContextManager[int]:
+        return submission.postfix(SESSIONS)
 
 
 # by the names that figures.NAMES gives in French

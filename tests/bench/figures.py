@@ -24,6 +24,8 @@ FIGURES = {
     "large_stored": Figure("Messages de 1 Mio remis, une session", "par s", 1),
     "delivery_ms": Figure("De la connexion au fichier dans new/", "ms", 2, False),
     "memory_kib": Figure("Mémoire (PSS) par session, 100 ouvertes", "Kio", 0, False),
+    "whole_memory_kib": Figure("Mémoire (PSS) de tout, par session d'un message", "Kio", 0, False),
+    "submissions": Figure("Soumissions : STARTTLS, AUTH, 1 Kio, à la suite", "par s", 1),
     "failed": Figure("Sessions échouées sur 2000, 100 clients", "", 0, False),
 }
 NAMES = {
@@ -56,6 +58,9 @@ AIMS = (
     Aim("prefork", "large_accepted", "postfix", "≥", 1.5),
     Aim("prefork", "delivery_ms", "postfix", "≤", 0.7),
     Aim("prefork", "memory_kib", "", "≤", 1024),
+    Aim("netcat", "memory_kib", "floor", "≤", 1.3),
+    Aim("prefork", "whole_memory_kib", "postfix", "≤", 1.2),
+    Aim("prefork", "submissions", "exim", "≥", 2),
     Aim("prefork", "failed", "", "≤", 0),
 )
 

@@ -8,9 +8,11 @@ MAIL, RCPT and DATA in one write (RFC 2920).
 """
 
 import _socket
+import base64
 import errno
 import select
 import socket
+import ssl
 import time
 import typing
 
@@ -123,6 +125,18 @@ class Crowd:
             self._close(descriptor, False)
 
 
+def expect(client: socket.socket, code: bytes) -> None:
+    """Read until a whole reply has come, with this code; before a 354, 250s are passed over. AssertionError."""
+    data = b""
+    while not last_reply(data) or (code == b"354" and last_reply(data) == b"250"):
+        piece = client.recv(4096)
+        if not piece:
+            raise EOFError("closed after %r" % data)
+        data += piece
+    if last_reply(data) != code:
+        raise AssertionError("%s expected, got %r" % (code.decode(), data))
+
+
 def text_of(octets: int) -> bytes:
     """A message of so many octets on the wire, its final dot not counted."""
     head = b"From: a@client.example.org\r\nSubject: banc\r\nMessage-ID: <banc@client.example.org>\r\n\r\n"
@@ -140,21 +154,21 @@ class Sender:
         self.started = time.monotonic()
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._expect(b"220")
+        expect(self._socket, b"220")
         self.delay = time.monotonic() - self.started
         self._socket.sendall(EHLO)
-        self._expect(b"250")
+        expect(self._socket, b"250")
         self._envelope = b"MAIL FROM:<a@client.example.org>\r\nRCPT TO:<%s>\r\nDATA\r\n" % recipient.encode()
 
     def send(self, text: bytes) -> None:
         """One message, until its 250; `text` as text_of makes it."""
         self.begin(text)
-        self._expect(b"250")
+        expect(self._socket, b"250")
 
     def begin(self, text: bytes) -> None:
         """One message, without waiting for the reply to its end."""
         self._socket.sendall(self._envelope)
-        self._expect(b"354")
+        expect(self._socket, b"354")
         self._socket.sendall(text + b".\r\n")
 
     def quit(self) -> None:
@@ -168,15 +182,31 @@ class Sender:
     def local_port(self) -> int:
         return self._socket.getsockname()[1]
 
-    def _expect(self, code: bytes) -> None:
-        data = b""
-        while not last_reply(data) or (code == b"354" and last_reply(data) == b"250"):
-            piece = self._socket.recv(4096)
-            if not piece:
-                raise EOFError("closed after %r" % data)
-            data += piece
-        if last_reply(data) != code:
-            raise AssertionError("%s expected, got %r" % (code.decode(), data))
+class Submitter:
+    """Sends one message a session to `recipient` at `port`: connect, EHLO, STARTTLS, EHLO, AUTH PLAIN, the message,
+    QUIT. login, password: text."""
+
+    def __init__(self, port: int, recipient: str, login: str, password: str):
+        self._address = ("127.0.0.1", port)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._context.check_hostname = False
+        self._context.verify_mode = ssl.CERT_NONE
+        self._auth = b"AUTH PLAIN %b\r\n" % base64.b64encode(("\0%s\0%s" % (login, password)).encode())
+        self._envelope = b"MAIL FROM:<a@client.example.org>\r\nRCPT TO:<%s>\r\nDATA\r\n" % recipient.encode()
+
+    def send(self, text: bytes) -> None:
+        """One session; AssertionError if it goes otherwise."""
+        with socket.create_connection(self._address, PATIENCE) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            expect(client, b"220")
+            for line, code in ((EHLO, b"250"), (b"STARTTLS\r\n", b"220")):
+                client.sendall(line)
+                expect(client, code)
+            with self._context.wrap_socket(client) as secure:
+                for line, code in ((EHLO, b"250"), (self._auth, b"235"), (self._envelope, b"354"),
+                                   (text + b".\r\n", b"250"), (QUIT, b"221")):
+                    secure.sendall(line)
+                    expect(secure, code)
 
 
 def greeting_delay(port: int) -> float:

@@ -6,7 +6,7 @@ import tempfile
 import time
 import typing
 
-from tests.bench import load, watch
+from tests.bench import load, submission, watch
 from tests.bench.contestants import Contestant
 from tests.helpers import mailboxes, support
 
@@ -119,7 +119,37 @@ def memory(contestant: Contestant, _: Effort) -> typing.Dict[str, float]:
     return {"memory_kib": size}
 
 
-MEASURES = (greeting, sessions(1), sessions(4), sessions(16), sessions(64), messages, delivery, memory, crowd)
+def whole_memory(contestant: Contestant, _: Effort) -> typing.Dict[str, float]:
+    """KiB (PSS) of all of the server's processes, by session, when each has sent a message of 1 KiB and stays."""
+    if not contestant.account:
+        return {}
+    senders = []
+    for _ in range(MEMORY_SESSIONS):
+        senders.append(load.Sender(contestant.port, contestant.recipient))
+        senders[-1].send(load.text_of(1024))
+    settle(contestant)
+    size = watch.whole_memory(contestant.pid()) / MEMORY_SESSIONS
+    for sender in senders:
+        sender.quit()
+    return {"whole_memory_kib": size}
+
+
+def submissions(contestant: Contestant, effort: Effort) -> typing.Dict[str, float]:
+    """Sessions a second, one after another: STARTTLS, AUTH PLAIN, and one message of 1 KiB."""
+    with contestant.submitting() as port:
+        if not port:
+            return {}
+        submitter = load.Submitter(port, contestant.recipient, submission.LOGIN, submission.PASSWORD)
+        submitter.send(load.text_of(1024))
+        count, started = 0, time.monotonic()
+        while time.monotonic() < started + effort.seconds:
+            submitter.send(load.text_of(1024))
+            count += 1
+        return {"submissions": count / (time.monotonic() - started)}
+
+
+MEASURES = (greeting, sessions(1), sessions(4), sessions(16), sessions(64), messages, delivery, memory, whole_memory,
+            submissions, crowd)
 
 
 def raw_maildir(effort: Effort, folder: str) -> typing.Dict[str, float]:

@@ -54,7 +54,10 @@ class Unavailable(Exception):
 
 
 class Postfix:
-    """sessions: how many at once."""
+    """sessions: how many at once. packages: what is fetched; options: further lines of main.cf."""
+
+    packages: typing.Tuple[str, ...] = ("postfix",)
+    options = ""
 
     def __init__(self, sessions: int):
         self.port = support.free_port()
@@ -62,7 +65,7 @@ class Postfix:
         self.folder.chmod(0o755)
         atexit.register(self.stop)
         self.process: typing.Optional[subprocess.Popen] = None
-        self._root = self.folder / "root"
+        self.root = self.folder / "root"
         self._sessions = sessions
 
     def start(self) -> None:
@@ -70,7 +73,7 @@ class Postfix:
         self._fetch()
         self._make_folders()
         self._make_etc()
-        library, sbin = (str(self._root / "usr/lib/postfix" / part) for part in ("", "sbin"))
+        library, sbin = (str(self.root / "usr/lib/postfix" / part) for part in ("", "sbin"))
         with open(self.folder / "output", "wb") as output:
             self.process = subprocess.Popen(
                 namespace.command({"/etc": str(self.folder / "etc")}, sbin + "/master", "-s", "-d"),
@@ -81,7 +84,8 @@ class Postfix:
             raise Unavailable((self.folder / "output").read_text().strip() or self.log())
 
     def _fetch(self) -> None:
-        for command in (["apt-get", "download", "-q", "postfix"], ["sh", "-c", "dpkg-deb -x postfix_*.deb root"]):
+        unpack = "for package in *.deb; do dpkg-deb -x $package root; done"
+        for command in (["apt-get", "download", "-q", *self.packages], ["sh", "-c", unpack]):
             done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
             if done.returncode:
                 raise Unavailable((done.stderr.strip().splitlines() or ["apt-get"])[-1])
@@ -105,8 +109,8 @@ class Postfix:
             passwd.write("postfix:x:%d:%d::/nonexistent:/usr/sbin/nologin\n" % (MAIL_USER, MAIL_USER))
             group.write("postfix:x:%d:\npostdrop:x:%d:\n" % (MAIL_USER, DROP_GROUP))
         (etc / "postfix" / "main.cf").write_text(CONFIGURATION.format(
-            folder=self.folder, root=self._root, domain=support.DOMAIN, sessions=self._sessions))
-        services = (self._root / "usr/share/postfix/master.cf.dist").read_text()
+            folder=self.folder, root=self.root, domain=support.DOMAIN, sessions=self._sessions) + self.options)
+        services = (self.root / "usr/share/postfix/master.cf.dist").read_text()
         (etc / "postfix" / "master.cf").write_text(adapted(services, self.port))
 
     def log(self) -> str:

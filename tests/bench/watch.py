@@ -77,6 +77,15 @@ def proportional_size(pid: int) -> int:
     return 0
 
 
+def whole_memory(ancestor: int) -> int:
+    """KiB (PSS) of a process and of all that descend from it."""
+    size = 0
+    for pid in descendants(ancestor):
+        with contextlib.suppress(OSError):      # it has just ended
+            size += proportional_size(pid)
+    return size
+
+
 def session_memory(ancestor: int, port: int, clients: typing.Collection[int]) -> float:
     """KiB (PSS) per session, over the processes that hold these clients' connections."""
     sockets = sockets_at(port, clients)
