@@ -53,6 +53,7 @@ class Master:
         self.wake_reader, self.wake_writer = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
         self.alive_writer = -1
         self.stopping = False
+        self.outdated = False       # whether workers are to be replaced by fresh ones
         for listener in self.sockets:
             listener.setblocking(False)
 
@@ -61,15 +62,18 @@ class Master:
         warm_up(self.settings)
         become_service()
         self.endpoints = [(listener, self._endpoint(listener)) for listener in self.sockets]
+        self._share_tls_context()
         self._make_worker()
         signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGHUP, lambda *_: self._tell_workers(signal.SIGHUP))
+        signal.signal(signal.SIGHUP, self._outdate)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         gc.freeze()             # so that a collection in a worker does not copy the master's pages
         begun = 0
         while not self.stopping:
+            if self.outdated:
+                self._renew()
             self._reap()
             if self._fork_enough(begun):
                 self._await_news(None)
@@ -82,6 +86,26 @@ class Master:
 
     def _endpoint(self, listener):
         return Endpoint(self.settings.at_port(listener.getsockname()[1]), self.scoreboard)
+
+    def _share_tls_context(self):
+        """One for all workers: a session that one began may be resumed with any (RFC 8446 §2.2), for they encrypt their
+        tickets alike. Without it each tries for itself, and tells its clients that it can't."""
+        if self.settings.tls:
+            from smtp.tls import make_context
+            try:
+                context = make_context(Endpoint(self.settings, self.scoreboard).backend.access)
+            except OSError:
+                context = None
+            for _, endpoint in self.endpoints:
+                endpoint.tls_context = context
+
+    def _outdate(self, *_):
+        self.outdated = True
+
+    def _renew(self):
+        self.outdated = False
+        self._share_tls_context()
+        self._tell_workers(signal.SIGHUP)
 
     def _make_worker(self):
         # Made by the workers' user, who will open it anew.

@@ -16,15 +16,17 @@ class on_first_use:
 
 
 class Backend:
-    """settings: a Settings; mainlog: the log; client_table: who is connected, or None.
+    """settings: a Settings; mainlog: the log; client_table: who is connected, or None; tls_context: of
+    tls.make_context(), None for one of its own.
 
     What stores mail is imported when a session first has some: most of those that only knock never do.
     """
 
-    def __init__(self, settings, mainlog, client_table):
+    def __init__(self, settings, mainlog, client_table, tls_context=None):
         self.settings = settings
         self.mainlog = mainlog
         self._client_table = client_table
+        self._shared_tls_context = tls_context
 
     def session(self, channel, address, ask_own_address):
         """A Session of this server."""
@@ -75,7 +77,7 @@ class Backend:
     @on_first_use
     def _tls_context(self):
         from smtp.tls import make_context
-        return make_context(self.access)
+        return self._shared_tls_context or make_context(self.access)
 
     def tls_layer(self):
         """A fresh tls.Layer. Raises OSError (ssl.SSLError is one) if the certificate cannot be used."""

@@ -42,6 +42,7 @@ class Endpoint:
     """
 
     recording = None            # a recorder.Recording, once a session is recorded
+    tls_context = None          # of tls.make_context(), where many processes are to share one
 
     def __init__(self, settings, client_table=None):
         self.settings = settings
@@ -61,7 +62,7 @@ class Endpoint:
     def backend(self):
         if not self._backend:
             from smtp.backend import Backend
-            self._backend = Backend(self.settings, self.mainlog, self.client_table)
+            self._backend = Backend(self.settings, self.mainlog, self.client_table, self.tls_context)
         return self._backend
 
 

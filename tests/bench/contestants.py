@@ -50,7 +50,7 @@ class Contestant:
         return True
 
     def submitting(self) -> typing.ContextManager[int]:
-        """The same server once more, on the port that is given, for who has a login (submission.py); 0 if it has none."""
+        """The same server once more, for who has a login (submission.py): gives its port, 0 if there is none."""
         return contextlib.nullcontext(0)
 
 

@@ -1,5 +1,5 @@
-"""Submission: each server once more, with a certificate (of the same kind for all), and one account that may send under TLS
-only.  It takes what the account sends to its own Maildir.
+"""Submission: each server once more, with a certificate (of the same kind for all) and one account, which may send
+under TLS only.
 """
 
 import contextlib

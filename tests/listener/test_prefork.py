@@ -16,7 +16,7 @@ import unittest
 from listener import sockets
 from listener import worker
 from tests.bench import load
-from tests.helpers import faults, patching, processes, support
+from tests.helpers import faults, patching, processes, secure, support
 from tests.helpers.client import PATIENCE, Client
 from tests.lab.agent import Agent, socket_in
 
@@ -334,6 +334,35 @@ class ReloadTest(PreforkTestCase):
             for caller in callers:
                 caller.join()
         self.assertEqual(failures, [])
+
+
+class ResumptionTest(PreforkTestCase):
+    """A TLS session that one worker began goes on with any other, and once more after HUP a new one."""
+
+    options = ("-max", "20", "-tls", "auto")
+
+    def begin(self, session: typing.Optional[ssl.SSLSession]) -> Client:
+        client = self.client()
+        self.addCleanup(client.close)
+        client.expect("EHLO x", 250)
+        client.expect("STARTTLS", 220)
+        client.file.close()
+        client.socket = self.context.wrap_socket(client.socket, session=session)
+        client.file = client.socket.makefile("rb")
+        client.expect("EHLO x", 250)        # with it have come the tickets of TLS 1.3
+        return client
+
+    def test_with_any_worker(self):
+        self.context = secure.context()
+        first = self.begin(None)
+        self.assertFalse(first.socket.session_reused)
+        others = [self.begin(first.socket.session) for _ in range(4)]       # all at once: each has a worker of its own
+        pids = {self.server.process_of(client) for client in [first, *others]}
+        self.assertEqual((len(pids), [client.socket.session_reused for client in others]), (5, [True] * 4))
+        for client in [first, *others]:
+            client.expect("QUIT", 221)
+        self.reload()
+        self.assertFalse(self.begin(first.socket.session).socket.session_reused)
 
 
 class QueueTest(unittest.TestCase):
