@@ -50,6 +50,7 @@ class Settings:
     proxies: addresses, as sockets' names have them.
     dns: "" for the system's name servers, else "address#port" of one to ask.
     verbose: 0; 1 to show dialogues, 2 to explain them. web: where the page listens, "address:port", or "".
+    terminals: whether SEND, SOML and SAML write to those of users.
     terminal, coloured, implicit_tls, match_sender: yes or no.
     """
 
@@ -181,6 +182,7 @@ def from_environ(environ=None):
         "tag": get("SMTP_TAG"),
         "accounts": get("SMTP_PASS"),
         "match_sender": get("SMTP_MATCH_SENDER") == "1",
+        "terminals": get("SMTP_TERMINALS") == "1",
         "tls": _tls(get("SMTP_TLS")),
         "spool": spool,
         "log": get("SMTP_LOG") or spool + "/mainlog",

@@ -1,7 +1,7 @@
 """What may be asked over one connection, and what is done about it: mailstore/agent_client.py has the words.
 
 Who asks runs as the service user and reads what strangers send; so he is believed nothing but a text, an account's
-name, and the names of files, which are checked; the text is never looked into. The account is looked up anew, and all
+name, and the names of files, which are checked; a message is never looked into. The account is looked up anew, and all
 is done with its owner's rights.
 """
 from traceback import print_exc
@@ -10,6 +10,7 @@ from common.ownership import stranger_on
 from common.privileges import acting_as
 from delivery_agent.files import NamedFiles
 from mailstore import agent_client as protocol
+from mailstore import terminals
 from mailstore.direct import Errand
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never, NoRoom, Outcome
@@ -56,6 +57,7 @@ class Requests:
         self._files = NamedFiles(settings)
         self._clock = clock
         self._board = board
+        self._writes_to_terminals = settings.terminals
 
     def serve(self, connection):
         """Answer what is asked over `connection` (a Connection), while anything may be. Nothing is left half done."""
@@ -155,7 +157,31 @@ class Requests:
         with copy.owner():
             errand.deliver(copy, bool(again))
 
+    # Terminals
+
+    def active(self, _errand, _ready, _text, user):
+        mailbox = self._active_account(user)
+        with _owner(mailbox):
+            terminals.check_active(mailbox.uid)
+
+    def write(self, _errand, _ready, text, user):
+        mailbox = self._active_account(user)
+        whole = bytearray()
+        for piece in text:
+            whole += piece
+            if len(whole) > terminals.MOST_OCTETS:
+                raise Later(UNUSABLE, errno=-1, doing="a text too long for a terminal")
+        if not terminals.is_harmless(whole):
+            raise Later(UNUSABLE, errno=-1, doing="a text that a terminal would obey")
+        with _owner(mailbox):
+            terminals.write(mailbox.uid, whole)
+
+    def _active_account(self, user):
+        if not self._writes_to_terminals:
+            raise Later("User not active now", doing="this server does not write to terminals")
+        return self._account(user)
+
 
 OPENINGS = {"open": Requests.open, "include": Requests.include}
 STEPS = {"check": Requests.check, "prepare": Requests.prepare, "commit": Requests.commit, "discard": Requests.discard,
-         "deliver": Requests.deliver}
+         "deliver": Requests.deliver, "active": Requests.active, "write": Requests.write}

@@ -36,8 +36,8 @@ def main(words):
     """Check the command line `words`, print what it comes to; the exit status."""
     try:
         settings = read_settings(environment(words))
-        for check in (check_listener, check_page, check_domains, check_store, check_tag, check_aliases,
-                      check_accounts, check_relay_logins):
+        for check in (check_listener, check_page, check_domains, check_store, check_tag, check_terminals,
+                      check_aliases, check_accounts, check_relay_logins):
             check(settings)
         tls, fingerprint = given_tls(settings)
         make_state(settings)
@@ -136,6 +136,12 @@ def check_tag(settings):
     """The sign of -tag must be one that can stand in an address, and in nobody's name by accident."""
     if settings.tag and settings.tag not in options.TAG_SIGNS:
         raise Problem(f"-tag demande un signe parmi {' '.join(options.TAG_SIGNS)}, pas « {settings.tag} »")
+
+
+def check_terminals(settings):
+    """Only root may write to terminals of others."""
+    if settings.terminals and os.geteuid():
+        warn("-terminals : sans root, SEND, SOML et SAML n'atteignent que vos propres terminaux")
 
 
 def named_files(settings):
@@ -262,7 +268,7 @@ def print_resolved(settings, tls, fingerprint):
         "BIND": settings.bind, "PORTS": " ".join(map(str, settings.ports)),
         "SMTPS": " ".join(map(str, settings.smtps)), "LISTEN": settings.listen, "PROXY": " ".join(settings.proxies),
         "MATCH_SENDER": int(settings.match_sender), "VERBOSE": settings.verbose,
-        "WEB": settings.web,
+        "TERMINALS": int(settings.terminals), "WEB": settings.web,
     }
     if settings.web:
         import secrets

@@ -8,6 +8,7 @@ WITH_AGENT = ("mailstore.agent_client",)       # which writes the mailboxes; wit
 WITHOUT_AGENT = ("mailstore.direct", "mailstore.maildir", "mailstore.mbox")
 WITH_TLS = ("smtp.tls",)
 WITH_PROXIES = ("smtp.proxy_header",)
+WITH_TERMINALS = ("smtp.sending", "smtp.terminal_text", "mailstore.terminals")
 WITH_ACCOUNTS = ("common.french", "common.guesses", "smtp.authentication", "hashlib", "hmac")
 REHEARSALS = 20
 NOBODY = "0.0.0.0"          # no client has it, and no proxy
@@ -18,6 +19,7 @@ def warm_up(settings):
     names = ALWAYS + (WITH_AGENT if settings.agent else WITHOUT_AGENT)
     names += (WITH_TLS if settings.tls else ()) + (WITH_ACCOUNTS if settings.accounts else ())
     names += WITH_PROXIES if settings.proxies else ()
+    names += WITH_TERMINALS if settings.terminals else ()
     for name in names:
         __import__(name)
     if settings.watched:

@@ -13,6 +13,9 @@ comes in a file without a name instead, whose descriptor goes with the head. Who
     open FILE                   the descriptor of a file that the agent's settings name
     include PATH                the descriptor of a file that the aliases include
     forward USER                the descriptor of the .forward of USER, if there is one
+    active USER                 done if a terminal of USER takes messages; never asked, nor done, without -terminals
+    write USER                  done if a terminal of USER has the text, which follows, and in which nothing is left
+                                that a terminal obeys
 
     done [usable]               usable: USER has no .forward, and may receive now
     later | room | never TEXT ERRNO DOING    an Outcome's fields
@@ -38,7 +41,7 @@ PAUSE = 0.02
 TRIES = 5
 SEEK_SET = 0                # as os has it, which a session does not import
 DESCRIPTOR_OCTETS = _socket.CMSG_SPACE(4)
-ALONE = ("check", "deliver", "open", "include", "forward")    # behind the answers to these it closes
+ALONE = ("check", "deliver", "open", "include", "forward", "active", "write")    # behind the answers to these it closes
 OUTCOMES = {"later": Later, "room": NoRoom, "never": Never}
 
 
@@ -108,13 +111,19 @@ class Agent:
     def errand(self):
         return Errand(self._path, self._spare)
 
-    def _ask(self, *words):
+    def check_active(self, mailbox):
+        self._ask("active", mailbox.user)
+
+    def write(self, mailbox, text):
+        self._ask("write", mailbox.user, pieces=[text])
+
+    def _ask(self, *words, pieces=()):
         """(the descriptor that came with the answer, or None; the words behind `done`)."""
         for _ in range(TRIES):
             try:
                 line = Line(self._path)
                 try:
-                    return line.ask(words)
+                    return line.ask(words, pieces)
                 finally:
                     line.close()
             except Lost:

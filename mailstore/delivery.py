@@ -18,7 +18,9 @@ IDENTITY_CHARACTERS = 998   # RFC 5322 §2.1.1: a line that any program may rely
 class MailObject:
     """What was received. content: a Content; sender: the reverse-path, "" for null; recipients: pairs of
     (address as given, Resolution); origin: a trace.Origin; utf8: whether SMTPUTF8 was asked for; chunked:
-    whether it came by BDAT."""
+    whether it came by BDAT; shown: (user, address as given) of those whose terminals have shown it."""
+
+    shown = ()
 
     def __init__(self, content, sender, recipients, origin, utf8=False, chunked=False):
         self.content = content
@@ -232,8 +234,14 @@ class Delivery:
         self.mainlog.write(f"<= {message.sender or '<>'} R={message_id} P=local S={size}", later_id)
         self.queue.wake(later_id)
 
+    def log_shown(self, message, message_id):
+        """What stands on terminals, whatever becomes of the message."""
+        for user, given in message.shown:
+            self.mainlog.write(f"=> {user} <{given}> R=local_user T=terminal", message_id)
+
     def _log_dropped(self, message, message_id):
-        """As Exim has it."""
+        """As Exim has it; and what needs no mailbox either."""
+        self.log_shown(message, message_id)
         for resolution, given in by_resolution(message.recipients):
             for word in resolution.dropped:
                 transport = "" if word.startswith(":") else " T=**bypassed**"

@@ -6,6 +6,7 @@ import posix
 
 from common.ownership import open_list, open_regular
 from mailstore.files import outcome_of
+from mailstore.outcome import Later
 from mailstore.usable import check_usable, open_forward
 
 
@@ -40,6 +41,21 @@ class Direct:
     def errand(self):
         """An Errand for one message."""
         return Errand(self._clock)
+
+    def check_active(self, mailbox):
+        """Raise Later unless a terminal of the account's owner takes messages. Who is not root has his own only."""
+        from mailstore import terminals
+        terminals.check_active(self._own(mailbox))
+
+    def write(self, mailbox, text):
+        """Write `text` (bytes) to each of them. Raises Later if none of them has it whole."""
+        from mailstore import terminals
+        terminals.write(self._own(mailbox), text)
+
+    def _own(self, mailbox):
+        if mailbox.uid != self.uid:
+            raise Later("User not active now", doing=f"only root may write to the terminals of {mailbox.user}")
+        return mailbox.uid
 
 
 def named_files(settings):

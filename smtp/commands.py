@@ -7,6 +7,7 @@ that needs it (common/settings.py says why).
 from smtp import replies
 
 LINE_OCTETS = 512           # RFC 5321 §4.5.3.1.4
+SENDING = ("SEND", "SOML", "SAML")
 AUTH_OCTETS = 12288         # RFC 4954 §4
 MAIL_OCTETS = LINE_OCTETS + 26 + 17 + 500 + 10      # RFC 1870 §3, 6152 §2, 4954 §3, 6531 §3.1
 
@@ -42,6 +43,11 @@ class Verb:
 
 
 # Guards
+
+def sending_works(session):
+    return None if terminals_offered(session) else replies.NOT_IMPLEMENTED
+
+
 
 def greeted(session):
     return None if session.name else replies.GREETING_NEEDED
@@ -102,6 +108,8 @@ def extensions(session):
     """The keywords of the extensions on offer (RFC 5321 §4.1.1.1)."""
     keywords = [f"SIZE {session.settings.max_size}", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES",
                 "SMTPUTF8", "CHUNKING", "HELP"]
+    if terminals_offered(session):
+        keywords[-1:-1] = SENDING           # as RFC 5321, Appendix F.6, demands
     if starttls_offered(session):
         keywords.insert(-1, "STARTTLS")
     if auth_offered(session):
@@ -116,6 +124,10 @@ def auth_offered(session):
 
 def starttls_offered(session):
     return bool(session.settings.tls and not session.cipher)
+
+
+def terminals_offered(session):
+    return session.settings.terminals
 
 
 def never_offered(_):
@@ -151,6 +163,14 @@ def starttls(session, _):
 def mail(session, argument):
     from smtp.mail_rcpt import mail as open_transaction
     return open_transaction(session, argument)
+
+
+def sending(name):
+    """The handler of SEND, SOML or SAML."""
+    def open_sending(session, argument):
+        from smtp.sending import open_transaction
+        return open_transaction(session, name, argument)
+    return open_sending
 
 
 def rcpt(session, argument):
@@ -225,8 +245,7 @@ VERBS = {
     "AUTH": Verb(auth, "AUTH mechanism [initial-response]", argument="some", line_octets=AUTH_OCTETS,
                  is_offered=auth_offered),
     "STARTTLS": Verb(starttls, "STARTTLS", argument="none", is_offered=starttls_offered),
-    "SEND": Verb(not_implemented, "SEND FROM:<reverse-path>", is_offered=never_offered),
-    "SOML": Verb(not_implemented, "SOML FROM:<reverse-path>", is_offered=never_offered),
-    "SAML": Verb(not_implemented, "SAML FROM:<reverse-path>", is_offered=never_offered),
+    **{name: Verb(sending(name), f"{name} FROM:<reverse-path>", (sending_works, greeted, authorised, no_transaction),
+                  "some", MAIL_OCTETS, terminals_offered) for name in SENDING},
     "TURN": Verb(not_implemented, "TURN", is_offered=never_offered),
 }

@@ -229,9 +229,13 @@ def _accept(session):
     message = MailObject(content, transaction.sender.text, transaction.recipients, session.origin(),
                          transaction.utf8, transaction.chunks is not None)
     try:
+        if transaction.sending and not transaction.sending.show(session, message):
+            _log_rejected(session, "message too long for a terminal", message_id)
+            return replies.TOO_LONG_FOR_TERMINAL
         session.backend.delivery.accept(message, message_id)
     except Later as error:
         _log_rejected(session, error, message_id)
+        session.backend.delivery.log_shown(message, message_id)
         return _later_reply(error)
     session.idle_commands = 0
     session.last_message = monotonic()

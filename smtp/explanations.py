@@ -221,6 +221,9 @@ ENHANCED = {
     (450, "4.2.0"): Explanation(
         "RFC 3463 3.3", "The account exists, but its mailbox cannot be written now; the log says why.",
         "Le compte existe, mais sa boîte ne peut pas être écrite en ce moment ; le journal dit pourquoi."),
+    (450, "4.2.1"): Explanation(
+        "RFC 821 3.4", "No terminal of that user takes messages now. MAIL reaches the mailbox.",
+        "Aucun terminal de cet utilisateur ne prend de messages en ce moment. MAIL atteint la boîte."),
     (451, "4.3.0"): Explanation(
         "RFC 3463 3.4", "The message could not be stored, and nothing of it was kept.",
         "Le message n'a pas pu être rangé, et rien n'en a été gardé."),
@@ -272,12 +275,18 @@ ENHANCED = {
     (550, "5.1.6"): Explanation(
         "RFC 3463 3.2", "The user has moved, and mail for the new address is not carried by this server.",
         "L'utilisateur est parti, et ce serveur ne porte pas le courrier vers sa nouvelle adresse."),
+    (550, "5.3.3"): Explanation(
+        "RFC 821 3.4", "SEND reaches terminals of this host only. MAIL, SOML and SAML go further.",
+        "SEND n'atteint que les terminaux de cette machine. MAIL, SOML et SAML vont plus loin."),
     (550, "5.7.1"): Explanation(
         "RFC 3463 3.8", "That domain is neither ours nor relayed: such mail has to go to its own server.",
         "Ce domaine n'est ni le nôtre ni relayé : ce courrier doit aller à son propre serveur."),
     (551, "5.1.6"): Explanation(
         "RFC 5321 3.4", "The user has moved: send to the address that the reply gives.",
         "L'utilisateur est parti : envoyez à l'adresse que donne la réponse."),
+    (552, "5.2.3"): Explanation(
+        "RFC 3463 3.3", "The text is longer than a terminal is given at once. MAIL takes it.",
+        "Le texte est plus long que ce qu'un terminal reçoit d'un coup. MAIL le prend."),
     (552, "5.3.4"): Explanation(
         "RFC 1870 6", "The message, or its header, is larger than this server takes; EHLO's SIZE tells how much.",
         "Le message, ou son en-tête, dépasse ce que ce serveur prend ; SIZE, dans EHLO, dit combien."),

@@ -11,6 +11,7 @@ refused
 replies to send        OUTPUT are gathered              WRITE for all of them
 between two messages   MOST_ERRORS, MOST_IDLE_COMMANDS  FRUITLESS, STRESS_FRUITLESS under stress
 a password's check     MOST_FAILURES in a session       LONGEST_DELAY, once FREE_FAILURES are over; CHECK for a place
+a text for terminals   terminal_text's lines, columns  a second each (mailstore/terminals.py), TERMINALS for all
 a refused recipient    -rcpts of them                   LONGEST_DELAY, once FREE_REFUSALS are over
 the whole session                                       SESSION, STRESS_SESSION under stress; its last
                                                         message may end
@@ -47,6 +48,7 @@ SESSION_SECONDS = 86400     # whoever has more mail comes back
 STRESS_SESSION_SECONDS = 3600
 LINGER_SECONDS = 1          # for a client to read the last reply
 TEXT_LINGER_SECONDS = 5     # for one that first has to stop sending
+TERMINALS_SECONDS = 30      # for all terminals that a message goes to, should many of them keep us waiting
 FIRST_DELAY = 0.1           # for who guesses; doubled each time
 LONGEST_DELAY = 5           # others come from the same address, behind NAT or on this host
 CHECK_SECONDS = 10          # for a place among those whose passwords are checked

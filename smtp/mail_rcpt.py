@@ -20,11 +20,16 @@ class Refused(Never):
         self.reply = reply
 
 
+class NotActive(Later):
+    """Somebody who is to have a message on a terminal, and has none that takes it."""
+
+
 class Transaction:
     """From MAIL to the end of its data; RSET throws it away whole.
 
     sender: a syntax.Address; utf8: whether SMTPUTF8 was asked for; recipients: pairs of (the address as the client
     wrote it, its Resolution); located: {an address, however it is spelled: (its Resolution, the Reply to it)};
+    sending: a sending.Sending if SEND, SOML or SAML opened it, or None;
     targets: how many mailboxes and addresses elsewhere these lead to; refused: how many RCPT were turned away;
     incoming: the text to come; chunks: the data.ChunkReader once BDAT has begun, or None; text_began: when that was
     (monotonic seconds).
@@ -38,6 +43,7 @@ class Transaction:
         self.located = {}
         self.targets = 0
         self.refused = 0
+        self.sending = None
         self.chunks = None
         self.text_began = 0
 
@@ -176,17 +182,26 @@ def _located(session, address):
     many. Raises Never and Later as locate()."""
     transaction = session.transaction
     located = transaction.located
-    is_ours = _is_ours(session, address)
-    key = (address.local.lower(),) if is_ours else (address.local, address.domain.lower())
+    key = (address.local.lower(),) if is_ours(session, address) else (address.local, address.domain.lower())
     if key not in located:
-        resolution, reply = locate(session, address)
+        sending = transaction.sending
+        resolution, reply = (sending.locate if sending else locate)(session, address)
         transaction.targets += resolution.size()
         if transaction.targets > max(MOST_TARGETS, session.settings.max_recipients):
             return None, _too_many_recipients(session)
-        for mailbox, _ in resolution.mailboxes.values():
-            session.backend.access.check(mailbox)
+        if sending:
+            reply = sending.check(session, resolution, reply)
+        else:
+            check_mailboxes(session, resolution)
         located[key] = resolution, reply
     return located[key]
+
+
+def check_mailboxes(session, resolution, others=()):
+    """Raise Later if one of the mailboxes could not be written now; `others` are users who need none."""
+    for mailbox, _ in resolution.mailboxes.values():
+        if mailbox.user not in others:
+            session.backend.access.check(mailbox)
 
 
 def _too_many_recipients(session):
@@ -195,13 +210,13 @@ def _too_many_recipients(session):
     return replies.TOO_MANY_RECIPIENTS
 
 
-def _is_ours(session, address):
+def is_ours(session, address):
     return not address.domain or session.is_local(address.domain)
 
 
 def locate(session, address):
     """(Resolution, Reply) for a forward-path. Raises Never and Later: refusal_reply() answers RCPT or VRFY then."""
-    if not _is_ours(session, address):
+    if not is_ours(session, address):
         return _locate_remote(session, address.text, address.domain)
     resolution = session.backend.mailboxes.resolve(address.local)
     if resolution.has_moved():
@@ -224,6 +239,8 @@ def refusal_reply(outcome):
     """The Reply that tells a client of `outcome`, a Never or Later met on the way to a mailbox."""
     if isinstance(outcome, Refused):
         return outcome.reply
+    if isinstance(outcome, NotActive):
+        return replies.NOT_ACTIVE
     if isinstance(outcome, Never):
         return replies.recipient_refused(outcome.text)
     if isinstance(outcome, Unavailable):

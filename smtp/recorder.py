@@ -21,7 +21,7 @@ A state is smtp.transcript.State's fields(). As long as the process writes there
 import posix
 from time import time
 
-from smtp.transcript import Lines
+from smtp.transcript import OPENING, Lines
 
 TEXT_OCTETS = 65536         # of a message that are kept
 LINE_OCTETS = 16384         # of each of its lines
@@ -88,7 +88,7 @@ class Recorder:
         self._note(f'"arrived",{quoted(address)},{posix.getpid()}')
 
     def heard(self, line, verb, bare_lf, state):
-        if verb == "MAIL":
+        if verb in OPENING:
             self._begin_text()
         self._note(f'"heard",{quoted(line)},"{verb}",{_word(bare_lf)},{self._state(state)}')
 

@@ -219,6 +219,11 @@ RELAY_REFUSED = Reply(550, "5.7.1", "Relaying not permitted", refusal=True)
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
 
 
+NOT_ACTIVE = Reply(450, "4.2.1", "User not active now")
+WILL_MAIL = Reply(250, "2.1.5", "User not active now, so will do mail")
+NO_TERMINAL = Reply(550, "5.3.3", "No terminal of this host, use MAIL", refusal=True)
+
+
 def bad_recipient(reason):
     return Reply(501, "5.1.3", f"Malformed forward-path: {_clean(reason)}")
 
@@ -245,6 +250,7 @@ def recipient_later(text):
 START_INPUT = Reply(354, "", 'Enter message, ending with "." on a line by itself')
 RECIPIENT_NEEDED = Reply(503, "5.5.1", "Valid RCPT command must precede DATA")
 NO_VALID_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
+TOO_LONG_FOR_TERMINAL = Reply(552, "5.2.3", "Message too long for a terminal, use MAIL")
 MAIL_LOOP = Reply(554, "5.4.6", 'Too many "Received" headers - suspected mail loop')
 
 

@@ -2,7 +2,7 @@
 import posix
 
 from common.mainlog import readable
-from smtp.transcript import Lines
+from smtp.transcript import OPENING, Lines
 
 CLIENT_COLOUR = "\033[36m"
 SERVER_COLOUR = "\033[32m"
@@ -31,7 +31,7 @@ class Terminal:
         self._show([("", NOTE_COLOUR, f"connexion de {address} (processus {posix.getpid()})")])
 
     def heard(self, line, verb, bare_lf, state):
-        if verb == "MAIL":
+        if verb in OPENING:
             self._begin_text()
         rows = [("C: ", CLIENT_COLOUR, readable(line) + BARE_LF * bare_lf)]
         if self._explains:

@@ -4,6 +4,7 @@ A session tells a Transcript, and that tells each of its watchers: smtp/terminal
 Recorder. None of them ever gets a secret: a session masks those first.
 """
 LINE_END = b"\n"
+OPENING = ("MAIL", "SEND", "SOML", "SAML")  # what begins a transaction, and hence a text
 
 
 def watch(endpoint):
