@@ -32,7 +32,7 @@ def terminal_text(message, seconds):
 
 def _title(message, seconds):
     login = f"{message.origin.login}, " if message.origin.login else ""
-    when = strftime("%Y-%m-%d %H:%M", localtime(seconds))
+    when = strftime("%H:%M", localtime(seconds))
     return f"Message from {message.sender or '<>'}, {login}{message.origin.log_host()}, at {when} ..."
 
 

@@ -15,6 +15,8 @@ from mailstore import agent_client
 from tests.helpers import harness, mailbox_faults, support
 from tests.helpers.accounts import system_users
 from tests.helpers.load import Load, split_mbox
+from tests.helpers.terminals import PseudoTerminal
+from tests.lab.asking import ask
 
 SMALL = b"Subject: small\r\n\r\ntext\r\n.\r\n"
 
@@ -200,6 +202,35 @@ class WithoutAgentTest(unittest.TestCase):
                 with contextlib.suppress(ConnectionError):
                     asking.send(b".open\0aliases\n")
                     self.assertEqual(asking.recv(100), b"")
+
+
+@support.needs_root
+class TerminalsTest(unittest.TestCase):
+    """What a session that was taken over can have written to terminals: text, to those of whom it names."""
+
+    TEXT = "\r\n\aMessage\r\n  é\r\nEOF\r\n"
+    BOB = 61290
+
+    def ask(self, settings, user: str, text: str = TEXT, verb: str = "write"):
+        with harness.Handlers(settings) as server, PseudoTerminal(support.NOBODY) as hers, PseudoTerminal(
+                self.BOB) as his:
+            os.chown(server.mail / "bob", self.BOB, self.BOB)
+            server.have_agent()
+            answer = ask(server.agent.socket, verb, user, text=text)
+            return answer, hers.is_blank(), his.is_blank()
+
+    def test_whose(self):
+        self.assertEqual(self.ask({"SMTP_TERMINALS": "1"}, "alice"), ("", False, True))
+        self.assertEqual(self.ask({"SMTP_TERMINALS": "1"}, "bob"), ("", True, False))
+        self.assertEqual(self.ask({"SMTP_TERMINALS": "1"}, "bob", verb="active"), ("", True, True))
+
+    def test_what(self):
+        for text in ("\x1b]0;x\x07", "\u009b", "\u202e", "x" * 65537):
+            self.assertEqual(self.ask({"SMTP_TERMINALS": "1"}, "alice", text), (None, True, True), text[:9])
+
+    def test_unless_asked_for(self):
+        for verb in ("active", "write"):
+            self.assertEqual(self.ask({}, "alice", verb=verb), (None, True, True))
 
 
 if __name__ == "__main__":

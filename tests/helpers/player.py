@@ -6,6 +6,7 @@ A dialogue reads like an example of an RFC.  Its lines:
     given option -rcpts 3           an option of serveur.sh; ROOT/ begins the path of a file that is handed in
     given accounts jones, brown     mailboxes here (folders of -store)
     given people mrc: Mark Crispin  real accounts with that full name, and -store maildir; needs root
+    given terminal mrc              a terminal of that account's owner, that takes messages
     given alias fred: jones, brown  an entry of the aliases file
     given blocked jones             from now on jones's Maildir is a file, so nothing can be put there
     S: 250 2.1.0 Sender OK          the server's next line, whole; each * in it stands for any text
@@ -18,6 +19,7 @@ A dialogue reads like an example of an RFC.  Its lines:
     connect                         the session is over on both sides, and a new one begins
     then jones has                  the oldest message of jones not yet looked at is the following lines,
     | Subject: x                        with * as above; a line of ... stands for any number of lines
+    then terminal mrc               the next message on that terminal is the following lines, | as above
     then log: * rejected RCPT *     a line, without its date, written to the log during this dialogue
     then queue: a@b -> c@d, e@f     a further message in the queue, its sender and its recipients
 
@@ -37,6 +39,7 @@ import typing
 from tests.helpers import mailboxes, support
 from tests.helpers.accounts import system_users
 from tests.helpers.client import Client
+from tests.helpers.terminals import PseudoTerminal
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "dialogues"
 TIMES = re.compile(r"\{([^{}*]+)\*(\d+)\}")
@@ -140,6 +143,7 @@ class Player:
         self.held = b""
         self.heard: typing.List[str] = []
         self.maildirs: typing.Dict[str, pathlib.Path] = {}
+        self.terminals: typing.Dict[str, PseudoTerminal] = {}
         self.seen = self._queued()
         self.log_start = len(server.log())
         self.open = False
@@ -174,6 +178,9 @@ class Player:
         elif what == "people":
             users = stack.enter_context(system_users(*names.split(", "), full_name=full_name))
             self.maildirs.update({name: pathlib.Path(users[name].pw_dir) / "Maildir" for name in users})
+        elif what == "terminal":
+            owner = self.maildirs[text].parent.stat().st_uid
+            self.terminals[text] = stack.enter_context(PseudoTerminal(owner))
         elif what not in ("option", "alias", "blocked"):
             raise ValueError("given what? %s" % what)
 
@@ -252,6 +259,8 @@ class Player:
             self._check_log(step.text[5:])
         elif step.text.startswith("queue: "):
             self._check_queue(step.text[7:])
+        elif step.text.startswith("terminal "):
+            self._check_terminal(self.terminals[step.text[9:]], step.block)
         else:
             self._check_message(step.text.split()[0], step.block)
 
@@ -263,6 +272,12 @@ class Player:
         text = fresh[0].content.decode("utf-8", "surrogateescape")
         if not re.fullmatch(block_pattern(block), text):
             raise AssertionError("%s has another message:\n%s" % (account, text))
+
+    @staticmethod
+    def _check_terminal(terminal: PseudoTerminal, block: typing.List[str]) -> None:
+        shown = terminal.shown()
+        if not re.fullmatch(block_pattern(block), shown):
+            raise AssertionError("the terminal shows:\n%s" % shown)
 
     def _check_log(self, text: str) -> None:
         wanted = re.compile(pattern(text))
@@ -283,6 +298,9 @@ class Player:
     def _check_no_other_mail(self) -> None:
         folders = [*self.maildirs.values(), *self.server.mail.glob("*/Maildir")]
         found = {path for folder in folders if folder.is_dir() for path in folder.glob("*/*")}
+        untold = [name for name, terminal in self.terminals.items() if not terminal.is_blank()]
+        if untold:
+            raise AssertionError("%s: on terminals that were not told of: %s" % (self.dialogue.path.name, untold))
         left = (found | self._queued() | set(self.server.spool.glob("tmp/*"))) - self.seen
         if left:
             raise AssertionError("%s: mail that was not told of: %s" % (

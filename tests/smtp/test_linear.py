@@ -22,12 +22,15 @@ from mailstore.direct import Direct
 from mailstore.incoming import IncomingText
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never
+from mailstore.terminals import is_harmless
+from mailstore.trace import Origin
 from queue_manager import bounce as report
 from queue_manager.queue_store import QueueStore
 from smtp import replies, syntax
 from smtp.channel import Channel
 from smtp.data_reader import ChunkReader, DataReader
 from smtp.terminal import Terminal
+from smtp.terminal_text import terminal_text
 from smtp_client import connection, dns, encoding as wire
 from tests.helpers import support
 
@@ -94,6 +97,12 @@ def shown(text: bytes) -> None:
     for piece in octet_by_octet(text):
         terminal.text(piece)
     os.close(nothing)
+
+
+def on_a_terminal(text: bytes) -> None:
+    for octets in (b"\n" + text, b"Subject: " + text.replace(b"\n", b"") + b"\n\n"):
+        message = delivery.MailObject(letter(octets), "a@b.example", [], Origin("192.0.2.1", "x", "smtp"))
+        is_harmless(terminal_text(message, 0)[0])
 
 
 def path(text: str) -> None:
@@ -234,6 +243,8 @@ CASES = {
     "DATA": Case(data, [b"\n", b"\r", b"\r\n", b".\r\n", b"\r\n.", b"\n.", b"\r\n.\r", b"\n\r\n", b"."], 1 << 11),
     "BDAT": Case(chunks, [b"\n", b"\r", b"\r\n", b"\n\r\n"], 1 << 11),
     "transcript": Case(shown, [b"x", b"\n", b"\0"], 1 << 12),
+    "terminal": Case(on_a_terminal, [b"x", b"\n", b"\x1b", b"\xc2\x9b", "é".encode(), "日".encode(), b"\t", b"\xff",
+                                     "\u0300".encode(), "\u00a0".encode()], 1 << 9),
     "path": Case(path, ["<", ">", '"', '"\\', "\\", "<@a,", "@a,", "@a:", "a.", "a@", "[", "<\"\" ", " ", "é",
                         "<a@b.c> ", "1."]),
     "parameters": Case(parameters, [" ", "\t", "=", "-", "a=b ", "a= "], 1 << 18),

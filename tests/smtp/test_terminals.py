@@ -1,0 +1,496 @@
+"""SEND, SOML and SAML (RFC 821 §3.4) to real pseudo-terminals: who is reached, who has mail instead, and what stands
+there in the end."""
+
+import contextlib
+import itertools
+import os
+import random
+import stat
+import tempfile
+import typing
+import unittest
+
+from mailstore import terminals as devices
+from mailstore.content import Content
+from mailstore.delivery import MailObject
+from mailstore.incoming import IncomingText
+from mailstore.outcome import Later
+from mailstore.trace import Origin
+from smtp.terminal_text import COLUMNS, INDENT, MOST_LINES, terminal_text
+from tests.helpers import support
+from tests.helpers.accounts import system_users
+from tests.helpers.client import Client, Reply
+from tests.helpers.secure import ALICE, AccountsTestCase, plain
+from tests.helpers.terminals import PseudoTerminal
+
+FIRST_UID = 61201               # of users that no login has: a folder of the store says who they are
+TEXT = b"Subject: small\r\n\r\ntext\r\n.\r\n"
+SHOWN = "Message from a@client.example, (x) [127.0.0.1], at "
+LONG = b"Subject: long\r\n\r\n" + b"".join(b"line %d\r\n" % n for n in range(MOST_LINES)) + b".\r\n"
+
+
+class TerminalsTestCase(support.ServerTestCase):
+    """alice, bob and carol are different users, of whom no terminal is open unless a test opens it."""
+
+    options = ("-terminals", "-relay", "relay.example=127.0.0.1:9")
+    accounts = ("alice", "bob", "carol")
+    aliases = ("both: alice, bob\nmixed: alice, x@relay.example\nmoved: x@relay.example\ngone: x@far.example\n"
+               "void: :blackhole:\n")
+    uids: typing.Dict[str, int]
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.uids = dict(zip(cls.accounts, itertools.count(FIRST_UID)))
+        for name, uid in cls.uids.items():
+            os.chown(cls.server.mail / name, uid, uid)
+
+    def setUp(self):
+        self.stack = contextlib.ExitStack()
+        self.addCleanup(self.stack.close)
+        self.mailed = self.count_mail()
+
+    def terminal(self, user: str, **arguments) -> PseudoTerminal:
+        return self.stack.enter_context(PseudoTerminal(self.uids[user], **arguments))
+
+    def count_mail(self) -> typing.Dict[str, int]:
+        queued = len(list(self.server.spool.glob("queue/*.envelope")))
+        return {**{name: len(self.server.messages(name)) for name in self.accounts}, "queue": queued}
+
+    def assert_mail(self, **expected: int):
+        """So many messages have come meanwhile, and no others."""
+        found = {name: count - self.mailed[name] for name, count in self.count_mail().items()}
+        self.assertEqual({name: count for name, count in found.items() if count}, expected)
+
+    def open(self, verb: str) -> Client:
+        client = self.stack.enter_context(self.client())
+        client.expect("EHLO x", 250)
+        client.expect("%s FROM:<a@client.example>" % verb, 250)
+        return client
+
+    def name(self, client: Client, user: str) -> Reply:
+        return client.ask("RCPT TO:<%s>" % (user if "@" in user else self.address(user)))
+
+    def end(self, client: Client, text: bytes = TEXT) -> Reply:
+        client.expect("DATA", 354)
+        client.write(text)
+        return client.reply()
+
+    def send(self, verb: str, *users: str, text: bytes = TEXT) -> Reply:
+        client = self.open(verb)
+        for user in users:
+            self.assertEqual(self.name(client, user).code, 250, user)
+        return self.end(client, text)
+
+    def assert_shown(self, *where: PseudoTerminal):
+        for terminal in where:
+            text = terminal.shown()
+            self.assertTrue(text.startswith(SHOWN), text)
+            self.assertTrue(text.endswith("\n  Subject: small\n\n  text\nEOF\n"), text)
+            self.assertTrue(terminal.is_blank())
+
+
+# What is there of alice's: her terminals, each as a function of a PseudoTerminal; whether the first ones show it.
+PLACES = {
+    "none": ([], 0),
+    "open": ([lambda one: None], 1),
+    "mesg n": ([PseudoTerminal.silence], 0),
+    "two": ([lambda one: None] * 2, 2),
+    "one of two": ([lambda one: None, PseudoTerminal.silence], 1),
+    "blocking": ([PseudoTerminal.stop], 0),
+    "blocking and open": ([lambda one: None, PseudoTerminal.stop], 1),
+}
+
+
+@support.needs_root
+@support.both_listeners
+class ReachedTest(TerminalsTestCase):
+    def check_place(self, verb: str, place: str):
+        self.setUp()
+        kinds, shows = PLACES[place]
+        hers, others = [self.terminal("alice") for _ in kinds], self.terminal("bob")
+        for prepare, terminal in zip(kinds, hers):
+            prepare(terminal)
+        client = self.open(verb)
+        reply = self.name(client, "alice")
+        seems_active = shows or place == "blocking"
+        if verb == "SEND" and not seems_active:
+            self.assertEqual((reply.code, reply.text), (450, "4.2.1 User not active now"))
+            self.assert_mail()
+        else:
+            told = "2.1.5 Recipient OK" if seems_active else "2.1.5 User not active now, so will do mail"
+            self.assertEqual((reply.code, reply.text), (250, told))
+            is_mailed = verb == "SAML" or verb == "SOML" and not shows
+            self.assertEqual(self.end(client).code, 250 if shows or is_mailed else 451)
+            self.assert_mail(**({"alice": 1} if is_mailed else {}))
+        self.assert_shown(*hers[:shows])
+        self.assertTrue(all(one.is_blank() for one in hers[shows:] if "blocking" not in place))
+        self.assertTrue(others.is_blank())
+        self.stack.close()
+
+    def check_places(self, verb: str):
+        for place in PLACES:
+            with self.subTest(place):
+                self.check_place(verb, place)
+
+    def test_send(self):
+        self.check_places("SEND")
+
+    def test_soml(self):
+        self.check_places("SOML")
+
+    def test_saml(self):
+        self.check_places("SAML")
+
+    def leave(self, verb: str, way) -> Reply:
+        terminal = self.terminal("alice")
+        client = self.open(verb)
+        self.assertEqual(self.name(client, "alice").text, "2.1.5 Recipient OK")
+        way(terminal)
+        return self.end(client)
+
+    def test_left_before_the_end(self):
+        """The window is closed, or its owner wants no more, between RCPT and the end of the text."""
+        for way in (PseudoTerminal.close, PseudoTerminal.silence):
+            self.assertEqual(self.leave("SEND", way).code, 451)
+            self.assert_mail()
+            self.assertEqual(self.leave("SOML", way).code, 250)
+            self.assert_mail(alice=1)
+            self.assertEqual(self.leave("SAML", way).code, 250)
+            self.assert_mail(alice=2)
+            self.mailed = self.count_mail()
+        self.server.wait_log("temporarily rejected after DATA: no terminal shows it to alice@")
+
+    def test_given_to_another_user(self):
+        """As a number of /dev/pts is, once its window is closed."""
+        terminal = self.terminal("alice")
+        client = self.open("SEND")
+        self.name(client, "alice")
+        os.chown(terminal.path, self.uids["bob"], -1)
+        self.assertEqual(self.end(client).code, 451)
+        self.assertTrue(terminal.is_blank())
+
+    def test_one_of_two_has_left(self):
+        """SEND promises each of its recipients; SOML mails whom it does not reach."""
+        hers, his = self.terminal("alice"), self.terminal("bob")
+        client = self.open("SEND")
+        for user in ("alice", "bob"):
+            self.assertEqual(self.name(client, user).code, 250)
+        his.silence()
+        self.assertEqual(self.end(client).code, 451)
+        self.assert_shown(hers)
+        self.assert_mail()
+        self.server.wait_log("=> alice <alice@%s> R=local_user T=terminal" % self.server.domain)
+        self.assertEqual(self.send("SOML", "alice", "bob").code, 250)
+        self.assert_shown(hers)
+        self.assert_mail(bob=1)
+
+    def test_once(self):
+        """However often, and by whatever names, a user is given."""
+        terminal = self.terminal("alice")
+        self.assertEqual(self.send("SOML", "alice", "ALICE", "both").code, 250)
+        self.assert_shown(terminal)
+        self.assert_mail(bob=1)
+
+    def test_after_a_message(self):
+        """The next transaction is MAIL's again."""
+        terminal = self.terminal("alice")
+        client = self.open("SEND")
+        self.name(client, "alice")
+        self.assertEqual(self.end(client).code, 250)
+        self.assert_shown(terminal)
+        self.assertEqual(client.letter("a@client.example", self.address("alice"), TEXT).code, 250)
+        self.assert_mail(alice=1)
+        self.assertTrue(terminal.is_blank())
+
+    def test_chunks(self):
+        terminal = self.terminal("alice")
+        client = self.open("SEND")
+        self.name(client, "alice")
+        client.write(b"BDAT 16 LAST\r\nSubject: small\r\n")
+        self.assertEqual(client.reply().code, 250)
+        self.assertEqual(terminal.shown().split("\n")[1:], ["  Subject: small", "", "EOF", ""])
+
+    def test_mailbox_that_cannot_be_written(self):
+        """SOML needs none for who is active; SAML does."""
+        terminal = self.terminal("carol")
+        (self.server.mail / "carol" / "Maildir").write_text("")
+        self.assertEqual(self.name(self.open("SAML"), "carol").code, 450)
+        self.assertEqual(self.send("SOML", "carol").code, 250)
+        self.assert_shown(terminal)
+        terminal.silence()
+        self.assertEqual(self.name(self.open("SOML"), "carol").code, 450)
+
+    def test_postmaster(self):
+        """Root's, or the store's owner's, whose terminals are not opened here: no error of ours."""
+        self.assertIn(self.name(self.open("SOML"), "postmaster").code, (250, 450))
+
+
+@support.needs_root
+@support.both_listeners
+class AliasesTest(TerminalsTestCase):
+    def test_list(self):
+        """Whom of it SEND finds, SEND reaches; SOML mails the others."""
+        self.assertEqual(self.name(self.open("SEND"), "both").code, 450)
+        hers = self.terminal("alice")
+        self.assertEqual(self.send("SEND", "both").code, 250)
+        self.assert_shown(hers)
+        self.assert_mail()
+        self.assertEqual(self.send("SOML", "both").code, 250)
+        self.assert_shown(hers)
+        self.assert_mail(bob=1)
+        his = self.terminal("bob")
+        self.assertEqual(self.send("SAML", "both").code, 250)
+        self.assert_shown(hers, his)
+        self.assert_mail(alice=1, bob=2)
+
+    def test_members_elsewhere(self):
+        hers = self.terminal("alice")
+        self.assertEqual(self.send("SEND", "mixed").code, 250)
+        self.assert_shown(hers)
+        self.assert_mail()
+        self.assertEqual(self.send("SOML", "mixed").code, 250)
+        self.assert_shown(hers)
+        self.assert_mail(queue=1)
+
+    def test_elsewhere(self):
+        client = self.open("SEND")
+        for user, code in (("x@relay.example", 550), ("x@far.example", 550), ("moved", 551), ("gone", 551),
+                           ("void", 550), ("nobody", 550)):
+            self.assertEqual(self.name(client, user).code, code, user)
+        for verb in ("SOML", "SAML"):
+            client = self.open(verb)
+            for user, code in (("x@relay.example", 250), ("x@far.example", 550), ("moved", 251), ("gone", 551),
+                               ("void", 250), ("nobody", 550)):
+                self.assertEqual(self.name(client, user).code, code, user)
+            self.assertEqual(self.end(client).code, 250)
+        self.assert_mail(queue=2)
+
+
+@support.needs_root
+class ForwardTest(unittest.TestCase):
+    def test_who_sends_mail_on_sits_here(self):
+        with system_users("essaiici", "essaila") as people, support.Server(("-terminals",), None) as server:
+            home = people["essaiici"].pw_dir
+            with open(home + "/.forward", "w") as file:
+                file.write("essaila\n")
+            os.chown(home + "/.forward", people["essaiici"].pw_uid, -1)
+            server.start()
+            with PseudoTerminal(people["essaiici"].pw_uid) as here, PseudoTerminal(people["essaila"].pw_uid) as there:
+                for verb, mailed in (("SEND", 0), ("SOML", 0), ("SAML", 1)):
+                    with server.client() as client:
+                        client.expect("EHLO x", 250)
+                        client.expect("%s FROM:<a@client.example>" % verb, 250)
+                        client.expect("RCPT TO:<essaiici@%s>" % server.domain, 250)
+                        client.expect("DATA", 354)
+                        client.write(TEXT)
+                        self.assertEqual(client.reply().code, 250)
+                    self.assertIn("  text\n", here.shown())
+                    self.assertTrue(there.is_blank())
+                    new = people["essaila"].pw_dir + "/Maildir/new"
+                    self.assertEqual(len(os.listdir(new)) if os.path.exists(new) else 0, mailed)
+                self.assertFalse(os.path.exists(home + "/Maildir/new"))
+            self.assertEqual(server.stop(), 0)
+
+
+@support.needs_root
+@support.both_listeners
+class TextTest(TerminalsTestCase):
+    """What is sent, and what stands there."""
+
+    def test_nothing_is_obeyed(self):
+        hostile = b"".join(bytes([n]) for n in range(256) if n not in b"\r\n") + "\x9b2J\u202e\u2028\u200f\ufeff".encode()
+        for reads_utf8 in (True, False):
+            terminal = self.terminal("alice", reads_utf8=reads_utf8)
+            self.assertEqual(self.send("SEND", "alice", text=b"Subject: a\x1bc\xc2\x9bb\r\n\r\n" + hostile
+                                       + b"\x1b]0;title\x07\r\nEOF\r\n.\r\n").code, 250)
+            raw = terminal.raw().replace(b"\r\r\n", b"\n")
+            self.assertEqual(raw.count(b"\a"), 1)
+            seen = raw.replace(b"\a", b"").decode("utf-8" if reads_utf8 else "ascii")
+            self.assertTrue(seen.replace("\n", "").isprintable(), seen)
+            self.assertIn("\n  Subject: a\\033c\\302\\233b\n", seen)
+            self.assertIn("\n  EOF\nEOF\n", seen)
+            self.assertIn("\\302\\2332J\\342\\200\\256", seen.replace("\n  ", ""))
+            terminal.close()
+
+    def test_letters(self):
+        text = "Subject: Réunion\r\n\r\nÀ midi\u00a0! Û 日本\r\n.\r\n".encode()
+        for reads_utf8, seen in ((True, "  Subject: Réunion\n\n  À midi ! Û 日本\n"),
+                                 (False, "  Subject: R?union\n\n  ? midi ! ? ??\n")):
+            terminal = self.terminal("alice", reads_utf8=reads_utf8)
+            self.assertEqual(self.send("SEND", "alice", text=text).code, 250)
+            self.assertIn(seen, terminal.shown())
+            terminal.close()
+
+    def test_long(self):
+        """SEND takes nothing that a terminal does not show whole; SOML mails it."""
+        terminal = self.terminal("alice")
+        reply = self.send("SEND", "alice", text=LONG)
+        self.assertEqual((reply.code, reply.text), (552, "5.2.3 Message too long for a terminal, use MAIL"))
+        self.assertTrue(terminal.is_blank())
+        self.assert_mail()
+        for count, verb in enumerate(("SOML", "SAML"), 1):
+            self.assertEqual(self.send(verb, "alice", text=LONG).code, 250)
+            lines = terminal.shown().split("\n")
+            self.assertEqual((len(lines), lines[-4:]), (MOST_LINES + 3, ["  line %d" % (MOST_LINES - 4), "  [...]",
+                                                                         "EOF", ""]))
+            self.assert_mail(alice=count)
+
+    def test_log(self):
+        terminal = self.terminal("alice")
+        identity = self.send("SEND", "alice").lines[0].partition("id=")[2]
+        self.assert_shown(terminal)
+        lines = [line.split(" ", 3)[3] for line in self.server.log().splitlines() if " %s " % identity in line]
+        self.assertEqual(lines[0].split(" S=")[0], "<= a@client.example H=(x) [127.0.0.1] P=esmtp")
+        self.assertEqual(lines[1:], ["=> alice <%s> R=local_user T=terminal" % self.address("alice"), "Completed"])
+
+
+class NeutralTest(unittest.TestCase):
+    """The text for a terminal, of any message."""
+
+    def text(self, body: bytes, sender="a@b.example", login="") -> typing.Tuple[str, bool]:
+        incoming = IncomingText(tempfile.gettempdir())
+        self.addCleanup(incoming.close)
+        incoming.write(body)
+        message = MailObject(Content(incoming), sender, [], Origin("192.0.2.1", "x", "esmtp", login))
+        text, is_whole = terminal_text(message, 0)
+        self.assertTrue(devices.is_harmless(text))
+        return text.decode(), is_whole
+
+    def assert_harmless(self, body: bytes):
+        text, _ = self.text(body)
+        first, *lines = text.removeprefix("\r\n\a").split("\r\n")
+        self.assertTrue(first.isprintable() and first.startswith("Message from "))
+        self.assertEqual(lines[-2:], ["EOF", ""])
+        self.assertLessEqual(len(lines), MOST_LINES + 3)
+        self.assertLessEqual(len(text.encode()), devices.MOST_OCTETS)
+        for line in lines[:-2]:
+            self.assertTrue(line.isprintable() and (not line or line.startswith(INDENT)), line)
+            self.assertLessEqual(len(line), COLUMNS + len(INDENT))
+
+    def test_every_character(self):
+        for start in range(0, 0x110000, 4096):
+            text = "".join(map(chr, range(start, start + 4096)))
+            octets = text.encode("utf-8", "surrogatepass").replace(b"\r", b"")
+            for part in range(0, len(octets), 4000):
+                self.assert_harmless(b"\n" + octets[part:part + 4000])
+
+    def test_any_octets(self):
+        dice = random.Random(20260821)
+        for _ in range(300):
+            self.assert_harmless(bytes(dice.choices(b"\n\r\t\x1b\xc2\x9b\x9f\xe2\x80\xae\x00\x7f :aSubjectFrom", k=400)))
+
+    def test_harmless(self):
+        for text in (b"\x1b", b"\x9b", b"\xc2\x9b", b"\x7f", b"\x0e", b"\b", b"\t", "\u202e".encode(), b"\xff"):
+            self.assertFalse(devices.is_harmless(b"a" + text + b"b"), text)
+
+    def test_title(self):
+        self.assertIn("Message from <>, (x) [192.0.2.1], at ", self.text(b"\n", "")[0])
+        self.assertIn("Message from a@b.example, alice, (x) [192.0.2.1], at ", self.text(b"\n", login="alice")[0])
+        self.assertIn("Message from \\033@b.example", self.text(b"\n", "\x1b@b.example")[0])
+
+    def test_folded(self):
+        self.assertEqual(self.text(b"\n" + b"x" * COLUMNS + b"y\n")[0].split("\r\n")[2:-2],
+                         ["  " + "x" * COLUMNS, "  y"])
+        self.assertEqual(self.text("\n{}y\n".format("日" * (COLUMNS // 2)).encode())[0].split("\r\n")[2:-2],
+                         ["  " + "日" * (COLUMNS // 2), "  y"])
+        self.assertEqual(self.text(b"\na\tb\n")[0].split("\r\n")[2:-2], ["  a       b"])
+
+    def test_whole(self):
+        self.assertTrue(self.text(b"\n" + b"x\n" * (MOST_LINES - 1))[1])
+        self.assertFalse(self.text(b"\n" + b"x\n" * MOST_LINES)[1])
+        self.assertFalse(self.text(b"\n" + b"x" * 1000000)[1])
+
+
+@support.needs_root
+class WithoutRootTest(TerminalsTestCase):
+    """As who is not root: one's own terminals, and the start says so."""
+
+    run_as = FIRST_UID
+
+    def test_own(self):
+        self.assertIn("-terminals : sans root, SEND, SOML et SAML n'atteignent que vos propres terminaux",
+                      self.server.output())
+        terminal = self.terminal("alice")
+        for verb in ("SEND", "SOML"):
+            self.assertEqual(self.send(verb, "alice").code, 250)
+            self.assert_shown(terminal)
+        self.assert_mail()
+        terminal.stop()
+        self.assertEqual(self.send("SEND", "alice").code, 451)
+        self.assertEqual(self.send("SOML", "alice").code, 250)
+        self.assert_mail(alice=1)
+
+    def test_anothers(self):
+        terminal = self.terminal("bob")
+        self.assertEqual(self.name(self.open("SEND"), "bob").code, 450)
+        self.server.wait_log("temporarily rejected RCPT <bob@")
+        self.assertTrue(terminal.is_blank())
+
+
+@support.needs_root
+@support.both_listeners
+class AuthenticationTest(AccountsTestCase):
+    """Under -pass they need it, as MAIL does."""
+
+    more = ("-terminals",)
+
+    def test_guards(self):
+        with self.client() as client:
+            client.expect("EHLO x", 250)
+            for verb in ("SEND", "SOML", "SAML"):
+                client.expect("%s FROM:<a@client.example>" % verb, 530)
+            client.expect("AUTH PLAIN " + plain("alice", ALICE), 235)
+            uid = (self.server.mail / "alice").stat().st_uid
+            with PseudoTerminal(uid) as terminal:
+                client.expect("SEND FROM:<a@client.example>", 250)
+                client.expect("RCPT TO:<%s>" % self.address("alice"), 250)
+                client.expect("DATA", 354)
+                client.write(TEXT)
+                self.assertEqual(client.reply().code, 250)
+                self.assertTrue(terminal.shown().startswith("Message from a@client.example, alice, (x) [127.0.0.1]"))
+
+
+class DevicesTest(unittest.TestCase):
+    """mailstore/terminals.py, as whoever runs the tests: only terminals that these make are written to."""
+
+    def setUp(self):
+        self.uid = os.geteuid()
+        with contextlib.suppress(Later):
+            devices.check_active(self.uid)
+            self.skipTest("des terminaux de ce compte sont ouverts, et prennent des messages (mesg n)")
+
+    def test_open_and_closed(self):
+        with PseudoTerminal(self.uid) as terminal:
+            devices.check_active(self.uid)
+            devices.write(self.uid, b"x\r\nEOF\r\n")
+            self.assertEqual(terminal.shown(), "x\nEOF\n")
+            terminal.silence()
+            for attempt in (devices.check_active, lambda uid: devices.write(uid, b"x")):
+                with self.assertRaises(Later):
+                    attempt(self.uid)
+
+    def test_many_that_block(self):
+        """They keep nobody waiting longer than one does, and a last one that reads has it."""
+        with contextlib.ExitStack() as stack:
+            for _ in range(5):
+                stack.enter_context(PseudoTerminal(self.uid)).stop()
+            stack.enter_context(PseudoTerminal(self.uid)).fill()
+            terminal = stack.enter_context(PseudoTerminal(self.uid))
+            devices.write(self.uid, b"x\r\nEOF\r\n")
+            self.assertEqual(terminal.shown(), "x\nEOF\n")
+
+    def test_closed_meanwhile(self):
+        """Its window is gone, though its device is still open somewhere."""
+        with PseudoTerminal(self.uid) as terminal:
+            os.close(terminal.screen)
+            with self.assertRaises(Later):
+                devices.write(self.uid, b"x")
+
+    def test_only_devices(self):
+        self.assertFalse(devices._takes_messages(os.stat_result((stat.S_IFREG | 0o620, *[0] * 3, self.uid, *[0] * 5)),
+                                                 self.uid))
+
+
+if __name__ == "__main__":
+    unittest.main()
