@@ -30,13 +30,15 @@ must have closed, or close when the client does, and not say anything more; ther
 
 import contextlib
 import json
+import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import typing
 
-from tests.helpers import mailboxes, support
+from tests.helpers import mailboxes, processes, support
 from tests.helpers.accounts import system_users
 from tests.helpers.client import Client
 from tests.helpers.terminals import PseudoTerminal
@@ -129,6 +131,19 @@ def shown_envelope(path: pathlib.Path) -> str:
     return "%s -> %s" % (envelope["sender"] or "<>", recipients)
 
 
+def read_anew(server: support.Server) -> None:
+    """Let prefork's workers, if there are any, read the aliases anew; those that come after them have done so."""
+    master = server.prefork_master()
+
+    def workers():
+        return {pid for pid in server.processes() if processes.parent_of(pid) == master}
+
+    if master:
+        before = workers()
+        os.kill(master, signal.SIGHUP)
+        support.wait_for(lambda: before.isdisjoint(workers()) and workers(), "fresh workers")
+
+
 class Player:
     """Plays one dialogue against `server`, which has the dialogue's options.  Leaves no mail and no account there.
 
@@ -165,7 +180,10 @@ class Player:
     def _prepare(self, stack: contextlib.ExitStack) -> None:
         aliases = [step.text[6:] for step in self.dialogue.steps
                    if step.keyword == "given" and step.text.startswith("alias ")]
-        (self.server.folder / "aliases").write_text("\n".join(aliases) + "\n")
+        file, text = self.server.folder / "aliases", "\n".join(aliases) + "\n"
+        if file.read_text() != text:
+            file.write_text(text)
+            read_anew(self.server)
         for step in self.dialogue.steps:
             if step.keyword == "given":
                 self._provide(stack, *step.text.split(" ", 1))

@@ -22,5 +22,6 @@ def ask(socket: str, *words: typing.Union[str, pathlib.Path], text: str = "") ->
     """What is in the file whose descriptor the agent gives, "" if it gives none; None if it refuses. text: belongs to
     what is asked."""
     done = subprocess.run(["/usr/bin/python3", "-ESc", ASK, str(support.open_root()), socket, *map(str, words)],
-                          user="mail", group="mail", extra_groups=[], capture_output=True, text=True, input=text, cwd="/")
+                          user="mail", group="mail", extra_groups=[], capture_output=True, text=True, input=text,
+                          cwd="/")
     return None if done.returncode else done.stdout

@@ -1,5 +1,5 @@
-"""Every dialogue of tests/dialogues, played against the real server behind netcat; tests/helpers/player.py says how to
-read them.
+"""Every dialogue of tests/dialogues, played against the real server behind netcat, and once more behind prefork;
+tests/helpers/player.py says how to read them.
 
 Dialogues that need the same options share one server.
 """
@@ -20,12 +20,13 @@ OPTIONS = ("-relay", "tpmail.info.unicaen.fr=127.0.0.1:9")
 servers = {}
 
 
-def server_for(dialogue: Dialogue) -> support.Server:
+def server_for(dialogue: Dialogue, listener: str) -> support.Server:
     """The running server with the options of `dialogue`; started when first asked for."""
-    key = (dialogue.options, dialogue.needs_people)
+    key = (dialogue.options, dialogue.needs_people, listener)
     if key not in servers:
         store = ("-store", "maildir") if dialogue.needs_people else ()
-        server = support.Server(OPTIONS + dialogue.options + store, None if dialogue.needs_people else ())
+        options = (*OPTIONS, *dialogue.options, *store, "-listen", listener)
+        server = support.Server(options, None if dialogue.needs_people else ())
         servers[key] = server
         unittest.addModuleCleanup(server.destroy)
         server.start()
@@ -44,6 +45,14 @@ def tearDownModule():
 class DialogueTest(unittest.TestCase):
     """One test a file, made below."""
 
+    listener = "netcat"
+
+
+class DialogueTestPrefork(DialogueTest):
+    """The same behind listener/prefork.py."""
+
+    listener = "prefork"
+
 
 def make_test(path: pathlib.Path):
     """The test that plays the dialogue at `path`."""
@@ -52,7 +61,7 @@ def make_test(path: pathlib.Path):
     def test(self):
         if dialogue.needs_people and not support.IS_ROOT:
             self.skipTest("il faut être root")
-        server = server_for(dialogue)
+        server = server_for(dialogue, self.listener)
         start = len(server.output())
         try:
             Player(dialogue, server).play()
