@@ -15,7 +15,7 @@ from mailstore import agent_client
 from tests.helpers import harness, mailbox_faults, support
 from tests.helpers.accounts import system_users
 from tests.helpers.load import Load, split_mbox
-from tests.helpers.terminals import PseudoTerminal
+from tests.helpers.terminals import FIRST_UID, PseudoTerminal
 from tests.lab.asking import ask
 
 SMALL = b"Subject: small\r\n\r\ntext\r\n.\r\n"
@@ -209,11 +209,12 @@ class TerminalsTest(unittest.TestCase):
     """What a session that was taken over can have written to terminals: text, to those of whom it names."""
 
     TEXT = "\r\n\aMessage\r\n  é\r\nEOF\r\n"
-    BOB = 61290
+    ALICE, BOB = FIRST_UID, FIRST_UID + 1
 
     def ask(self, settings, user: str, text: str = TEXT, verb: str = "write"):
-        with harness.Handlers(settings) as server, PseudoTerminal(support.NOBODY) as hers, PseudoTerminal(
+        with harness.Handlers(settings) as server, PseudoTerminal(self.ALICE) as hers, PseudoTerminal(
                 self.BOB) as his:
+            os.chown(server.mail / "alice", self.ALICE, self.ALICE)
             os.chown(server.mail / "bob", self.BOB, self.BOB)
             server.have_agent()
             answer = ask(server.agent.socket, verb, user, text=text)

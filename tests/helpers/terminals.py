@@ -7,6 +7,8 @@ import termios
 
 from tests.helpers.client import PATIENCE
 
+# Of users that no login and no other process of the tests has, sixteen of them; a folder of a store says who they are.
+FIRST_UID = (1 << 26) + os.getpid() * 16
 IUTF8 = 0o40000                 # of c_iflag (termios(3))
 LAST_LINE = b"\nEOF\r\r\n"   # as a terminal that shows our CRLF gives it to its window
 

@@ -4,26 +4,16 @@ there in the end."""
 import contextlib
 import itertools
 import os
-import random
-import stat
-import tempfile
 import typing
 import unittest
 
-from mailstore import terminals as devices
-from mailstore.content import Content
-from mailstore.delivery import MailObject
-from mailstore.incoming import IncomingText
-from mailstore.outcome import Later
-from mailstore.trace import Origin
-from smtp.terminal_text import COLUMNS, INDENT, MOST_LINES, terminal_text
+from smtp.terminal_text import MOST_LINES
 from tests.helpers import support
 from tests.helpers.accounts import system_users
 from tests.helpers.client import Client, Reply
 from tests.helpers.secure import ALICE, AccountsTestCase, plain
-from tests.helpers.terminals import PseudoTerminal
+from tests.helpers.terminals import FIRST_UID, PseudoTerminal
 
-FIRST_UID = 61201               # of users that no login has: a folder of the store says who they are
 TEXT = b"Subject: small\r\n\r\ntext\r\n.\r\n"
 SHOWN = "Message from a@client.example, (x) [127.0.0.1], at "
 LONG = b"Subject: long\r\n\r\n" + b"".join(b"line %d\r\n" % n for n in range(MOST_LINES)) + b".\r\n"
@@ -345,64 +335,6 @@ class TextTest(TerminalsTestCase):
         self.assertEqual(lines[1:], ["=> alice <%s> R=local_user T=terminal" % self.address("alice"), "Completed"])
 
 
-class NeutralTest(unittest.TestCase):
-    """The text for a terminal, of any message."""
-
-    def text(self, body: bytes, sender="a@b.example", login="") -> typing.Tuple[str, bool]:
-        incoming = IncomingText(tempfile.gettempdir())
-        self.addCleanup(incoming.close)
-        incoming.write(body)
-        message = MailObject(Content(incoming), sender, [], Origin("192.0.2.1", "x", "esmtp", login))
-        text, is_whole = terminal_text(message, 0)
-        self.assertTrue(devices.is_harmless(text))
-        return text.decode(), is_whole
-
-    def assert_harmless(self, body: bytes):
-        text, _ = self.text(body)
-        first, *lines = text.removeprefix("\r\n\a").split("\r\n")
-        self.assertTrue(first.isprintable() and first.startswith("Message from "))
-        self.assertEqual(lines[-2:], ["EOF", ""])
-        self.assertLessEqual(len(lines), MOST_LINES + 3)
-        self.assertLessEqual(len(text.encode()), devices.MOST_OCTETS)
-        for line in lines[:-2]:
-            self.assertTrue(line.isprintable() and (not line or line.startswith(INDENT)), line)
-            self.assertLessEqual(len(line), COLUMNS + len(INDENT))
-
-    def test_every_character(self):
-        for start in range(0, 0x110000, 4096):
-            text = "".join(map(chr, range(start, start + 4096)))
-            octets = text.encode("utf-8", "surrogatepass").replace(b"\r", b"")
-            for part in range(0, len(octets), 4000):
-                self.assert_harmless(b"\n" + octets[part:part + 4000])
-
-    def test_any_octets(self):
-        dice = random.Random(20260821)
-        for _ in range(300):
-            octets = b"\n\r\t\x1b\xc2\x9b\x9f\xe2\x80\xae\x00\x7f :aSubjectFrom"
-            self.assert_harmless(bytes(dice.choices(octets, k=400)))
-
-    def test_harmless(self):
-        for text in (b"\x1b", b"\x9b", b"\xc2\x9b", b"\x7f", b"\x0e", b"\b", b"\t", "\u202e".encode(), b"\xff"):
-            self.assertFalse(devices.is_harmless(b"a" + text + b"b"), text)
-
-    def test_title(self):
-        self.assertIn("Message from <>, (x) [192.0.2.1], at ", self.text(b"\n", "")[0])
-        self.assertIn("Message from a@b.example, alice, (x) [192.0.2.1], at ", self.text(b"\n", login="alice")[0])
-        self.assertIn("Message from \\033@b.example", self.text(b"\n", "\x1b@b.example")[0])
-
-    def test_folded(self):
-        self.assertEqual(self.text(b"\n" + b"x" * COLUMNS + b"y\n")[0].split("\r\n")[2:-2],
-                         ["  " + "x" * COLUMNS, "  y"])
-        self.assertEqual(self.text("\n{}y\n".format("日" * (COLUMNS // 2)).encode())[0].split("\r\n")[2:-2],
-                         ["  " + "日" * (COLUMNS // 2), "  y"])
-        self.assertEqual(self.text(b"\na\tb\n")[0].split("\r\n")[2:-2], ["  a       b"])
-
-    def test_whole(self):
-        self.assertTrue(self.text(b"\n" + b"x\n" * (MOST_LINES - 1))[1])
-        self.assertFalse(self.text(b"\n" + b"x\n" * MOST_LINES)[1])
-        self.assertFalse(self.text(b"\n" + b"x" * 1000000)[1])
-
-
 @support.needs_root
 class WithoutRootTest(TerminalsTestCase):
     """As who is not root: one's own terminals, and the start says so."""
@@ -442,55 +374,14 @@ class AuthenticationTest(AccountsTestCase):
             for verb in ("SEND", "SOML", "SAML"):
                 client.expect("%s FROM:<a@client.example>" % verb, 530)
             client.expect("AUTH PLAIN " + plain("alice", ALICE), 235)
-            uid = (self.server.mail / "alice").stat().st_uid
-            with PseudoTerminal(uid) as terminal:
+            os.chown(self.server.mail / "alice", FIRST_UID, FIRST_UID)
+            with PseudoTerminal(FIRST_UID) as terminal:
                 client.expect("SEND FROM:<a@client.example>", 250)
                 client.expect("RCPT TO:<%s>" % self.address("alice"), 250)
                 client.expect("DATA", 354)
                 client.write(TEXT)
                 self.assertEqual(client.reply().code, 250)
                 self.assertTrue(terminal.shown().startswith("Message from a@client.example, alice, (x) [127.0.0.1]"))
-
-
-class DevicesTest(unittest.TestCase):
-    """mailstore/terminals.py, as whoever runs the tests: only terminals that these make are written to."""
-
-    def setUp(self):
-        self.uid = os.geteuid()
-        with contextlib.suppress(Later):
-            devices.check_active(self.uid)
-            self.skipTest("des terminaux de ce compte sont ouverts, et prennent des messages (mesg n)")
-
-    def test_open_and_closed(self):
-        with PseudoTerminal(self.uid) as terminal:
-            devices.check_active(self.uid)
-            devices.write(self.uid, b"x\r\nEOF\r\n")
-            self.assertEqual(terminal.shown(), "x\nEOF\n")
-            terminal.silence()
-            for attempt in (devices.check_active, lambda uid: devices.write(uid, b"x")):
-                with self.assertRaises(Later):
-                    attempt(self.uid)
-
-    def test_many_that_block(self):
-        """They keep nobody waiting longer than one does, and a last one that reads has it."""
-        with contextlib.ExitStack() as stack:
-            for _ in range(5):
-                stack.enter_context(PseudoTerminal(self.uid)).stop()
-            stack.enter_context(PseudoTerminal(self.uid)).fill()
-            terminal = stack.enter_context(PseudoTerminal(self.uid))
-            devices.write(self.uid, b"x\r\nEOF\r\n")
-            self.assertEqual(terminal.shown(), "x\nEOF\n")
-
-    def test_closed_meanwhile(self):
-        """Its window is gone, though its device is still open somewhere."""
-        with PseudoTerminal(self.uid) as terminal:
-            os.close(terminal.screen)
-            with self.assertRaises(Later):
-                devices.write(self.uid, b"x")
-
-    def test_only_devices(self):
-        self.assertFalse(devices._takes_messages(os.stat_result((stat.S_IFREG | 0o620, *[0] * 3, self.uid, *[0] * 5)),
-                                                 self.uid))
 
 
 if __name__ == "__main__":
