@@ -3,6 +3,7 @@
 A terminal is whose device it is, as login(1), sshd and whatever opens a window see to; it takes messages when its group
 may write to it, which is what mesg(1) says. No utmp is asked: not every system has one.
 """
+import _signal as signal
 import posix
 import select
 import termios
@@ -29,11 +30,14 @@ def write(uid, text):
     """Write `text` (bytes of UTF-8, nothing in them that a terminal obeys) to each terminal of `uid` that takes
     messages. Raises Later if none of them has it whole within SECONDS."""
     files = _opened(uid)
+    # One of them may be our own, and `stty tostop` would stop us.
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
         rest = {file: memoryview(_as_it_reads(file, text)) for file in files}
         if not _write_all(rest):
             raise _not_active(uid)
     finally:
+        signal.signal(signal.SIGTTOU, before)
         for file in files:
             posix.close(file)
 

@@ -235,7 +235,7 @@ class FaultTest(unittest.TestCase):
         self.check("mailstore.delivery.Delivery.accept")
 
     def test_preparing(self):
-        self.check("mailstore.%s.Errand.deliver" % ("agent" if support.IS_ROOT else "direct"))
+        self.check("mailstore.%s.Errand.deliver" % ("agent_client" if support.IS_ROOT else "direct"))
 
     @support.needs_root
     def test_in_the_delivery_agent(self):
