@@ -96,7 +96,7 @@ OPTIONS = (
     Option("-aliases", "SMTP_ALIASES", "FICHIER", "alias et listes, au format de /etc/aliases",
            default=settings.SYSTEM_ALIASES, kind=path),
     Option("-tag", "SMTP_TAG", "SIGNE", "compte+étiquette@ est à compte, si SIGNE est +", default="non"),
-    Option("-terminals", "SMTP_TERMINALS", "", "SEND, SOML et SAML écrivent aux terminaux", default="non"),
+    Option("-terminals", "SMTP_TERMINALS", "", "SEND, SOML et SAML écrivent sur les terminaux", default="non"),
     Option("-relay", "SMTP_RELAY", "DOMAINE[=HÔTE[:PORT]]",
            "domaine relayé, par ses MX ou vers HÔTE ; répétable ;", "smtps:HÔTE[:PORT] : en TLS dès la connexion ;",
            "'*=HÔTE' : tous les autres, pour qui s'est authentifié", default=settings.RELAY_DOMAIN, repeatable=True),

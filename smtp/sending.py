@@ -31,7 +31,10 @@ def open_transaction(session, verb, argument):
         return replies.argument_needed(f"{verb} FROM:<reverse-path>")
     reply = mail(session, argument)
     if session.transaction:
-        session.transaction.sending = Sending(verb, People(session.settings, session.backend.access))
+        people = People(session.settings, session.backend.access)
+        if verb == "SEND":      # else the backend's Mailboxes tell already
+            people.tell = session.mainlog.write
+        session.transaction.sending = Sending(verb, people)
     return reply
 
 

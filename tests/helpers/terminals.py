@@ -1,16 +1,21 @@
 """Pseudo-terminals of people who are logged in, as far as a server can see."""
 
 import contextlib
+import itertools
 import os
 import select
 import termios
+import typing
 
-from tests.helpers.client import PATIENCE
+from tests.helpers import support
+from tests.helpers.client import PATIENCE, Client, Reply
 
 # Of users that no login and no other process of the tests has, sixteen of them; a folder of a store says who they are.
 FIRST_UID = (1 << 26) + os.getpid() * 16
 IUTF8 = 0o40000                 # of c_iflag (termios(3))
-LAST_LINE = b"\nEOF\r\r\n"   # as a terminal that shows our CRLF gives it to its window
+LAST_LINE = b"\nEOF\r\r\n"    # as a terminal that shows our CRLF gives it to its window
+TEXT = b"Subject: small\r\n\r\ntext\r\n.\r\n"
+SHOWN = "Message from a@client.example, (x) [127.0.0.1], at "
 
 
 class PseudoTerminal:
@@ -73,3 +78,64 @@ class PseudoTerminal:
 
     def __exit__(self, *_):
         self.close()
+
+
+class TerminalsTestCase(support.ServerTestCase):
+    """alice, bob and carol are different users, of whom no terminal is open unless a test opens it."""
+
+    options = ("-terminals", "-relay", "relay.example=127.0.0.1:9")
+    accounts = ("alice", "bob", "carol")
+    aliases = ("both: alice, bob\nmixed: alice, x@relay.example\nmoved: x@relay.example\ngone: x@far.example\n"
+               "void: :blackhole:\n")
+    uids: typing.Dict[str, int]
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.uids = dict(zip(cls.accounts, itertools.count(FIRST_UID)))
+        for name, uid in cls.uids.items():
+            os.chown(cls.server.mail / name, uid, uid)
+
+    def setUp(self):
+        self.stack = contextlib.ExitStack()
+        self.addCleanup(self.stack.close)
+        self.mailed = self.count_mail()
+
+    def terminal(self, user: str, **arguments) -> PseudoTerminal:
+        return self.stack.enter_context(PseudoTerminal(self.uids[user], **arguments))
+
+    def count_mail(self) -> typing.Dict[str, int]:
+        queued = len(list(self.server.spool.glob("queue/*.envelope")))
+        return {**{name: len(self.server.messages(name)) for name in self.accounts}, "queue": queued}
+
+    def assert_mail(self, **expected: int):
+        """So many messages have come meanwhile, and no others."""
+        found = {name: count - self.mailed[name] for name, count in self.count_mail().items()}
+        self.assertEqual({name: count for name, count in found.items() if count}, expected)
+
+    def open(self, verb: str) -> Client:
+        client = self.stack.enter_context(self.client())
+        client.expect("EHLO x", 250)
+        client.expect("%s FROM:<a@client.example>" % verb, 250)
+        return client
+
+    def name(self, client: Client, user: str) -> Reply:
+        return client.ask("RCPT TO:<%s>" % (user if "@" in user else self.address(user)))
+
+    def end(self, client: Client, text: bytes = TEXT) -> Reply:
+        client.expect("DATA", 354)
+        client.write(text)
+        return client.reply()
+
+    def send(self, verb: str, *users: str, text: bytes = TEXT) -> Reply:
+        client = self.open(verb)
+        for user in users:
+            self.assertEqual(self.name(client, user).code, 250, user)
+        return self.end(client, text)
+
+    def assert_shown(self, *where: PseudoTerminal):
+        for terminal in where:
+            text = terminal.shown()
+            self.assertTrue(text.startswith(SHOWN), text)
+            self.assertTrue(text.endswith("\n  Subject: small\n\n  text\nEOF\n"), text)
+            self.assertTrue(terminal.is_blank())

@@ -1,83 +1,18 @@
 """SEND, SOML and SAML (RFC 821 §3.4) to real pseudo-terminals: who is reached, who has mail instead, and what stands
 there in the end."""
 
-import contextlib
-import itertools
 import os
-import typing
+import subprocess
 import unittest
 
 from smtp.terminal_text import MOST_LINES
 from tests.helpers import support
 from tests.helpers.accounts import system_users
-from tests.helpers.client import Client, Reply
+from tests.helpers.client import Reply
 from tests.helpers.secure import ALICE, AccountsTestCase, plain
-from tests.helpers.terminals import FIRST_UID, PseudoTerminal
+from tests.helpers.terminals import FIRST_UID, TEXT, PseudoTerminal, TerminalsTestCase
 
-TEXT = b"Subject: small\r\n\r\ntext\r\n.\r\n"
-SHOWN = "Message from a@client.example, (x) [127.0.0.1], at "
 LONG = b"Subject: long\r\n\r\n" + b"".join(b"line %d\r\n" % n for n in range(MOST_LINES)) + b".\r\n"
-
-
-class TerminalsTestCase(support.ServerTestCase):
-    """alice, bob and carol are different users, of whom no terminal is open unless a test opens it."""
-
-    options = ("-terminals", "-relay", "relay.example=127.0.0.1:9")
-    accounts = ("alice", "bob", "carol")
-    aliases = ("both: alice, bob\nmixed: alice, x@relay.example\nmoved: x@relay.example\ngone: x@far.example\n"
-               "void: :blackhole:\n")
-    uids: typing.Dict[str, int]
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.uids = dict(zip(cls.accounts, itertools.count(FIRST_UID)))
-        for name, uid in cls.uids.items():
-            os.chown(cls.server.mail / name, uid, uid)
-
-    def setUp(self):
-        self.stack = contextlib.ExitStack()
-        self.addCleanup(self.stack.close)
-        self.mailed = self.count_mail()
-
-    def terminal(self, user: str, **arguments) -> PseudoTerminal:
-        return self.stack.enter_context(PseudoTerminal(self.uids[user], **arguments))
-
-    def count_mail(self) -> typing.Dict[str, int]:
-        queued = len(list(self.server.spool.glob("queue/*.envelope")))
-        return {**{name: len(self.server.messages(name)) for name in self.accounts}, "queue": queued}
-
-    def assert_mail(self, **expected: int):
-        """So many messages have come meanwhile, and no others."""
-        found = {name: count - self.mailed[name] for name, count in self.count_mail().items()}
-        self.assertEqual({name: count for name, count in found.items() if count}, expected)
-
-    def open(self, verb: str) -> Client:
-        client = self.stack.enter_context(self.client())
-        client.expect("EHLO x", 250)
-        client.expect("%s FROM:<a@client.example>" % verb, 250)
-        return client
-
-    def name(self, client: Client, user: str) -> Reply:
-        return client.ask("RCPT TO:<%s>" % (user if "@" in user else self.address(user)))
-
-    def end(self, client: Client, text: bytes = TEXT) -> Reply:
-        client.expect("DATA", 354)
-        client.write(text)
-        return client.reply()
-
-    def send(self, verb: str, *users: str, text: bytes = TEXT) -> Reply:
-        client = self.open(verb)
-        for user in users:
-            self.assertEqual(self.name(client, user).code, 250, user)
-        return self.end(client, text)
-
-    def assert_shown(self, *where: PseudoTerminal):
-        for terminal in where:
-            text = terminal.shown()
-            self.assertTrue(text.startswith(SHOWN), text)
-            self.assertTrue(text.endswith("\n  Subject: small\n\n  text\nEOF\n"), text)
-            self.assertTrue(terminal.is_blank())
 
 
 # What is there of alice's: her terminals, each as a function of a PseudoTerminal; whether the first ones show it.
@@ -281,6 +216,28 @@ class ForwardTest(unittest.TestCase):
                     self.assertEqual(len(os.listdir(new)) if os.path.exists(new) else 0, mailed)
                 self.assertFalse(os.path.exists(home + "/Maildir/new"))
             self.assertEqual(server.stop(), 0)
+
+
+@support.needs_root
+@support.needs_program("script", "mesg")
+class RealTerminalTest(TerminalsTestCase):
+    """script(1) makes the terminal, mesg(1) opens it, as alice."""
+
+    def test_script(self):
+        uid, seen = self.uids["alice"], self.server.mail / "alice" / "typescript"
+        # Its terminal has a foreground process that does not end before its input does.
+        process = subprocess.Popen(["script", "-qfc", "mesg y; mesg; cat", str(seen)], user=uid, group=uid,
+                                   extra_groups=[], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd="/",
+                                   env={"PATH": os.environ["PATH"], "SHELL": "/bin/sh", "LC_ALL": "C"})
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        support.wait_for(lambda: seen.exists() and b"is y" in seen.read_bytes(), "mesg y")
+        self.assertEqual(self.send("SEND", "alice").code, 250)
+        support.wait_for(lambda: b"EOF" in seen.read_bytes(), "the message")
+        self.assertIn(b"Message from a@client.example, (x) [127.0.0.1], at ", seen.read_bytes())
+        process.stdin.close()
+        self.assertEqual(process.wait(support.PATIENCE), 0)
+        self.assertEqual(self.name(self.open("SEND"), "alice").code, 450)
 
 
 @support.needs_root
