@@ -11,7 +11,7 @@ refused
 replies to send        OUTPUT are gathered              WRITE for all of them
 between two messages   MOST_ERRORS, MOST_IDLE_COMMANDS  FRUITLESS, STRESS_FRUITLESS under stress
 a password's check     MOST_FAILURES in a session       LONGEST_DELAY, once FREE_FAILURES are over; CHECK for a place
-a text for terminals   terminal_text's lines, columns  a second each (mailstore/terminals.py), TERMINALS for all
+a text for terminals   terminal_text's lines, columns   a second each (mailstore/terminals.py), TERMINALS for all
 a refused recipient    -rcpts of them                   LONGEST_DELAY, once FREE_REFUSALS are over
 the whole session                                       SESSION, STRESS_SESSION under stress; its last
                                                         message may end
