@@ -105,7 +105,8 @@ class ReachedTest(TerminalsTestCase):
         self.assertEqual(self.end(client).code, 451)
         self.assert_shown(hers)
         self.assert_mail()
-        self.server.wait_log("=> alice <alice@%s> R=local_user T=terminal" % self.server.domain)
+        identity = self.server.wait_log("no terminal shows it to bob@").split()[2]
+        self.server.wait_log("%s => alice <%s> R=local_user T=terminal" % (identity, self.address("alice")))
         self.assertEqual(self.send("SOML", "alice", "bob").code, 250)
         self.assert_shown(hers)
         self.assert_mail(bob=1)
