@@ -1,22 +1,19 @@
 """A log that is renamed, by hand or by logrotate: everybody writes to the new one at once, nobody has to be told."""
 
 import pathlib
-import re
 import subprocess
 import tempfile
 import unittest
 
-from tests.helpers import support
+from tests.helpers import readme, support
 
 LETTER = b"Subject: x\r\n\r\nx\r\n.\r\n"
 
 
 def recipe(log: pathlib.Path, user: str) -> str:
     """README.txt's recipe for logrotate, for another log and another user."""
-    text = (support.ROOT / "README.txt").read_text("utf-8")
-    found, = re.findall(r"^    (/var/spool/serveur-smtp/mainlog \{\n(?:     .*\n)+    \})$", text, re.M)
-    ours = found.replace("/var/spool/serveur-smtp/mainlog", str(log))
-    return ours.replace("mail mail", "%s %s" % (user, user)) + "\n"
+    return readme.replaced(readme.block(10, "Avec logrotate, dans"), {
+        "/var/spool/serveur-smtp/mainlog": str(log), "mail mail": "%s %s" % (user, user)})
 
 
 @support.both_listeners

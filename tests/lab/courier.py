@@ -77,12 +77,13 @@ class Courier:
 
     @staticmethod
     def _account(login: str, maildir: pathlib.Path) -> str:
-        """The line of userdb for one login."""
-        owner = maildir.stat()
+        """The line of userdb for one login; ~/Maildir is not named, nor need it be there, as with a machine's own."""
+        owner = maildir.parent.stat()
+        mail = "" if maildir.name == "Maildir" else "|mail=%s" % maildir
         command = ["openssl", "passwd", "-1", PASSWORD]
         hashed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        return "%s\tuid=%d|gid=%d|home=%s|mail=%s|systempw=%s\n" % (
-            login, owner.st_uid, owner.st_gid, maildir.parent, maildir, hashed.strip())
+        return "%s\tuid=%d|gid=%d|home=%s%s|systempw=%s\n" % (
+            login, owner.st_uid, owner.st_gid, maildir.parent, mail, hashed.strip())
 
     # -- start and stop --
 

@@ -11,15 +11,10 @@ import unittest
 from tests.helpers import support
 from tests.helpers.client import PATIENCE
 from tests.helpers.launcher import SCRIPT, LauncherTestCase, path_without
+from tests.helpers.readme import TEXT, ReadmeTestCase, Terminal, block, dialogue, run, section, where_present
 
-README = (support.ROOT / "README.txt").read_text()
 LETTER = b"Subject: x\r\n\r\nx\r\n.\r\n"
 IPV6 = pathlib.Path("/proc/net/if_inet6")              # the addresses, if there are any
-
-
-def section(number: int) -> str:
-    """The text of one section of README.txt."""
-    return re.search(r"\n%d\. [^\n]*\n-+\n(.*?)(?=\n\n\n|\Z)" % number, README, re.DOTALL)[1]
 
 
 class ShellTest(LauncherTestCase):
@@ -87,61 +82,32 @@ class AnnouncedLineTest(LauncherTestCase):
             client.expect("QUIT", 221)
 
 
-class ReadmeTest(LauncherTestCase):
+class ReadmeTest(ReadmeTestCase):
     """Command lines of README.txt, word for word but for the ports, which are free ones."""
 
-    def readme_server(self, line: str) -> support.Server:
-        """The server that README's `./serveur.sh ...` starts, in a folder with what is handed in."""
-        options = shlex.split(line)[1:]
-        server = self.make_server(accounts=("etudiant",))
-        shutil.copy(support.ROOT / "login_pass.txt", server.folder)
-        self.ports = {"4567": str(server.port), "5465": str(support.free_port())}
-        server.arguments += [self.ports.get(word, word) for word in options]
-        return server.start()
+    def serve(self, line: str) -> support.Server:
+        self.ports = {"5465": str(support.free_port())}
+        server = self.readme_server(where_present(line, self.ports))
+        self.ports["4567"] = str(server.port)
+        return server
 
     def run_line(self, line: str) -> str:
-        """What a line of README writes, with our ports; it must end with 0."""
-        for port, ours in self.ports.items():
-            line = re.sub(r"\b%s\b" % port, ours, line)
-        done = subprocess.run(["bash", "-c", line], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=PATIENCE)
-        text = done.stdout.decode("utf-8", "replace")
-        self.assertEqual(done.returncode, 0, "%s\n%s" % (line, text))
-        return text
-
-    def telnet_dialogue(self):
-        """(the command line, [lines of the dialogue, "C: ..." or "S: ..."]) of section 2."""
-        lines = section(2).splitlines()
-        at = next(i for i, line in enumerate(lines) if line.startswith("    $ telnet "))
-        end = lines.index("", at)
-        return lines[at][6:], [line[4:] for line in lines[at + 1:end]]
+        return run(where_present(line, self.ports))
 
     @support.needs_program("telnet")
     def test_telnet(self):
-        server = self.readme_server("./serveur.sh")
-        command, dialogue = self.telnet_dialogue()
-        self.assertGreater(len(dialogue), 15)
-        telnet = subprocess.Popen(shlex.split(command.replace("4567", str(server.port))), stdin=subprocess.PIPE,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.addCleanup(telnet.stdout.close)
-        self.addCleanup(telnet.stdin.close)
-        self.addCleanup(telnet.wait)
-        self.addCleanup(telnet.kill)
-        heard = [telnet.stdout.readline() for _ in range(3)]            # Trying, Connected, Escape character
-        self.assertNotIn(b"efused", b"".join(heard))
-        for line in dialogue:
-            if line.startswith("C:"):
-                telnet.stdin.write(line[3:].encode() + b"\n")
-                telnet.stdin.flush()
-            else:
-                told = re.sub("(?<=id=)[0-9A-Za-z-]+", "*", line[3:])
-                came = telnet.stdout.readline().decode("ascii").rstrip("\r\n")
-                self.assertRegex(came, "^%s$" % ".*".join(map(re.escape, told.split("*"))))
+        server = self.serve("./serveur.sh")
+        text = re.sub("(?<=id=)[0-9A-Za-z-]+", "...", block(2, "Le serveur tourne"))
+        self.assertGreater(len(dialogue(text)), 15)
+        with Terminal(shlex.split(where_present(text.splitlines()[0][2:], self.ports))) as telnet:
+            for told in ("Trying ...", "Connected to ...", "Escape character ..."):
+                telnet.hear(told)
+            telnet.play(dialogue(text))
         self.assertIn(b"\nUn premier message.\n", server.messages("etudiant")[0].content)
 
     @support.needs_program("nc.traditional")
     def test_netcat(self):
-        server = self.readme_server("./serveur.sh")
+        server = self.serve("./serveur.sh")
         line = next(line for line in section(2).splitlines() if "nc.traditional -q" in line)
         self.assertIn("250 2.0.0 OK id=", self.run_line(line))
         self.assertEqual(len(server.messages("etudiant")), 1)
@@ -154,7 +120,7 @@ class ReadmeTest(LauncherTestCase):
             if line.startswith("  ./serveur.sh"):
                 if server:
                     self.assertEqual(server.stop(), 0)
-                server, sent = self.readme_server(line), 0
+                server, sent = self.serve(line), 0
             elif line.startswith("    swaks "):
                 with self.subTest(line.strip()):
                     self.run_line(line)
@@ -173,7 +139,7 @@ class ReadmeTest(LauncherTestCase):
 
     def test_nobody_is_sent_to_localhost(self):
         """It is ::1 first on many machines, where netcat doesn't listen, and swaks tries no second address."""
-        commands = re.findall(r"(?:swaks|telnet|nc\.traditional) [^\n]*localhost:? ?4567", README)
+        commands = re.findall(r"(?:swaks|telnet|nc\.traditional) [^\n]*localhost:? ?4567", TEXT)
         self.assertEqual(commands, [])
 
 
