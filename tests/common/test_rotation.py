@@ -94,6 +94,8 @@ class ClosedFolderTest(unittest.TestCase):
                     replies = [client.letter(*letter) for _ in range(3)]
                     for reply in replies:
                         self.assertIn(reply.text.rpartition("id=")[2] + " Completed", (folder / "old").read_text())
+                    end = replies[-1].text.rpartition("id=")[2] + " Completed"
+                    support.wait_for(lambda: end in server.output(), "the last of it on the terminal")
                     self.assertEqual(server.output().count("%s: Permission denied" % log), 1)
                 self.assertEqual(server.stop(), 0)
 
