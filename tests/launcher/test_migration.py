@@ -3,9 +3,10 @@
 import fcntl
 import os
 import pathlib
+import re
 import subprocess
 
-from tests.helpers import support
+from tests.helpers import readme, support
 from tests.helpers.client import PATIENCE
 from tests.launcher.test_pool import MIGRATE, PoolTestCase
 
@@ -63,8 +64,11 @@ class MigrationTest(PoolTestCase):
         self.assertEqual(self.value(), "0")
         self.assertIn("tcp_migrate_req est remis à 0", server.output())
 
+    @support.needs_program("sysctl")
     def test_left_as_the_administrator_set_it(self):
-        self.inside("sh", "-c", "echo 1 >%s" % MIGRATE)
+        """With the command of README's section 10."""
+        command = re.search(r"sysctl [a-z0-9_.=]+", readme.section(10))[0]
+        self.inside(*command.split(), check=True)
         server = self.launch()
         self.stop(server)
         self.assertEqual(self.value(), "1")
