@@ -2,8 +2,8 @@
 code once run."""
 import _socket
 
-ALWAYS = ("common.domains", "common.nss", "mailstore.envelope", "mailstore.expansion", "mailstore.queue",
-          "smtp.vrfy_expn", "smtp.data", "smtp.backend", "smtp.session", "smtp.explanations")
+ALWAYS = ("common.domains", "common.nss", "common.xtext", "mailstore.dsn", "mailstore.envelope", "mailstore.expansion",
+          "mailstore.queue", "smtp.vrfy_expn", "smtp.data", "smtp.backend", "smtp.session", "smtp.explanations")
 WITH_AGENT = ("mailstore.agent_client",)       # which writes the mailboxes; without one, sessions do it themselves
 WITHOUT_AGENT = ("mailstore.direct", "mailstore.maildir", "mailstore.mbox")
 WITH_TLS = ("smtp.tls",)

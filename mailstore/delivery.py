@@ -18,17 +18,19 @@ IDENTITY_CHARACTERS = 998   # RFC 5322 §2.1.1: a line that any program may rely
 class MailObject:
     """What was received. content: a Content; sender: the reverse-path, "" for null; recipients: pairs of
     (address as given, Resolution); origin: a trace.Origin; utf8: whether SMTPUTF8 was asked for; chunked:
-    whether it came by BDAT; shown: (user, address as given) of those whose terminals have shown it."""
+    whether it came by BDAT; dsn: the dsn.Requests, or None; shown: (user, address as given) of those whose terminals
+    have shown it."""
 
     shown = ()
 
-    def __init__(self, content, sender, recipients, origin, utf8=False, chunked=False):
+    def __init__(self, content, sender, recipients, origin, utf8=False, chunked=False, dsn=None):
         self.content = content
         self.sender = sender
         self.recipients = recipients
         self.origin = origin
         self.utf8 = utf8
         self.chunked = chunked
+        self.dsn = dsn
 
 
 class Copy:
@@ -144,12 +146,14 @@ class Delivery:
         if len(copies) > 1:
             check_room(copies, message.content.octets)
         remote = remote_recipients(message.recipients)
+        if message.dsn:
+            message.dsn.settle(message.sender, message.recipients)
         errand = self.access.errand()
         for copy in copies:
             make_up(copy, message.content, message.sender, received, self.clock.file_name(), seconds)
             copy.errand = errand
         try:
-            if len(copies) == 1 and not remote:
+            if len(copies) == 1 and not remote and not (message.dsn and message.dsn.told):
                 self._store_one(message, message_id, received, *copies)
             else:
                 self._store_all(message, message_id, received, copies, remote, seconds)
@@ -169,17 +173,38 @@ class Delivery:
         self.mainlog.write("Completed", message_id)
 
     def _store_all(self, message, message_id, received, copies, remote, seconds):
-        ready = self._prepare(message, message_id, received, copies, remote, seconds)
-        self.mainlog.write(arrival(message, len(received)), message_id)
-        self._log_dropped(message, message_id)
-        late = self._commit(ready, message_id)
+        reports = self._prepare_reports(message, message_id, received, remote)
+        try:
+            ready = self._prepare(message, message_id, received, copies, remote, seconds)
+            self.mainlog.write(arrival(message, len(received)), message_id)
+            self._log_dropped(message, message_id)
+            late = self._commit(ready, message_id)
+        except Later:
+            if reports:
+                reports.discard()
+            raise
         if late:
             self._keep_for_later(message, message_id, received, late)
         self._log_done(copies, late, message_id)
+        if reports:
+            self._commit_reports(reports, message, message_id, received, late)
         if remote:
             self.queue.wake(message_id)
-        else:
+        elif not reports:
             self.mainlog.write("Completed", message_id)
+
+    def _prepare_reports(self, message, message_id, received, remote):
+        """The dsn.Reports of those whose success is to be reported, or None. Where the message itself waits in the
+        queue, and may be sent before all mailboxes are written, they have an entry of their own."""
+        if not (message.dsn and message.dsn.told):
+            return None
+        from mailstore.dsn import Reports
+        return Reports(self.queue, self.clock.message_id() if remote else message_id, message, received)
+
+    def _commit_reports(self, reports, message, message_id, received, late):
+        if reports.id != message_id:
+            self._log_part(message, message_id, received, reports.id)
+        reports.commit({copy.mailbox.user for copy, _ in late})
 
     def _received(self, message, message_id, recipients, seconds):
         return trace.received(message.origin, self.domain, message_id, message.sender, recipients, seconds)
@@ -230,9 +255,13 @@ class Delivery:
         """Queue the copies that failed, as a message of its own: the first one's entry may be at work already."""
         later_id = self.clock.message_id()
         self.queue.prepare_local(later_id, message, received, [copy for copy, _ in late]).commit()
-        size = message.content.octets + len(received)
-        self.mainlog.write(f"<= {message.sender or '<>'} R={message_id} P=local S={size}", later_id)
+        self._log_part(message, message_id, received, later_id)
         self.queue.wake(later_id)
+
+    def _log_part(self, message, message_id, received, part_id):
+        """The arrival of a part of a message that is an entry of the queue by itself."""
+        size = message.content.octets + len(received)
+        self.mainlog.write(f"<= {message.sender or '<>'} R={message_id} P=local S={size}", part_id)
 
     def log_shown(self, message, message_id):
         """What stands on terminals, whatever becomes of the message."""

@@ -6,6 +6,8 @@
         "sender": "a@b.example",            "" for the null reverse-path
         "utf8": false,                      whether SMTPUTF8 was asked for (RFC 6531)
         "notified": false,                  whether its sender was told of a delay
+        "ret": "HDRS",                      MAIL's parameters for DSN (RFC 3461), as they came, "" without
+        "envid": "QQ314159",
         "recipients": [{
             "address": "x@relay.example",   where to
             "envelope_to": ["x@relay.example"],     the recipients as the client gave them, before aliases
@@ -13,21 +15,39 @@
             "state": "waiting",             "waiting", "done" or "failed"
             "tries": 0,
             "reply": "",                    the last answer, or why there was none
-            "next": 0                       not before these seconds since 1970
+            "next": 0,                      not before these seconds since 1970
+            "notify": "SUCCESS,FAILURE",    RCPT's parameters for DSN, "" without
+            "orcpt": "rfc822;x@relay.example",
+            "report": "relayed",            what the sender is yet to be told of a success, "" for nothing:
+            "host": "mx.relay.example"          "delivered", "expanded" or, to that host, "relayed"
         }]
     }
 
 A queue outlives the program that wrote it. So a field that is missing has its value for a new message, unless there
-is none (id, received, sender, recipients, address, envelope_to), and one that is not known is ignored.
+is none (id, received, sender, recipients, address, envelope_to), and one that is not known is ignored. The fields
+of DSN are left out where they are "".
 """
 from json import dumps, loads
 
+from common import xtext
+
 WAITING, DONE, FAILED = "waiting", "done", "failed"
 STATES = (WAITING, DONE, FAILED)
+NEVER, SUCCESS, FAILURE, DELAY = "NEVER", "SUCCESS", "FAILURE", "DELAY"
+WORDS = (SUCCESS, FAILURE, DELAY)       # of NOTIFY, in the order in which they are written
+UNASKED = frozenset((FAILURE, DELAY))   # what a sender hears of who came without NOTIFY (RFC 3461 §4.1)
+DELIVERED, EXPANDED, RELAYED = REPORTS = ("delivered", "expanded", "relayed")   # RFC 3464 §2.3.3
 NUMBER = (int, float)
-ENVELOPE_FIELDS = {"id": str, "received": NUMBER, "sender": str, "utf8": bool, "notified": bool}
+ENVELOPE_FIELDS = {"id": str, "received": NUMBER, "sender": str, "utf8": bool, "notified": bool,
+                   "ret": str, "envid": str}
 RECIPIENT_FIELDS = {"address": str, "envelope_to": list, "mailbox": (str, type(None)), "state": str, "tries": int,
-                    "reply": str, "next": NUMBER}
+                    "reply": str, "next": NUMBER, "notify": str, "orcpt": str, "report": str, "host": str}
+OPTIONAL = ("ret", "envid", "notify", "orcpt", "report", "host")
+
+
+def wishes(notify):
+    """What a NOTIFY (str, "" for none) asks to be told of: a set of SUCCESS, FAILURE, DELAY."""
+    return set(notify.split(",")) - {NEVER} if notify else UNASKED
 
 
 class Recipient:
@@ -43,11 +63,16 @@ class Recipient:
         self.tries = 0
         self.reply = ""
         self.next = 0
+        self.notify = self.orcpt = self.report = self.host = ""
 
     @property
     def given(self) -> str:
         """The address that the client gave, which an alias may have turned into another."""
         return self.envelope_to[0]
+
+    def wants(self, wish) -> bool:
+        """Whether the sender is to hear of a SUCCESS, FAILURE or DELAY here."""
+        return wish in wishes(self.notify)
 
 
 class Envelope:
@@ -61,18 +86,26 @@ class Envelope:
         self.sender = sender
         self.utf8 = utf8
         self.notified = False
+        self.ret = self.envid = ""
         self.recipients = recipients
 
     def waiting(self) -> list:
         """The Recipients that are neither done with nor given up."""
         return [recipient for recipient in self.recipients if recipient.state == WAITING]
 
+    def untold(self) -> list:
+        """The Recipients of whose success the sender is yet to be told."""
+        return [recipient for recipient in self.recipients if recipient.report]
+
     def to_json(self) -> str:
         """The file's text, ASCII."""
-        fields = {name: getattr(self, name) for name in ENVELOPE_FIELDS}
-        fields["recipients"] = [{name: getattr(recipient, name) for name in RECIPIENT_FIELDS}
-                                for recipient in self.recipients]
+        fields = _fields(self, ENVELOPE_FIELDS)
+        fields["recipients"] = [_fields(recipient, RECIPIENT_FIELDS) for recipient in self.recipients]
         return dumps(fields, indent=1, ensure_ascii=True) + "\n"
+
+
+def _fields(of, names):
+    return {name: value for name in names if (value := getattr(of, name)) or name not in OPTIONAL}
 
 
 def from_json(text: str) -> Envelope:
@@ -85,6 +118,7 @@ def from_json(text: str) -> Envelope:
     recipients = fields.get("recipients")
     if not isinstance(recipients, list):
         raise ValueError("recipients: no list")
+    _check_parameters(envelope.ret, envelope.envid)
     envelope.recipients = [_recipient(entry) for entry in recipients]
     return envelope
 
@@ -96,7 +130,18 @@ def _recipient(fields):
         raise ValueError(f"envelope_to: {given!r:.80}")
     if recipient.state not in STATES:
         raise ValueError(f"state: {recipient.state!r:.80}")
+    _check_parameters(recipient.notify, recipient.orcpt)
+    if recipient.report and recipient.report not in REPORTS:
+        raise ValueError(f"report: {recipient.report!r:.80}")
     return recipient
+
+
+def _check_parameters(*values):
+    """Raise ValueError unless a command, and a report, may hold them."""
+    for value in values:
+        xtext.decode(value)
+        if " " in value or "\t" in value:
+            raise ValueError(f"no parameter: {value!r:.80}")
 
 
 def _filled(new, fields, kinds):

@@ -19,11 +19,12 @@ MESSAGE = ".message"
 
 
 class Prepared:
-    """A queued message that lies in tmp/. `commit` makes it count; `discard` forgets it."""
+    """A queued message that lies in tmp/. `commit` makes it count; `discard` forgets it. envelope: its Envelope."""
 
-    def __init__(self, folder, message_id):
+    def __init__(self, folder, envelope):
         self._folder = folder
-        self._id = message_id
+        self._id = envelope.id
+        self.envelope = envelope
 
     def commit(self):
         """Rename both files, the envelope last, and make that durable. Raises Later."""
@@ -56,27 +57,30 @@ class Queue:
         """
         from mailstore.envelope import Recipient
         recipients = [Recipient(address, given) for address, given in remote]
-        return self._prepare(message_id, message, received, recipients)
+        return self.prepare_recipients(message_id, message, received, recipients)
 
     def prepare_local(self, message_id, message, received, copies):
         """A Prepared for `copies` (delivery.Copy) of `message` that their mailboxes did not take."""
         from mailstore.envelope import Recipient
         recipients = [Recipient(copy.given, copy.envelope_to, copy.mailbox.user) for copy in copies]
-        return self._prepare(message_id, message, received, recipients)
+        return self.prepare_recipients(message_id, message, received, recipients)
 
-    def _prepare(self, message_id, message, received, recipients):
+    def prepare_recipients(self, message_id, message, received, recipients):
+        """A Prepared for `recipients`, a list of Recipient."""
         from time import time
 
         from mailstore.envelope import Envelope
         envelope = Envelope(message_id, time(), message.sender, recipients, message.utf8)
+        if message.dsn:
+            message.dsn.fill(envelope)
         try:
             self._make_folders()
             self._write_message(message_id, message.content, received.encode("utf-8", "surrogateescape"))
             self.write_new_envelope(envelope)
         except OSError as error:
-            Prepared(self.folder, message_id).discard()
+            Prepared(self.folder, envelope).discard()
             raise outcome_of(error, f"while queueing {message_id}") from error
-        return Prepared(self.folder, message_id)
+        return Prepared(self.folder, envelope)
 
     def _make_folders(self):
         for folder in (self.folder, f"{self.folder}/tmp"):
@@ -103,6 +107,13 @@ class Queue:
             posix.fsync(file)
         finally:
             posix.close(file)
+
+    def rewrite_new_envelope(self, envelope):
+        """The same, for an envelope that lies there already. Raises Later, NoRoom."""
+        try:
+            self.write_new_envelope(envelope)
+        except OSError as error:
+            raise outcome_of(error, f"while queueing {envelope.id}") from error
 
     def wake(self, message_id):
         """Tell the queue manager that a message has come. Does nothing if none runs."""

@@ -3,11 +3,14 @@ import random
 from time import time
 from typing import List, NamedTuple
 
+from common import xtext
 from common.mainlog import printable
+from mailstore.envelope import DELIVERED, EXPANDED, RELAYED, Recipient
 from mailstore.files import write_all
 from mailstore.trace import mail_date
 from queue_manager.attempt import Tried
 from queue_manager.log_lines import GAVE_UP, reason
+from smtp_client.result import DONE, DeliveryResult, Peer
 
 WHOLE_OCTETS = 100 * 1024   # a longer message comes back as its header alone
 REPLY_OCTETS = 2000
@@ -40,6 +43,17 @@ some time, and this warning may be repeated at intervals if the message
 remains undelivered. Eventually the mail delivery software will give up,
 and when that happens, the message will be returned to you.
 """
+
+SUCCEEDED = """\
+This message was created automatically by mail delivery software.
+
+ ----- The following addresses had successful delivery notifications -----
+
+{addresses}
+"""
+
+WAYS = {DELIVERED: "delivered to the mailbox", EXPANDED: "expanded to several addresses, which do not report success",
+        RELAYED: "relayed to a mailer that does not report success"}
 
 
 class Original:
@@ -84,8 +98,8 @@ class Author(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What parts one kind of report from another. action: RFC 3464's word; status_class: of the enhanced codes that go
-    with it; subject; fields: more header lines."""
+    """What parts one kind of report from another. action: RFC 3464's word, "" where each recipient has its own;
+    status_class: of the enhanced codes that go with it; subject; fields: more header lines."""
 
     action: str
     status_class: str
@@ -94,9 +108,11 @@ class Kind(NamedTuple):
 
 
 class Report:
-    """A message of our own, in the form mailstore.queue takes. text: bytes. sender: "", for nobody is to answer it."""
+    """A message of our own, in the form mailstore.queue takes. text: bytes. sender: "", for nobody is to answer it;
+    dsn: it asks for no report."""
 
     sender = ""
+    dsn = None
 
     def __init__(self, text, utf8):
         self.content = self
@@ -117,6 +133,8 @@ def failure(message_id, domain, about: Original, failed: List[Tried]) -> Report:
     text = FAILED.format(addresses="\n".join(_block(one, "") for one in failed))
     content = about.whole or about.header + (
         b"X-DSN-Information: Due to administrative limits only headers are returned\n\n")
+    if about.envelope.ret == "HDRS":
+        content = about.header + b"\n"
     kind = Kind("failed", "5", "Mail delivery failed: returning message to sender", fields)
     return _report(Author(message_id, domain), about, failed, kind, (text, content))
 
@@ -131,6 +149,15 @@ def delay(message_id, domain, about: Original, late: List[Tried]) -> Report:
     return _report(Author(message_id, domain), about, late, kind, (text, about.header + b"\n"))
 
 
+def success(message_id, domain, about: Original, done: List[Recipient]) -> Report:
+    """The Report that somebody has the message, or another host that does not tell, or a list."""
+    text = SUCCEEDED.format(addresses="\n".join(f"  <{one.given}> ({WAYS[one.report]})" for one in done))
+    told = [Tried(one, DeliveryResult(DONE, reply=one.reply if one.host else "", peer=one.host and Peer(one.host, "")))
+            for one in done]
+    kind = Kind("", "2", "Delivery Status Notification", [])
+    return _report(Author(message_id, domain), about, told, kind, (text, about.header + b"\n"))
+
+
 def _report(author, about, told, kind, content):
     """The whole message, but for its Received field. content: the text (str) of its first part, and what it returns of
     the message (bytes)."""
@@ -140,7 +167,8 @@ def _report(author, about, told, kind, content):
     sender = about.envelope.sender
     status = "\n".join(_status(one, kind) for one in told)
     parts = [f"Content-type: text/plain; charset={'utf-8' if utf8 else 'us-ascii'}\n\n{text}",
-             f"Content-type: message/delivery-status\n\nReporting-MTA: dns; {author.domain}\n\n{status}",
+             f"Content-type: message/delivery-status\n\nReporting-MTA: dns; {author.domain}\n"
+             f"{_identity(about)}\n{status}",
              f"Content-type: {'message/rfc822' if returned is about.whole else 'text/rfc822-headers'}\n\n"
              f"Return-path: <{sender}>\n"]
     opened = _header(author, about, kind, boundary) + "".join(f"--{boundary}\n{part}\n" for part in parts)[:-1]
@@ -185,13 +213,24 @@ def _status(tried, kind):
     address, result = tried.recipient.given, tried.result
     type_ = "rfc822" if address.isascii() else "utf-8"
     status = NO_TIME_LEFT if tried.gave_up else result.status
-    lines = [f"Action: {kind.action}", f"Final-Recipient: {type_};{address}",
+    lines = [*_original_recipient(tried.recipient), f"Action: {kind.action or tried.recipient.report}",
+             f"Final-Recipient: {type_};{address}",
              f"Status: {status if status.startswith(kind.status_class) else kind.status_class + '.0.0'}"]
     if result.peer:
         lines.append(f"Remote-MTA: dns; {result.peer.name}")
     if result.reply:
         lines.append("Diagnostic-Code: smtp; " + "\n ".join(_readable(result.reply + _ending(tried))))
     return "\n".join(lines) + "\n"
+
+
+def _identity(about):
+    """The field by which a sender knows its message again (RFC 3464 §2.2.1)."""
+    return f"Original-Envelope-Id: {xtext.decode(about.envelope.envid)}\n" if about.envelope.envid else ""
+
+
+def _original_recipient(recipient):
+    kind, _, address = recipient.orcpt.partition(";")
+    return [f"Original-Recipient: {kind};{xtext.decode(address)}"] if address else []
 
 
 def _readable(text):

@@ -8,11 +8,12 @@ from typing import List
 
 from common.privileges import user_name
 from mailstore import envelope as states
+from mailstore.envelope import DELAY, DELIVERED, FAILURE, RELAYED, SUCCESS
 from mailstore.outcome import Later, deferral
 from mailstore.trace import mail_date
 from queue_manager import bounce, retry
 from queue_manager.attempt import Attempt, Tried
-from queue_manager.log_lines import note_line, reason, tried_line
+from queue_manager.log_lines import ignored_line, note_line, reason, tried_line
 from smtp_client.result import DONE
 
 
@@ -37,10 +38,13 @@ class Concluder:
         """Log what came of some recipients, and keep it. That somebody has the message is written down now if the
         rest of the attempt may take long; that somebody will not have it only counts once it is reported."""
         self._log(attempt, tried)
-        for recipient, result, *_ in tried:
+        for one in tried:
+            recipient, result = one.recipient, one.result
             recipient.reply = result.reply or reason(result)
             if result.outcome == DONE:
                 recipient.state = states.DONE
+                if attempt.envelope.sender and recipient.wants(SUCCESS):
+                    _note_success(one)
         attempt.sort(tried)
         if not attempt.is_over() and any(one.result.outcome == DONE for one in tried):
             self._save(attempt)
@@ -63,7 +67,8 @@ class Concluder:
         self._give_up_late(attempt)
         if attempt.failed:
             self._report_failed(attempt)
-        if attempt.envelope.waiting():
+        self._report_done(attempt)
+        if attempt.envelope.waiting() or attempt.envelope.untold():
             return self._postpone(attempt)
         self._end(attempt)
         return None
@@ -79,9 +84,10 @@ class Concluder:
             attempt.failed.append(given_up)
 
     def _report_failed(self, attempt):
+        told = [one for one in attempt.failed if one.recipient.wants(FAILURE)]
         try:
-            if attempt.envelope.sender:
-                self._report(attempt, bounce.failure, self._original(attempt), attempt.failed)
+            if attempt.envelope.sender and told:
+                self._report(attempt, bounce.failure, self._original(attempt), told)
         except (OSError, Later) as error:
             # No room, say. They stay as they are, and are tried again.
             self._mainlog.write(f"cannot queue a bounce: {_words(error)}", attempt.id)
@@ -89,6 +95,20 @@ class Concluder:
             return
         for one in attempt.failed:
             one.recipient.state = states.FAILED
+            if one not in told:
+                self._mainlog.write(ignored_line(one), attempt.id)
+
+    def _report_done(self, attempt):
+        """Tell of successes, those too that an attempt before this one, or the session, has left to be told."""
+        told = attempt.envelope.untold()
+        try:
+            if told:
+                self._report(attempt, bounce.success, self._original(attempt), told)
+        except (OSError, Later) as error:
+            self._mainlog.write(f"cannot queue a report of success: {_words(error)}", attempt.id)
+            return
+        for recipient in told:
+            recipient.report = ""
 
     def _original(self, attempt):
         """The bounce.Original that a report is about."""
@@ -97,7 +117,8 @@ class Concluder:
         return bounce.Original(envelope, self._store.message_path(attempt.id), age)
 
     def _report(self, attempt, make, original, told):
-        """Queue a report about the attempt's message. make: bounce.failure or bounce.delay; told: of whom, Tried."""
+        """Queue a report about the attempt's message. make: bounce.failure, bounce.delay or bounce.success; told: of
+        whom, as it takes them."""
         message_id = self._clock.message_id()
         message = make(message_id, self._domain, original, told)
         sender = attempt.envelope.sender
@@ -120,14 +141,15 @@ class Concluder:
         if retry.notice_is_due(envelope.received, tries, now) and not envelope.notified:
             self._notify(attempt)
         self._save(attempt)
-        return min(recipient.next for recipient in envelope.waiting())
+        return min((recipient.next for recipient in envelope.waiting()), default=again)
 
     def _notify(self, attempt):
+        told = [one for one in attempt.late if one.recipient.wants(DELAY)]
         try:
-            if attempt.envelope.sender:
+            if attempt.envelope.sender and told:
                 original = self._original(attempt)
                 if not original.wants_no_notice():
-                    self._report(attempt, bounce.delay, original, attempt.late)
+                    self._report(attempt, bounce.delay, original, told)
             attempt.envelope.notified = True
         except (OSError, Later) as error:
             self._mainlog.write(f"cannot queue a notice of delay: {_words(error)}", attempt.id)
@@ -142,6 +164,16 @@ class Concluder:
             # In this order, so that the log has the end of every message, even if the relay is killed in between.
             self._mainlog.write("Completed", attempt.id)
             self._store.forget(attempt.id)
+
+
+def _note_success(tried):
+    """The sender is to hear of it from us, unless another host has taken that over."""
+    recipient, result = tried.recipient, tried.result
+    if tried.account:
+        recipient.report = DELIVERED
+    elif not result.reports:
+        recipient.report = RELAYED
+        recipient.host = result.peer.name
 
 
 def _words(error):

@@ -4,10 +4,11 @@ send() asks, hear() takes each answer, and either tells the Concluder what came 
 """
 from typing import Dict, List, NamedTuple
 
-from mailstore.envelope import Recipient
+from mailstore.dsn import for_members
+from mailstore.envelope import DONE, EXPANDED, SUCCESS, Recipient
 from queue_manager.attempt import Attempt, Tried
 from queue_manager.local_delivery import Members
-from smtp_client.destination import Job
+from smtp_client.destination import Job, Requests
 from smtp_client.result import NEVER, DeliveryResult
 from smtp_client.routing import NoRoute, Route
 
@@ -115,7 +116,8 @@ class Dispatcher:
     def _carry(self, share, question: Carrying):
         envelope = question.attempt.envelope
         addresses = [recipient.address for recipient in question.recipients]
-        job = Job(self._path(envelope.id), envelope.sender, envelope.utf8, addresses, question)
+        job = Job(self._path(envelope.id), envelope.sender, envelope.utf8, addresses,
+                  _requests(envelope, question.recipients), question)
         self._destinations.add(share, question.route, job)
         question.attempt.asked()
 
@@ -146,8 +148,28 @@ class Dispatcher:
             self._concluder.record(attempt, [answer])
             return
         nobody = [Recipient(address, recipient.envelope_to) for address in answer.unknown]
-        recipients = attempt.envelope.recipients
-        recipients.remove(recipient)
-        recipients += nobody + answer.recipients
+        _replace(attempt.envelope, recipient, nobody + answer.recipients)
         self._concluder.record(attempt, [Tried(one, UNKNOWN_USER) for one in nobody])
         self.send(attempt, answer.recipients)
+
+
+def _replace(envelope, recipient, members):
+    """Put `members` in the place of a recipient, with the requests that came with it (RFC 3461 §5.2.7)."""
+    for member in members:
+        member.notify = recipient.notify if len(members) == 1 else for_members(recipient.notify)
+        member.orcpt = recipient.orcpt
+    if len(members) > 1 and envelope.sender and recipient.wants(SUCCESS):
+        recipient.state, recipient.report = DONE, EXPANDED
+    else:
+        envelope.recipients.remove(recipient)
+    envelope.recipients += members
+
+
+def _requests(envelope, recipients):
+    """What is said of `recipients` to a host that offers DSN, as it was said to us (RFC 3461 §5.2.1)."""
+    return Requests(_parameters(RET=envelope.ret, ENVID=envelope.envid),
+                    {one.address: _parameters(NOTIFY=one.notify, ORCPT=one.orcpt) for one in recipients})
+
+
+def _parameters(**values):
+    return "".join(f" {keyword}={value}" for keyword, value in values.items() if value)

@@ -33,6 +33,11 @@ def tried_line(tried: Tried, follows=False) -> str:
     return _later_line(tried) if tried.result.outcome == LATER else _never_line(tried)
 
 
+def ignored_line(tried: Tried) -> str:
+    """The line for one whose failure the sender has asked not to hear of, in Exim's words."""
+    return f"{_name(tried.recipient)}: error ignored: RFC 3461 DSN, failure notify not requested"
+
+
 def note_line(note: Note) -> str:
     """The line for what a client noted of a host."""
     where = f"H={note.peer.name} [{note.peer.address}]"

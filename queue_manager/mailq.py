@@ -67,15 +67,21 @@ class Command:
         yield f"Message      {envelope.id}{note}"
         yield f"Reçu le      {date_text(envelope.received)}"
         yield f"Expéditeur   <{envelope.sender}>"
+        if envelope.ret or envelope.envid:
+            yield "             " + _asked(RET=envelope.ret, ENVID=envelope.envid)
         for recipient in envelope.recipients:
             yield f"Destinataire {recipient.address} : {self._state(recipient)}"
             if recipient.reply:
                 yield "             " + recipient.reply.replace("\n", "\n             ")
+            if recipient.notify or recipient.orcpt:
+                yield "             " + _asked(NOTIFY=recipient.notify, ORCPT=recipient.orcpt)
 
     def _state(self, recipient):
         text = STATES[recipient.state]
         if recipient.mailbox:
             text += f", boîte de {recipient.mailbox}"
+        if recipient.report:
+            text += ", l'expéditeur en sera averti"
         if recipient.state == WAITING:
             text += f", {plural(recipient.tries, 'essai')} sans succès"
             if recipient.next > self._now():
@@ -148,6 +154,11 @@ class Command:
             if self._store.has(message_id, aside):
                 return aside
         raise NotDone(f"aucun message {message_id} dans la file d'attente")
+
+
+def _asked(**parameters):
+    """What the sender asked to be told (RFC 3461), as it was written to us."""
+    return "demandé : " + " ".join(f"{keyword}={value}" for keyword, value in parameters.items() if value)
 
 
 def plural(count, noun):

@@ -9,7 +9,8 @@ from smtp import replies
 LINE_OCTETS = 512           # RFC 5321 §4.5.3.1.4
 SENDING = ("SEND", "SOML", "SAML")
 AUTH_OCTETS = 12288         # RFC 4954 §4
-MAIL_OCTETS = LINE_OCTETS + 26 + 17 + 500 + 10      # RFC 1870 §3, 6152 §2, 4954 §3, 6531 §3.1
+MAIL_OCTETS = LINE_OCTETS + 26 + 17 + 500 + 10 + 9 + 107     # RFC 1870 §3, 6152 §2, 4954 §3, 6531 §3.1, 3461 §5.4
+RCPT_OCTETS = LINE_OCTETS + 36 + 507                # RFC 3461 §5.4
 
 
 def always_offered(_):
@@ -107,7 +108,7 @@ def _introduce(session, name, extended):
 def extensions(session):
     """The keywords of the extensions on offer (RFC 5321 §4.1.1.1)."""
     keywords = [f"SIZE {session.settings.max_size}", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES",
-                "SMTPUTF8", "CHUNKING", "HELP"]
+                "SMTPUTF8", "CHUNKING", "DSN", "HELP"]
     if terminals_offered(session):
         keywords[-1:-1] = SENDING           # as RFC 5321, Appendix F.6, demands
     if starttls_offered(session):
@@ -231,9 +232,11 @@ def not_implemented(session, _):
 VERBS = {
     "HELO": Verb(helo, "HELO your-host-name", argument="some"),
     "EHLO": Verb(ehlo, "EHLO your-host-name", argument="some"),
-    "MAIL": Verb(mail, "MAIL FROM:<reverse-path> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8]",
+    "MAIL": Verb(mail, "MAIL FROM:<reverse-path> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8] "
+                       "[RET=FULL|HDRS] [ENVID=xtext]",
                  (greeted, authorised, no_transaction), "some", MAIL_OCTETS),
-    "RCPT": Verb(rcpt, "RCPT TO:<forward-path>", (greeted, authorised, in_transaction), "some"),
+    "RCPT": Verb(rcpt, "RCPT TO:<forward-path> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]",
+                 (greeted, authorised, in_transaction), "some", RCPT_OCTETS),
     "DATA": Verb(data, "DATA", (greeted, authorised, has_recipient), "none"),
     "BDAT": Verb(bdat, "BDAT octets [LAST]", argument="some"),
     "RSET": Verb(rset, "RSET", argument="none"),

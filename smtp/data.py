@@ -227,7 +227,7 @@ def _accept(session):
     if session.login:
         content.complete(message_id, transaction.sender.text or session.login_address, session.domain)
     message = MailObject(content, transaction.sender.text, transaction.recipients, session.origin(),
-                         transaction.utf8, transaction.chunks is not None)
+                         transaction.utf8, transaction.chunks is not None, transaction.dsn)
     try:
         if transaction.sending and not transaction.sending.show(session, message):
             _log_rejected(session, "message too long for a terminal", message_id)

@@ -6,7 +6,8 @@ from mailstore.incoming import IncomingText
 from mailstore.mailboxes import Resolution
 from mailstore.outcome import Later, Never, Unavailable, refusal
 from smtp import replies
-from smtp.syntax import Malformed, MalformedParameter, parse_parameters, parse_path, parse_size
+from smtp.syntax import (MAIL_REQUESTS, RCPT_REQUESTS, Malformed, MalformedParameter, parse_parameters, parse_path,
+                         parse_size, take_requests)
 
 MOST_TARGETS = 10000        # that the recipients of one message may lead to
 SPARE_OCTETS = 1 << 20      # what the disk must have left beyond the message itself
@@ -31,8 +32,8 @@ class Transaction:
     wrote it, its Resolution); located: {an address, however it is spelled: (its Resolution, the Reply to it)};
     sending: a sending.Sending if SEND, SOML or SAML opened it, or None;
     targets: how many mailboxes and addresses elsewhere these lead to; refused: how many RCPT were turned away;
-    incoming: the text to come; chunks: the data.ChunkReader once BDAT has begun, or None; text_began: when that was
-    (monotonic seconds).
+    dsn: the dsn.Requests, once one is made, or None; incoming: the text to come; chunks: the data.ChunkReader once BDAT
+    has begun, or None; text_began: when that was (monotonic seconds).
     """
 
     def __init__(self, sender, utf8, incoming):
@@ -44,8 +45,16 @@ class Transaction:
         self.targets = 0
         self.refused = 0
         self.sending = None
+        self.dsn = None
         self.chunks = None
         self.text_began = 0
+
+    def requests(self):
+        """The dsn.Requests, to be changed."""
+        if not self.dsn:
+            from mailstore.dsn import Requests
+            self.dsn = Requests()
+        return self.dsn
 
     def close(self):
         self.incoming.close()
@@ -58,6 +67,7 @@ def mail(session, argument):
     try:
         sender, rest = parse_path(argument[5:])
         parameters = parse_parameters(rest)
+        requests = take_requests(parameters, MAIL_REQUESTS) if session.extended else ()
     except MalformedParameter:
         return replies.BAD_PARAMETER
     except Malformed as error:
@@ -70,6 +80,8 @@ def mail(session, argument):
     if not refusal:
         incoming = IncomingText(f"{session.settings.spool}/tmp")
         session.transaction = Transaction(sender, "SMTPUTF8" in parameters, incoming)
+        if any(requests):
+            session.transaction.requests().of_message(*requests)
     return refusal or replies.SENDER_OK
 
 
@@ -146,6 +158,7 @@ def rcpt(session, argument):
     try:
         address, rest = parse_path(argument[3:])
         parameters = parse_parameters(rest)
+        requests = take_requests(parameters, RCPT_REQUESTS) if session.extended else ()
     except MalformedParameter:
         return replies.BAD_PARAMETER
     except Malformed as error:
@@ -156,10 +169,12 @@ def rcpt(session, argument):
         return replies.UNKNOWN_PARAMETER
     if address.needs_utf8 and not session.transaction.utf8:
         return replies.UTF8_NOT_ANNOUNCED
-    return _add_recipient(session, address).for_client(session.transaction.utf8)
+    if not (rest.isascii() or session.transaction.utf8):
+        return replies.BAD_PARAMETER
+    return _add_recipient(session, address, requests).for_client(session.transaction.utf8)
 
 
-def _add_recipient(session, address):
+def _add_recipient(session, address, requests):
     transaction = session.transaction
     if len(transaction.recipients) >= session.settings.max_recipients:
         return _too_many_recipients(session)
@@ -171,6 +186,8 @@ def _add_recipient(session, address):
     if not resolution:
         return reply
     given = address.text if address.domain else f"{address.text}@{session.domain}"
+    if any(requests):
+        transaction.requests().of_recipient(len(transaction.recipients), *requests)
     transaction.recipients.append((given, resolution))
     session.idle_commands -= 1
     return reply

@@ -8,6 +8,9 @@ NOT_IN_ATOMS = frozenset('()<>[]:;@\\,." ')
 DIGITS = frozenset("0123456789")
 PATH_OCTETS = 256           # RFC 5321 §4.5.3.1.3
 LABEL_OCTETS = 63           # RFC 1035 §2.3.4
+ENVID_OCTETS = 100          # RFC 3461 §4.4
+ORCPT_OCTETS = 500          # RFC 3461 §4.2
+NOTIFY_WORDS = frozenset(("SUCCESS", "FAILURE", "DELAY"))
 
 
 class Malformed(Exception):
@@ -224,3 +227,56 @@ def parse_size(value):
     if not value or not set(value) <= DIGITS or len(value) > 20:
         raise MalformedParameter("SIZE needs a number of octets")
     return int(value)
+
+
+def _ret(value):
+    """RET's value (RFC 3461 §4.3), in capitals. Raises MalformedParameter."""
+    if (value or "").upper() not in ("FULL", "HDRS"):
+        raise MalformedParameter("RET is FULL or HDRS")
+    return value.upper()
+
+
+def _envid(value):
+    """ENVID's value (RFC 3461 §4.4), as it is. Raises MalformedParameter."""
+    _check_xtext(value, ENVID_OCTETS)
+    return value
+
+
+def _notify(value):
+    """NOTIFY's value (RFC 3461 §4.1), in capitals. Raises MalformedParameter."""
+    words = (value or "").upper().split(",")
+    if words != ["NEVER"] and not NOTIFY_WORDS.issuperset(words):
+        raise MalformedParameter("NOTIFY is NEVER, or a list of SUCCESS, FAILURE, DELAY")
+    return ",".join(dict.fromkeys(words))
+
+
+def _orcpt(value):
+    """ORCPT's value (RFC 3461 §4.2), as it is, but that no letter beyond ASCII is left: those may come by SMTPUTF8,
+    in an address of type utf-8 (RFC 6533 §3). Raises MalformedParameter."""
+    kind, _, address = (value or "").partition(";")
+    if kind.lower() == "utf-8":
+        address = "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in address)
+    if not _is_keyword(kind):
+        raise MalformedParameter("ORCPT needs the type of an address")
+    _check_xtext(address, ORCPT_OCTETS - len(f"{kind};"))
+    return f"{kind};{address}"
+
+
+def _check_xtext(text, octets):
+    from common.xtext import decode
+    try:
+        if not text or len(text) > octets:
+            raise ValueError("empty or too long")
+        decode(text)
+    except ValueError as error:
+        raise MalformedParameter(str(error)) from None
+
+
+MAIL_REQUESTS = {"RET": _ret, "ENVID": _envid}
+RCPT_REQUESTS = {"NOTIFY": _notify, "ORCPT": _orcpt}
+
+
+def take_requests(parameters, requests):
+    """The values of those of `requests` that are among `parameters`, "" for the others; they are taken out. Raises
+    MalformedParameter."""
+    return [read(parameters.pop(keyword)) if keyword in parameters else "" for keyword, read in requests.items()]

@@ -345,9 +345,9 @@ class Connection:
 
     # What it comes to
 
-    def result(self, outcome, text, errno=0, reply="", status="") -> DeliveryResult:
+    def result(self, outcome, text, errno=0, reply="", status="", reports=False) -> DeliveryResult:
         """A DeliveryResult that this host is the cause of."""
-        return DeliveryResult(outcome, text, errno, reply, status, self.peer)
+        return DeliveryResult(outcome, text, errno, reply, status, self.peer, reports)
 
     def refusal(self, reply: Reply, command: str, errno: int) -> DeliveryResult:
         """The DeliveryResult that a Reply to `command`, 4xx or 5xx, stands for. errno: Exim's number, if 4xx."""

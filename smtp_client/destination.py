@@ -8,6 +8,7 @@ holds no thread.
 import threading
 from collections import deque
 from functools import partial
+from typing import NamedTuple
 
 from smtp_client.bounds import SHARES
 from smtp_client.client import Broken, Client, Ended, Freed, Reached, Settled, Surroundings
@@ -16,15 +17,24 @@ from smtp_client.concurrency import Gate, Silence, Slots
 JOBS_FOR_A_CLIENT = 10      # so many must wait before a further connection is worth opening
 
 
+class Requests(NamedTuple):
+    """What is said only to hosts that offer DSN (RFC 3461), and so takes its reports over: parameters, each behind a
+    blank. mail: of MAIL; rcpt: {address: those of its RCPT}."""
+
+    mail: str
+    rcpt: dict
+
+
 class Job:
     """One message for one destination. path: of its text; sender; utf8: whether SMTPUTF8 was asked for; addresses: of
-    the recipients there; question: what the job answers."""
+    the recipients there; requests: the Requests about them; question: what the job answers."""
 
-    def __init__(self, path: str, sender: str, utf8: bool, addresses: list, question):
+    def __init__(self, path: str, sender: str, utf8: bool, addresses: list, requests: Requests, question):
         self.path = path
         self.sender = sender
         self.utf8 = utf8
         self.addresses = addresses
+        self.requests = requests
         self.question = question
 
 

@@ -27,17 +27,20 @@ class Peer(NamedTuple):
 class DeliveryResult:
     """outcome: DONE, LATER or NEVER. text: what went wrong, without the host's own words. errno: the system's, one of
     the numbers above, or 0. reply: the lines that the host answered, as they came, "" if it did not. status: the
-    enhanced code, "" if unknown. peer: the Peer that is the cause, or None."""
+    enhanced code, "" if unknown. peer: the Peer that is the cause, or None. reports: whether from now on it is the peer
+    who reports to the sender (RFC 3461 §5.2.1)."""
 
-    __slots__ = ("outcome", "text", "errno", "reply", "status", "peer")
+    __slots__ = ("outcome", "text", "errno", "reply", "status", "peer", "reports")
 
-    def __init__(self, outcome: str, text: str = "", errno: int = 0, reply: str = "", status: str = "", peer=None):
+    def __init__(self, outcome: str, text: str = "", errno: int = 0, reply: str = "", status: str = "", peer=None,
+                 reports: bool = False):
         self.outcome = outcome
         self.text = text
         self.errno = errno
         self.reply = reply
         self.status = status or _enhanced(reply)
         self.peer = peer
+        self.reports = reports
 
 
 class Note(NamedTuple):

@@ -19,6 +19,7 @@ class Transaction:
         self._message = None
         self._sender = job.sender
         self._utf8 = job.utf8
+        self._requests = job.requests
         self._before_end = before_end
         self.results = {}
         self.is_begun = False
@@ -86,10 +87,13 @@ class Transaction:
             words.append(" BODY=8BITMIME")
         if offers("smtputf8") and (self._utf8 or not "".join(addresses).isascii()):
             words.append(" SMTPUTF8")
+        if offers("dsn"):
+            words.append(self._requests.mail)
         return "".join(words)
 
     def _recipient(self, address, others_accepted):
-        command = f"RCPT TO:<{address}>"
+        parameters = self._requests.rcpt.get(address, "") if self._connection.offers("dsn") else ""
+        command = f"RCPT TO:<{address}>{parameters}"
         reply = self._ask(command, RECIPIENT_DEFERRED)
         if not reply.is_good and not (reply.code == TOO_MANY and others_accepted):
             self._refuse([address], reply, command, RECIPIENT_DEFERRED)
@@ -112,6 +116,7 @@ class Transaction:
         reply = connection.end_of_data(END)
         connection.is_dirty = False
         if reply.is_good:
-            self.results.update(dict.fromkeys(accepted, connection.result(DONE, "", reply=reply.text)))
+            done = connection.result(DONE, "", reply=reply.text, reports=connection.offers("dsn"))
+            self.results.update(dict.fromkeys(accepted, done))
         else:
             self._refuse(accepted, reply, "end of data", DATA_DEFERRED)

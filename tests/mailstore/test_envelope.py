@@ -50,6 +50,22 @@ class EnvelopeTest(unittest.TestCase):
         self.assertEqual((recipient.address, recipient.envelope_to, recipient.mailbox, recipient.tries, recipient.reply,
                           recipient.next), ("é@c.example", ["d@e.example"], None, 0, "", 0))
 
+    def test_requests(self):
+        """What was asked to be told (RFC 3461) stays with the message and each recipient."""
+        envelope = Envelope(ID, 5.0, "a@b.example", [Recipient("c@d.example", ["c@d.example"]),
+                                                     Recipient("e@f.example", ["e@f.example"])])
+        envelope.ret, envelope.envid = "HDRS", "QQ+2B"
+        asked = envelope.recipients[0]
+        asked.notify, asked.orcpt, asked.report, asked.host = "SUCCESS", "rfc822;c@d.example", "relayed", "mx.example"
+        again = from_json(envelope.to_json())
+        self.assertEqual((again.ret, again.envid, again.untold()), ("HDRS", "QQ+2B", again.recipients[:1]))
+        first, second = again.recipients
+        self.assertEqual((first.notify, first.orcpt, first.report, first.host),
+                         ("SUCCESS", "rfc822;c@d.example", "relayed", "mx.example"))
+        self.assertEqual((second.notify, second.orcpt, second.report, second.host), ("", "", "", ""))
+        self.assertEqual([[one.wants(wish) for wish in ("SUCCESS", "FAILURE", "DELAY")] for one in again.recipients],
+                         [[True, False, False], [False, True, True]])
+
     def test_written_by_another_version(self):
         """What is not known is ignored, what is missing is as in a new message."""
         text = changed(color="red", recipients=[{"address": "x@y.example", "envelope_to": ["x@y.example"], "size": 5}])
@@ -68,6 +84,10 @@ class EnvelopeTest(unittest.TestCase):
                 (changed(recipients=["x@y"]), "no object"), (with_recipient(address=5), "address: 5"),
                 (with_recipient(envelope_to=[]), r"envelope_to: \[\]"),
                 (with_recipient(envelope_to=[5]), r"envelope_to: \[5\]"),
+                (with_recipient(report="lost"), "report: 'lost'"),
+                (with_recipient(notify="SUCCESS DELAY"), "no parameter"),
+                (with_recipient(orcpt="rfc822;a+0Ab"), "printable"), (changed(envid="a+"), "hexadecimal"),
+                (changed(ret=None), "ret: None"),
                 (with_recipient(state="lost"), "state: 'lost'"), (with_recipient(tries="3"), "tries: '3'"),
                 (with_recipient(next=None), "next: None"), (with_recipient(mailbox=5), "mailbox: 5")):
             with self.subTest(text=text[:80]), self.assertRaisesRegex(ValueError, wrong):

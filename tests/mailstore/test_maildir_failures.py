@@ -2,6 +2,7 @@
 the next message works."""
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -270,6 +271,31 @@ class CommitTest(FailureCase):
         self.assertRegex(arrived, " <= sender@client.example.org ")
         self.assertRegex(ended, " Completed$")      # or exigrep would wait for its end for ever
         self.assertRegex(refused, " temporarily rejected after DATA: ")
+
+    def test_success_is_told_of_the_first_alone(self):
+        """NOTIFY=SUCCESS (RFC 3461): the second has its success when the relay delivers it."""
+        self.server = self.serve(patch={self.COMMIT: mailbox_faults.fail_for_bob})
+        self.assertEqual(self.ask_for_success("alice", "bob").code, 250)
+        asked = [[(one["address"].partition("@")[0], one["state"], one["notify"], one.get("report"))
+                  for one in json.loads(path.read_text())["recipients"]]
+                 for path in sorted(self.server.spool.glob("queue/*.envelope"))]
+        self.assertEqual(sorted(asked), [[("alice", "done", "SUCCESS", "delivered")],
+                                         [("bob", "waiting", "SUCCESS", None)]])
+
+    def test_success_is_told_of_nobody_if_there_is_none(self):
+        self.server = self.serve(patch={self.COMMIT: mailbox_faults.fail_for_alice})
+        self.assertEqual(self.ask_for_success("alice").code, 451)
+        self.assertEqual(files_below(self.server.mail, self.server.spool / "queue"), [])
+
+    def ask_for_success(self, *names):
+        with self.server.client() as client:
+            client.expect("EHLO client.example.org", 250)
+            client.expect("MAIL FROM:<a@client.example.org>", 250)
+            for name in names:
+                client.expect("RCPT TO:<%s@%s> NOTIFY=SUCCESS" % (name, self.server.domain), 250)
+            client.expect("DATA", 354)
+            client.write(SMALL)
+            return client.reply()
 
     def test_killed_before_the_first(self):
         """What nobody was answered for is not in new/. Where there is a delivery agent, it is what is killed, at each

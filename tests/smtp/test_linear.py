@@ -12,7 +12,7 @@ import types
 import typing
 import unittest
 
-from common import mainlog
+from common import mainlog, xtext
 from common import logins
 from common.settings import from_environ
 from mailstore import aliases, delivery, mbox
@@ -120,6 +120,19 @@ def parameters(text: str) -> None:
         pass
 
 
+def requests(text: str) -> None:
+    for readers in (syntax.MAIL_REQUESTS, syntax.RCPT_REQUESTS):
+        for keyword in readers:
+            try:
+                syntax.take_requests({keyword: text}, readers)
+            except syntax.Malformed:
+                pass
+    try:
+        xtext.decode(text)
+    except ValueError:
+        pass
+
+
 def alias_file(text: str) -> None:
     for targets in aliases.parse(text).values():
         list_targets.targets_of(targets)
@@ -204,7 +217,7 @@ def envelope(text: str) -> None:
     """A queued message for as many recipients as `text` has words."""
     with tempfile.TemporaryDirectory() as folder:
         store = QueueStore(folder + "/queue")
-        message = types.SimpleNamespace(content=letter(b"\n"), sender=text, utf8=False)
+        message = types.SimpleNamespace(content=letter(b"\n"), sender=text, utf8=False, dsn=None)
         store.prepare("1xVkyz-0002Ae-0G", message, "", [(word, [word]) for word in text.split()]).commit()
         store.load("1xVkyz-0002Ae-0G")
 
@@ -250,6 +263,7 @@ CASES = {
     "parameters": Case(parameters, [" ", "\t", "=", "-", "a=b ", "a= "], 1 << 18),
     "different parameters": Case(lambda text: parameters(" ".join("K%d=x" % n for n in range(len(text)))), ["x"],
                                  1 << 12),
+    "requests": Case(requests, ["+2B", "+", "x", "NEVER,", "SUCCESS,", ",", "utf-8;", ";", "é", "utf-8;é"]),
     "aliases": Case(alias_file,
                     ["a:\n b,", "a: b\n", "\n ", '"', '",', "a: \"\\", "a:,", ":", "#\n", "a: b,\n ", '"a":b\n']),
     "a list": Case(lambda text: alias("a0: " + ", ".join("m%d" % n for n in range(len(text)))), ["x"], 600),
