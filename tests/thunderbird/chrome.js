@@ -104,6 +104,34 @@ const actions = {
     return true;
   },
 
+  // Choose "Delivery Status Notification" in the options of the message, as soon as that can be done: true when it is.
+  askReport() {
+    const window = findWindow(COMPOSE);
+    if (!window?.gMsgCompose?.editor) {
+      return false;
+    }
+    window.document.getElementById("dsnMenu").doCommand();
+    return window.gMsgCompose.compFields.DSN;
+  },
+
+  // A message in a file, in a tab of its own.
+  open(path) {
+    const { MailUtils } = ChromeUtils.importESModule("resource:///modules/MailUtils.sys.mjs");
+    const file = Cc["@mozilla.org/file/local;1"].createInstance(Ci.nsIFile);
+    file.initWithPath(path);
+    MailUtils.openEMLFile(findWindow(MAIN), file, Services.io.newFileURI(file));
+  },
+
+  // What is shown of it, once there is something; the tab is closed then.
+  shown() {
+    const pane = findWindow(MAIN).document.getElementById("tabmail").currentAboutMessage?.getMessagePaneBrowser?.();
+    const text = pane?.contentDocument?.body?.textContent.trim();
+    if (text) {
+      findWindow(MAIN).document.getElementById("tabmail").closeTab();
+    }
+    return text || "";
+  },
+
   // Close whatever is open besides the main window; dialogs first, for their openers wait. True when nothing is left.
   clear() {
     const others = [...Services.wm.getEnumerator(null)].filter(window => window.location.href !== MAIN);

@@ -10,7 +10,9 @@ import typing
 import unittest
 
 from tests.helpers import secure, support
+from tests.helpers.reports import reports
 from tests.helpers.secure import ALICE, BOB, WRONG
+from tests.lab.sink import Sink
 from tests.thunderbird import profile, program
 from tests.thunderbird.program import CLEAR, ENCRYPTED_PASSWORD, IMPLICIT_TLS, NORMAL_PASSWORD, STARTTLS
 
@@ -146,6 +148,41 @@ class PasswordTest(SendingCase, secure.AccountsTestCase):
     def type_password(self, password: str):
         self.assertTrue(self.thunderbird.wait_dialog().password)
         self.thunderbird.answer("accept", password)
+
+
+class ReportTest(SendingCase):
+    """Its option "Delivery Status Notification": what it asks for, and what it shows of the answer."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.home = Sink()
+        cls.home.__enter__()
+        cls.addClassCleanup(cls.home.close)
+        cls.options = ("-relay", "%s=127.0.0.1:%d" % (profile.ADDRESS.rpartition("@")[2], cls.home.port))
+        super().setUpClass()
+
+    def test_report_of_success(self):
+        self.thunderbird.configure(self.server.port)
+        self.write()
+        self.thunderbird.wait("askReport")
+        self.thunderbird.send()
+        self.thunderbird.wait_sent()
+        self.assert_stored("esmtp")
+        self.home.wait(lambda sink: sink.messages, "the report")
+        report = self.home.messages[0].data.replace(b"\r\n", b"\n")
+        envid, (told,) = reports(b"Return-path: <>\n" + report)
+        sent = email.message_from_bytes(self.server.messages("alice")[-1].content)
+        self.assertEqual(envid.strip("<>"), sent["Message-ID"].strip("<>"))
+        self.assertEqual((told.action, told.final), ("delivered", "rfc822;" + self.address("alice")))
+        shown = self.shown(report)
+        for text in ("<%s> (delivered to the mailbox)" % self.address("alice"), "Action: delivered", "Reporting-MTA: "):
+            self.assertIn(text, shown)
+
+    def shown(self, message: bytes) -> str:
+        path = self.attachment.with_name("report.eml")
+        path.write_bytes(message)
+        self.thunderbird.do("open", str(path))
+        return self.thunderbird.wait("shown")
 
 
 class TlsCase(secure.TlsPorts, SendingCase):
