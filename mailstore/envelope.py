@@ -18,8 +18,10 @@
             "next": 0,                      not before these seconds since 1970
             "notify": "SUCCESS,FAILURE",    RCPT's parameters for DSN, "" without
             "orcpt": "rfc822;x@relay.example",
-            "report": "relayed",            what the sender is yet to be told of a success, "" for nothing:
-            "host": "mx.relay.example"          "delivered", "expanded" or, to that host, "relayed"
+            "report": "relayed",            what the sender is yet to be told, "" for nothing: "delivered",
+                                            "expanded" or "relayed"; "failed", while others of its list wait
+            "status": "2.0.0",              with the enhanced code
+            "host": "mx.relay.example"      of the host that it is about
         }]
     }
 
@@ -36,13 +38,14 @@ STATES = (WAITING, DONE, FAILED)
 NEVER, SUCCESS, FAILURE, DELAY = "NEVER", "SUCCESS", "FAILURE", "DELAY"
 WORDS = (SUCCESS, FAILURE, DELAY)       # of NOTIFY, in the order in which they are written
 UNASKED = frozenset((FAILURE, DELAY))   # what a sender hears of who came without NOTIFY (RFC 3461 §4.1)
-DELIVERED, EXPANDED, RELAYED = REPORTS = ("delivered", "expanded", "relayed")   # RFC 3464 §2.3.3
+DELIVERED, EXPANDED, RELAYED = SUCCESSES = ("delivered", "expanded", "relayed")   # RFC 3464 §2.3.3
 NUMBER = (int, float)
 ENVELOPE_FIELDS = {"id": str, "received": NUMBER, "sender": str, "utf8": bool, "notified": bool,
                    "ret": str, "envid": str}
 RECIPIENT_FIELDS = {"address": str, "envelope_to": list, "mailbox": (str, type(None)), "state": str, "tries": int,
-                    "reply": str, "next": NUMBER, "notify": str, "orcpt": str, "report": str, "host": str}
-OPTIONAL = ("ret", "envid", "notify", "orcpt", "report", "host")
+                    "reply": str, "next": NUMBER, "notify": str, "orcpt": str, "report": str, "status": str,
+                    "host": str}
+OPTIONAL = ("ret", "envid", "notify", "orcpt", "report", "status", "host")
 
 
 def wishes(notify):
@@ -63,7 +66,7 @@ class Recipient:
         self.tries = 0
         self.reply = ""
         self.next = 0
-        self.notify = self.orcpt = self.report = self.host = ""
+        self.notify = self.orcpt = self.report = self.status = self.host = ""
 
     @property
     def given(self) -> str:
@@ -94,7 +97,7 @@ class Envelope:
         return [recipient for recipient in self.recipients if recipient.state == WAITING]
 
     def untold(self) -> list:
-        """The Recipients of whose success the sender is yet to be told."""
+        """The Recipients of whom the sender is yet to be told."""
         return [recipient for recipient in self.recipients if recipient.report]
 
     def to_json(self) -> str:
@@ -130,14 +133,14 @@ def _recipient(fields):
         raise ValueError(f"envelope_to: {given!r:.80}")
     if recipient.state not in STATES:
         raise ValueError(f"state: {recipient.state!r:.80}")
-    _check_parameters(recipient.notify, recipient.orcpt)
-    if recipient.report and recipient.report not in REPORTS:
+    _check_parameters(recipient.notify, recipient.orcpt, recipient.status)
+    if recipient.report and recipient.report not in (*SUCCESSES, FAILED):
         raise ValueError(f"report: {recipient.report!r:.80}")
     return recipient
 
 
 def _check_parameters(*values):
-    """Raise ValueError unless a command, and a report, may hold them."""
+    """Raise ValueError unless they may stand in a command, and in a report."""
     for value in values:
         xtext.decode(value)
         if " " in value or "\t" in value:

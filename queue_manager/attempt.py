@@ -3,7 +3,9 @@ from typing import List, NamedTuple
 
 from mailstore.envelope import FAILED, Envelope, Recipient
 from queue_manager.retry import due_time
-from smtp_client.result import LATER, NEVER, DeliveryResult
+from smtp_client.result import LATER, NEVER, DeliveryResult, Peer
+
+NO_TIME_LEFT = "5.4.7"      # delivery time expired (RFC 3463 §3.5)
 
 
 class Tried(NamedTuple):
@@ -16,6 +18,26 @@ class Tried(NamedTuple):
     transport: str = ""
     account: str = ""
     gave_up: bool = False
+
+    @property
+    def status(self) -> str:
+        """The enhanced code, "" if unknown."""
+        return NO_TIME_LEFT if self.gave_up else self.result.status
+
+    def note(self, report: str):
+        """Keep with the recipient what it takes to tell the sender later."""
+        peer = self.result.peer
+        self.recipient.report = report
+        self.recipient.status = self.status
+        self.recipient.host = peer.name if peer else ""
+
+
+def recalled(recipient: Recipient, outcome: str) -> Tried:
+    """The Tried that a recipient was noted by, whose reply holds what a host said, or else why it was not done."""
+    said = recipient.reply if recipient.reply[:3].isdigit() else ""
+    peer = Peer(recipient.host, "") if recipient.host else None
+    result = DeliveryResult(outcome, "" if said else recipient.reply, 0, said, recipient.status, peer)
+    return Tried(recipient, result, gave_up=recipient.status == NO_TIME_LEFT)
 
 
 class Attempt:

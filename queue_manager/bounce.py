@@ -5,17 +5,15 @@ from typing import List, NamedTuple
 
 from common import xtext
 from common.mainlog import printable
-from mailstore.envelope import DELIVERED, EXPANDED, RELAYED, Recipient
+from mailstore.envelope import DELIVERED, EXPANDED, RELAYED
 from mailstore.files import write_all
 from mailstore.trace import mail_date
 from queue_manager.attempt import Tried
 from queue_manager.log_lines import GAVE_UP, reason
-from smtp_client.result import DONE, DeliveryResult, Peer
 
 WHOLE_OCTETS = 100 * 1024   # a longer message comes back as its header alone
 REPLY_OCTETS = 2000
 HOUR = 3600
-NO_TIME_LEFT = "5.4.7"      # delivery time expired (RFC 3463 §3.5)
 
 FAILED = """\
 This message was created automatically by mail delivery software.
@@ -149,13 +147,12 @@ def delay(message_id, domain, about: Original, late: List[Tried]) -> Report:
     return _report(Author(message_id, domain), about, late, kind, (text, about.header + b"\n"))
 
 
-def success(message_id, domain, about: Original, done: List[Recipient]) -> Report:
+def success(message_id, domain, about: Original, done: List[Tried]) -> Report:
     """The Report that somebody has the message, or another host that does not tell, or a list."""
-    text = SUCCEEDED.format(addresses="\n".join(f"  <{one.given}> ({WAYS[one.report]})" for one in done))
-    told = [Tried(one, DeliveryResult(DONE, reply=one.reply if one.host else "", peer=one.host and Peer(one.host, "")))
-            for one in done]
+    text = SUCCEEDED.format(addresses="\n".join(
+        f"  <{one.recipient.given}> ({WAYS[one.recipient.report]})" for one in done))
     kind = Kind("", "2", "Delivery Status Notification", [])
-    return _report(Author(message_id, domain), about, told, kind, (text, about.header + b"\n"))
+    return _report(Author(message_id, domain), about, done, kind, (text, about.header + b"\n"))
 
 
 def _report(author, about, told, kind, content):
@@ -198,8 +195,9 @@ def _block(tried, label):
     if recipient.given != recipient.address:
         lines.append(f"    (generated from {recipient.given})")
     if result.peer:
-        lines.append(f"    host {result.peer.name} [{result.peer.address}]")
-    said = [label + result.text + ":", result.reply] if result.reply else [label + reason(result)]
+        lines.append(f"    host {result.peer.name}" + (f" [{result.peer.address}]" if result.peer.address else ""))
+    said = [label + result.text + ":", result.reply] if result.reply and result.text else [
+        label + (result.reply or reason(result))]
     said[-1] += _ending(tried)
     return "\n".join(lines + [f"    {line}" for text in said for line in _readable(text)])
 
@@ -212,7 +210,7 @@ def _status(tried, kind):
     """One recipient's fields in message/delivery-status (RFC 3464 §2.3)."""
     address, result = tried.recipient.given, tried.result
     type_ = "rfc822" if address.isascii() else "utf-8"
-    status = NO_TIME_LEFT if tried.gave_up else result.status
+    status = tried.status
     lines = [*_original_recipient(tried.recipient), f"Action: {kind.action or tried.recipient.report}",
              f"Final-Recipient: {type_};{address}",
              f"Status: {status if status.startswith(kind.status_class) else kind.status_class + '.0.0'}"]

@@ -12,9 +12,9 @@ from mailstore.envelope import DELAY, DELIVERED, FAILURE, RELAYED, SUCCESS
 from mailstore.outcome import Later, deferral
 from mailstore.trace import mail_date
 from queue_manager import bounce, retry
-from queue_manager.attempt import Attempt, Tried
+from queue_manager.attempt import Attempt, Tried, recalled
 from queue_manager.log_lines import ignored_line, note_line, reason, tried_line
-from smtp_client.result import DONE
+from smtp_client.result import DONE, NEVER
 
 
 class Concluder:
@@ -43,8 +43,8 @@ class Concluder:
             recipient.reply = result.reply or reason(result)
             if result.outcome == DONE:
                 recipient.state = states.DONE
-                if attempt.envelope.sender and recipient.wants(SUCCESS):
-                    _note_success(one)
+                if attempt.envelope.sender and recipient.wants(SUCCESS) and not result.reports:
+                    one.note(DELIVERED if one.account else RELAYED)
         attempt.sort(tried)
         if not attempt.is_over() and any(one.result.outcome == DONE for one in tried):
             self._save(attempt)
@@ -65,8 +65,7 @@ class Concluder:
     def conclude(self, attempt: Attempt):
         """The attempt is over. Returns when to try again (seconds since 1970), or None if the message is gone."""
         self._give_up_late(attempt)
-        if attempt.failed:
-            self._report_failed(attempt)
+        self._report_failed(attempt)
         self._report_done(attempt)
         if attempt.envelope.waiting() or attempt.envelope.untold():
             return self._postpone(attempt)
@@ -84,7 +83,7 @@ class Concluder:
             attempt.failed.append(given_up)
 
     def _report_failed(self, attempt):
-        told = [one for one in attempt.failed if one.recipient.wants(FAILURE)]
+        told, held = _to_be_told(attempt)
         try:
             if attempt.envelope.sender and told:
                 self._report(attempt, bounce.failure, self._original(attempt), told)
@@ -95,20 +94,25 @@ class Concluder:
             return
         for one in attempt.failed:
             one.recipient.state = states.FAILED
-            if one not in told:
+            if not one.recipient.wants(FAILURE):
                 self._mainlog.write(ignored_line(one), attempt.id)
+        for one in told:
+            one.recipient.report = ""
+        for one in held:
+            one.note(states.FAILED)
 
     def _report_done(self, attempt):
         """Tell of successes, those too that an attempt before this one, or the session, has left to be told."""
-        told = attempt.envelope.untold()
+        told = [recalled(recipient, DONE) for recipient in attempt.envelope.untold()
+                if recipient.report != states.FAILED]
         try:
             if told:
                 self._report(attempt, bounce.success, self._original(attempt), told)
         except (OSError, Later) as error:
             self._mainlog.write(f"cannot queue a report of success: {_words(error)}", attempt.id)
             return
-        for recipient in told:
-            recipient.report = ""
+        for one in told:
+            one.recipient.report = ""
 
     def _original(self, attempt):
         """The bounce.Original that a report is about."""
@@ -118,7 +122,7 @@ class Concluder:
 
     def _report(self, attempt, make, original, told):
         """Queue a report about the attempt's message. make: bounce.failure, bounce.delay or bounce.success; told: of
-        whom, as it takes them."""
+        whom."""
         message_id = self._clock.message_id()
         message = make(message_id, self._domain, original, told)
         sender = attempt.envelope.sender
@@ -166,14 +170,20 @@ class Concluder:
             self._store.forget(attempt.id)
 
 
-def _note_success(tried):
-    """The sender is to hear of it from us, unless another host has taken that over."""
-    recipient, result = tried.recipient, tried.result
-    if tried.account:
-        recipient.report = DELIVERED
-    elif not result.reports:
-        recipient.report = RELAYED
-        recipient.host = result.peer.name
+def _to_be_told(attempt):
+    """(Those of whose failure the sender is to hear now, those of whom later): who asked by NOTIFY hears of a list
+    once, when none of its members waits any more. Others hear at once, as from Exim."""
+    envelope = attempt.envelope
+    failed = {one.recipient for one in attempt.failed}
+    still_open = {recipient.given for recipient in envelope.waiting() if recipient not in failed}
+    told = [recalled(recipient, NEVER) for recipient in envelope.untold()
+            if recipient.report == states.FAILED and recipient.given not in still_open]
+    held = []
+    for one in attempt.failed:
+        if one.recipient.wants(FAILURE):
+            waits = envelope.sender and one.recipient.notify and one.recipient.given in still_open
+            (held if waits else told).append(one)
+    return told, held
 
 
 def _words(error):

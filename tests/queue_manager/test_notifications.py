@@ -129,6 +129,39 @@ class QueueTest(unittest.TestCase):
             told = [reports(message.content)[1] for message in relay.messages("alice")]
         self.assertEqual(sorted(len(one) for one in told), [1, 200])
 
+    def run_list(self, notify: str, end: str):
+        """What is told of a list with a member who is refused at once, and one whose end that is, later: at once, and
+        in the end, when the relay has been killed meanwhile."""
+        script = {"rcpt": lambda argument, _: "550 no" if "<bad@" in argument else later[0]}
+        later = ["450 later"]
+        with Sink(script) as sink, Relay({BAD: sink.port}) as relay:
+            message_id = relay.enqueue(*[{"address": "%s@%s" % (name, BAD), "envelope_to": ["list@" + HERE],
+                                          "notify": notify} for name in ("bad", "late")])
+            relay.start()
+            support.wait_for(lambda: relay.envelope(message_id)["recipients"][1]["tries"] == 1, "the note")
+            support.wait_for(lambda: relay.ids() == [message_id], "the bounce's delivery")
+            at_once = len(relay.messages("alice"))
+            relay.kill()
+            later[0] = end
+            relay.advance(1, wake=False)
+            relay.start()
+            relay.wait_empty()
+            return at_once, [reports(message.content)[1] for message in relay.messages("alice")]
+
+    def test_list_whose_members_fail_one_by_one(self):
+        """Who asked by NOTIFY hears of it once, when each has come to its end."""
+        for end, count in (("550 no", 2), ("250 OK", 1)):
+            at_once, (told,) = self.run_list("FAILURE", end)
+            self.assertEqual((at_once, len(told)), (0, count))
+            for one in told:
+                self.assertEqual((one.action, one.status, one.remote, one.diagnostic),
+                                 ("failed", "5.0.0", "dns; 127.0.0.1", "smtp; 550 no"))
+
+    def test_list_that_nothing_was_asked_about(self):
+        """As Exim: of each as soon as that is known."""
+        at_once, told = self.run_list("", "550 no")
+        self.assertEqual((at_once, [len(one) for one in told]), (1, [1, 1]))
+
     def test_list_that_the_relay_expands(self):
         """An address of ours that has become a list meanwhile (RFC 3461 §5.2.7.3 (c))."""
         with Sink(extensions=("DSN",)) as sink, \

@@ -1,5 +1,5 @@
-"""Delivery status notifications beside a real Exim that offers DSN: the same reply to each parameter, the same fields in
-the reports, the same words to the next host. Where we differ, the standard is why, and the row says so."""
+"""Delivery status notifications beside a real Exim that offers DSN: the same reply to each parameter, the same fields
+in the reports, the same words to the next host. Where we differ, the standard is why, and the row says so."""
 
 import typing
 import unittest
