@@ -97,8 +97,8 @@ class Envelope:
         return [recipient for recipient in self.recipients if recipient.state == WAITING]
 
     def untold(self) -> list:
-        """The Recipients of whom the sender is yet to be told."""
-        return [recipient for recipient in self.recipients if recipient.report]
+        """The Recipients of whom the sender, if there is one, is yet to be told."""
+        return [recipient for recipient in self.recipients if recipient.report and self.sender]
 
     def to_json(self) -> str:
         """The file's text, ASCII."""

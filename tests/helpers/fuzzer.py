@@ -15,7 +15,8 @@ WORDS = (b"alice", b"bob", b"list", b"postmaster", b"nobody", b"a", b"x" * 300, 
          b"<>", b"\xc3\xa9", b"=?utf-8?q?x?=", b"tpmail.info.unicaen.fr", b"[127.0.0.1]", b"[IPv6:::1]",
          b"client.example", b"-", b"1", b"99999999999999999999")
 PARAMETERS = (b"SIZE=100", b"SIZE=", b"SIZE=99999999999", b"BODY=8BITMIME", b"BODY=x", b"SMTPUTF8", b"SMTPUTF8=1",
-              b"AUTH=<>", b"X", b"X=Y", b"=", b"SIZE=1 SIZE=1")
+              b"AUTH=<>", b"X", b"X=Y", b"=", b"SIZE=1 SIZE=1", b"RET=HDRS", b"ENVID=a+2Bb", b"ENVID=+",
+              b"NOTIFY=NEVER", b"NOTIFY=FAILURE,DELAY", b"NOTIFY=,", b"ORCPT=rfc822;a", b"ORCPT=;")
 MIME_FIELDS = (b"Content-Type: multipart/mixed; boundary=b", b"Content-Type: multipart/mixed",
                b"Content-Type: message/rfc822", b"--b", b"--b--",
                b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: 8bit", b"\xc3\xa9 \xe9",
