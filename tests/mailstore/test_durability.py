@@ -19,11 +19,11 @@ def needs_tracing(case):
 
 
 def begin(client: Client, *recipients: str) -> None:
-    """A session up to its 354."""
+    """A session up to its 354. recipients: addresses; with parameters, in brackets."""
     client.expect("EHLO client.example", 250)
     client.expect("MAIL FROM:<a@client.example>", 250)
     for recipient in recipients:
-        client.expect("RCPT TO:<%s>" % recipient, 250)
+        client.expect("RCPT TO:" + (recipient if recipient[0] == "<" else "<%s>" % recipient), 250)
     client.expect("DATA", 354)
 
 
@@ -91,6 +91,13 @@ class MaildirOrderTest(OrderTestCase):
                           ("write", ACCEPTED))
         self.assert_order(tracing, ("fsync", r"Maildir/tmp/"), ("rename", r"queue/tmp/.*\.envelope"),
                           ("fsync", r"queue>"), ("write", ACCEPTED))
+
+    def test_success_to_be_reported(self):
+        """The report's entry in the queue is ready before the mailbox is written, counts after it, and before 250."""
+        tracing = self.traced("<%s> NOTIFY=SUCCESS" % self.address("alice"))
+        self.assert_order(tracing, ("fsync", r"queue/tmp/.*envelope>"), ("rename", r"Maildir/tmp/.*Maildir/new/"),
+                          ("fsync", r"Maildir/new>"), ("rename", r"queue/tmp/.*\.message"),
+                          ("rename", r"queue/tmp/.*\.envelope"), ("fsync", r"queue>"), ("write", ACCEPTED))
 
 
 @needs_tracing

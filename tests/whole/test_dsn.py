@@ -22,8 +22,8 @@ ALIASES = "one: bob\nlist: bob, alice\nfar: x@%s\nfars: x@%s, y@%s\nbad: bob, x@
 
 
 class Row(typing.NamedTuple):
-    """One message. to: its recipient; notify, ret: the parameters, "" without; told: the actions that are reported, in
-    their order; returned: the form in which the message comes back with the last of them."""
+    """One message. to: its recipient; notify, ret: the parameters, "" without; told: the actions that are reported, one for
+    each recipient that it leads to; returned: the form in which the message comes back with them."""
     to: str
     notify: str
     ret: str
