@@ -8,8 +8,8 @@ from unittest import mock
 
 from mailstore.envelope import Envelope, Recipient
 from queue_manager import bounce
-from queue_manager.attempt import Tried
-from smtp_client.result import LATER, NEVER, DeliveryResult, Peer
+from queue_manager.attempt import Tried, recalled
+from smtp_client.result import DONE, LATER, NEVER, DeliveryResult, Peer
 
 GOLDEN = pathlib.Path(__file__).with_name("bounces.txt")
 DOMAIN = "binome.example"
@@ -30,6 +30,15 @@ def tried(address: str, result: DeliveryResult, given: str = "") -> Tried:
     return Tried(Recipient(address, [given or address]), result)
 
 
+def noted(address: str, report: str, given: str = "", **more) -> Tried:
+    """One of whom the queue's file alone tells."""
+    recipient = Recipient(address, [given or address])
+    recipient.report = report
+    for name, value in more.items():
+        setattr(recipient, name, value)
+    return recalled(recipient, NEVER if report == "failed" else DONE)
+
+
 CASES = {
     "one that a host refused": (bounce.failure, [tried("bad@far.example", REFUSED)], {}),
     "two, one out of a list, and a reply of several lines": (
@@ -41,12 +50,24 @@ CASES = {
     "given up, whatever was the last answer": (
         bounce.failure, [tried("slow@far.example", BUSY)._replace(gave_up=True),
                          tried("full@far.example", FULL)._replace(gave_up=True)], {}),
+    "of a list, noted before": (
+        bounce.failure, [noted("bad@far.example", "failed", "list@binome.example", reply="550-5.7.1 no\n550 5.7.1 no",
+                               status="5.7.1", host="mx.example"),
+                         noted("slow@far.example", "failed", "list@binome.example", reply="Connection refused",
+                               status="5.4.7", host="mx.example")], {"envid": "a+20+2B"}),
+    "its header alone, as was asked": (bounce.failure, [tried("bad@far.example", NOBODY)], {"ret": "HDRS"}),
+    "success": (
+        bounce.success, [noted("bob@binome.example", "delivered", orcpt="rfc822;b+2Bb@client.example"),
+                         noted("x@far.example", "relayed", reply="250 2.6.0 taken", host="mx.example"),
+                         noted("list@binome.example", "expanded")], {"ret": "FULL", "envid": "QQ314159"}),
     "late": (bounce.delay, [tried("slow@far.example", BUSY)], {"age": 90000}),
 }
 
 
-def text_of(make, told, text: bytes = MESSAGE, age: float = 0, utf8: bool = False) -> str:
+def text_of(make, told, text: bytes = MESSAGE, age: float = 0, utf8: bool = False, ret: str = "",
+            envid: str = "") -> str:
     envelope = Envelope(ID, 0, "me@binome.example", [one.recipient for one in told], utf8)
+    envelope.ret, envelope.envid = ret, envid
     with tempfile.NamedTemporaryFile() as file, mock.patch.multiple(
             bounce, time=lambda: 1767225600.5, mail_date=lambda: DATE,
             random=mock.Mock(randrange=lambda _: 7)):
