@@ -60,24 +60,26 @@ class Requests:
     told: once they are settled, the Recipients of whom the sender is to hear as soon as the message is stored.
     """
 
-    def __init__(self):
+    def __init__(self, recipients):
+        """recipients: pairs as below, accepted before anything was asked."""
         self.ret = self.envid = ""
         self.told = []
-        self._of_rcpt = {}          # {number: (NOTIFY, ORCPT)}
+        self._of_rcpt = {given: ("", "") for given, _ in recipients}    # {an address as given: (NOTIFY, ORCPT)}
         self._of_given = {}         # {an address as given: its Asked}
 
     def of_message(self, ret, envid):
         self.ret, self.envid = ret, envid
 
-    def of_recipient(self, number, notify, orcpt):
-        """number: which RCPT it is, of those accepted."""
-        self._of_rcpt[number] = (notify, orcpt)
+    def of_recipient(self, given, notify, orcpt):
+        """An accepted RCPT."""
+        before = self._of_rcpt.get(given, (notify, orcpt))
+        self._of_rcpt[given] = both(before[0], notify), before[1] or orcpt
 
     def settle(self, sender, recipients):
-        """All RCPTs are there: `recipients`, pairs of (address as given, Resolution)."""
+        """All RCPTs are there: `recipients`, pairs of (address as given, Resolution), are those to have mail."""
         found = {}
-        for number, (given, resolution) in enumerate(recipients):
-            request = self._of_rcpt.get(number, ("", ""))
+        for given, resolution in recipients:
+            request = self._of_rcpt[given]
             if id(resolution) in found:
                 found[id(resolution)].add(*request)
             else:

@@ -53,7 +53,7 @@ class Transaction:
         """The dsn.Requests, to be changed."""
         if not self.dsn:
             from mailstore.dsn import Requests
-            self.dsn = Requests()
+            self.dsn = Requests(self.recipients)
         return self.dsn
 
     def close(self):
@@ -186,8 +186,8 @@ def _add_recipient(session, address, requests):
     if not resolution:
         return reply
     given = address.text if address.domain else f"{address.text}@{session.domain}"
-    if any(requests):
-        transaction.requests().of_recipient(len(transaction.recipients), *requests)
+    if transaction.dsn or any(requests):
+        transaction.requests().of_recipient(given, *requests)
     transaction.recipients.append((given, resolution))
     session.idle_commands -= 1
     return reply
