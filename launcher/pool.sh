@@ -114,7 +114,7 @@ back_off() {
         can_bind 1 "$1" "${2:-0.0.0.0}" && { failures=0; return; }
         say_why "$1" "$2"
     fi
-    warn "$reason ; nouvel essai dans $pause s." 2>&"$terminal"
+    warn "$reason ; nouvelle tentative dans $pause s." 2>&"$terminal"
     longer_pause
 }
 

@@ -83,9 +83,9 @@ class Command:
         if recipient.report:
             text += ", l'expéditeur en sera averti"
         if recipient.state == WAITING:
-            text += f", {plural(recipient.tries, 'essai')} sans succès"
+            text += f", {plural(recipient.tries, 'tentative')} sans succès"
             if recipient.next > self._now():
-                text += f", prochain essai le {date_text(recipient.next)}"
+                text += f", prochaine le {date_text(recipient.next)}"
         return text
 
     # Acting
@@ -99,7 +99,7 @@ class Command:
                 self._retry_without_manager(ids)
                 return
         what = f"{'les messages' if ids[1:] else 'le message'} {' '.join(ids)}" if ids else "toute la file"
-        print(f"Nouvel essai demandé pour {what}.")
+        print(f"Nouvelle tentative demandée pour {what}.")
 
     def _retry_without_manager(self, ids):
         """The queue manager tries what is due as soon as it starts."""
@@ -108,7 +108,7 @@ class Command:
             if self._store.has(message_id, aside=True):
                 unfreeze(self._store, self._mainlog, message_id)
             self._make_due(message_id)
-        print("Le relais ne tourne pas : l'essai se fera dès qu'il sera lancé (serveur.sh, ou relay.py seul).")
+        print("Le relais ne tourne pas : la tentative se fera dès qu'il sera lancé (serveur.sh, ou relay.py seul).")
 
     def _make_due(self, message_id):
         try:
@@ -137,7 +137,7 @@ class Command:
         deadline = time.monotonic() + ANSWER_SECONDS
         while self._store.has(message_id) or self._store.has(message_id, aside=True):
             if time.monotonic() > deadline:
-                raise NotDone(f"{message_id} est en cours d'envoi : il sera supprimé après cet essai")
+                raise NotDone(f"{message_id} est en cours d'envoi : il sera supprimé après cette tentative")
             time.sleep(0.02)
 
     def _hold(self):
@@ -162,7 +162,7 @@ def _asked(**parameters):
 
 
 def plural(count, noun):
-    """`noun` after its number: 0 essai, 1 essai, 2 essais."""
+    """`noun` after its number: 0 tentative, 1 tentative, 2 tentatives."""
     return f"{count} {noun}{'s' if count > 1 else ''}"
 
 

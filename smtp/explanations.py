@@ -205,7 +205,7 @@ ENHANCED = {
         "Le destinataire est valable, et peut recevoir en ce moment."),
     (251, "2.1.5"): Explanation(
         "RFC 5321 3.4", "Taken; an alias leads elsewhere, and the server carries the mail there.",
-        "Accepté ; un alias mène ailleurs, et le serveur y porte le courrier."),
+        "Accepté ; un alias mène ailleurs, et le serveur y achemine le courrier."),
     (252, "2.5.1"): Explanation(
         "RFC 5321 3.5.3", "Another server knows whether that user exists; mail for it is taken.",
         "Un autre serveur sait si cet utilisateur existe ; le courrier pour lui est accepté."),
@@ -280,7 +280,7 @@ ENHANCED = {
         "Personne ici ne porte ce nom. Vérifiez-le, ainsi que le domaine après @."),
     (550, "5.1.6"): Explanation(
         "RFC 3463 3.2", "The user has moved, and mail for the new address is not carried by this server.",
-        "L'utilisateur est parti, et ce serveur ne porte pas le courrier vers sa nouvelle adresse."),
+        "L'utilisateur est parti, et ce serveur n'achemine pas le courrier vers sa nouvelle adresse."),
     (550, "5.3.3"): Explanation(
         "RFC 821 3.4", "SEND reaches terminals of this host only. MAIL, SOML and SAML go further.",
         "SEND n'atteint que les terminaux de cette machine. MAIL, SOML et SAML vont plus loin."),

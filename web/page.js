@@ -282,9 +282,9 @@ function whereTo(text) {
 function waiting(recipient, aside) {
   const to = recipient.mailbox ? `la boîte de ${recipient.mailbox}` : recipient.address;
   const when = new Date(recipient.next * 1000).toLocaleString("fr-FR");
-  const next = recipient.next ? `prochain le ${when}` : "le premier bientôt";
+  const next = recipient.next ? `prochaine le ${when}` : "la première bientôt";
   const text = aside ? `mis de côté, pour ${to}`
-    : `en file d'attente pour ${to} : ${plural(recipient.tries, "essai")}, ${next}`;
+    : `en file d'attente pour ${to} : ${plural(recipient.tries, "tentative")}, ${next}`;
   return make("li", "later", text, make("code", "", recipient.reply));
 }
 
@@ -345,7 +345,7 @@ function listen() {
   }
   events.onopen = () => { showLive("on", "en direct"); };
   events.onerror = () => {
-    if (events.readyState !== EventSource.CLOSED) { showLive("off", "coupé, nouvel essai…"); return; }
+    if (events.readyState !== EventSource.CLOSED) { showLive("off", "coupé, nouvelle tentative…"); return; }
     showLive("off", "coupé");
     notify("Le serveur a redémarré, ou ne montre plus rien : ouvrez l'adresse qu'il a affichée en démarrant.");
   };

@@ -63,7 +63,7 @@ def open_root() -> pathlib.Path:
 
 
 needs_root = unittest.skipUnless(IS_ROOT, "il faut être root")
-long_test = unittest.skipUnless(LONG, "essai long : tests/run -long")
+long_test = unittest.skipUnless(LONG, "test long : tests/run -long")
 
 
 def needs_program(*names: str):

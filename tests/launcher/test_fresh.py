@@ -18,7 +18,7 @@ class RefusalTest(unittest.TestCase):
         """The one line that it writes when it ends with 2."""
         done = run_fresh(*arguments)
         self.assertEqual(done.returncode, 2, done.stdout)
-        self.assertRegex(done.stdout, r"\Atests/fresh : [^\n]+\n\Z")
+        self.assertRegex(done.stdout, r"\Atests/fresh: [^\n]+\n\Z")
         return done.stdout
 
     def test_arguments(self):

@@ -72,6 +72,20 @@ class BenchTest(unittest.TestCase):
         self.assertGreater(load.greeting_delay(floor.port), 0)
 
 
+class HandOverTest(PoolTestCase):
+    def test_netcat_becomes_the_handler(self):
+        """nc -e: the process that waited for the client is the one that serves it."""
+        server = self.started()
+        waiting = {pid for pid, command in server.processes().items() if "nc.traditional -n" in command}
+        self.assertEqual(len(waiting), POOL)
+        with server.client() as client:
+            pid = server.process_of(client)
+            self.assertIn(pid, waiting)
+            self.assertIn("smtp_handler.py", server.processes()[pid])
+            client.expect("QUIT", 221)
+        self.assertEqual(server.stop(), 0)
+
+
 class LoadTest(PoolTestCase):
     def test_fifty_at_once(self):
         server = self.started("-max", "64")
@@ -292,9 +306,9 @@ class NetcatFailureTest(PoolTestCase):
         (server.folder / "broken").touch()
         for _ in range(POOL):
             server.client().close()
-        text = self.wait_output(server, "nouvel essai dans 2 s.")
+        text = self.wait_output(server, "nouvelle tentative dans 2 s.")
         self.assertLess(self.count(calls), 20 * POOL)
-        self.assertRegex(text, "ne démarre pas ; nouvel essai dans 1 s.")
+        self.assertRegex(text, "ne démarre pas ; nouvelle tentative dans 1 s.")
         (server.folder / "broken").unlink()
         support.wait_for(lambda: support.listeners(server.port), "a listener")
         server.client().close()
@@ -306,7 +320,7 @@ class NetcatFailureTest(PoolTestCase):
             support.wait_for(lambda: support.listeners(server.port), "a listener")
             with Client(server.port) as client:
                 self.assertEqual(client.reply().code, 220)
-        self.assertNotIn("nouvel essai", server.output())
+        self.assertNotIn("nouvelle tentative", server.output())
         self.assertEqual(server.stop(), 0)
 
 

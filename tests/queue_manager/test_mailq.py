@@ -78,7 +78,7 @@ class ShowTest(CommandCase):
             result = relay.command("show", message_id)
             self.assert_done(result)
             for text in ("Expéditeur   <%s>\n" % SENDER, "y@s.example : remis\n", "450 later\n",
-                         ", 1 essai sans succès", "prochain essai le ", "\nSubject: essai\n", "\nÇa va.\n"):
+                         ", 1 tentative sans succès", "prochaine le ", "\nSubject: essai\n", "\nÇa va.\n"):
                 self.assertIn(text, result.stdout)
 
 
@@ -91,16 +91,16 @@ class RetryTest(CommandCase):
             relay.start()
             for message_id in (first, second):
                 support.wait_for(lambda: relay.envelope(message_id)["recipients"][0]["tries"], "the first attempts")
-            self.assert_done(relay.command("retry", first), "Nouvel essai demandé pour le message %s.\n" % first)
+            self.assert_done(relay.command("retry", first), "Nouvelle tentative demandée pour le message %s.\n" % first)
             relay.wait_log("== x@s.example", 2)
             self.assertEqual(relay.log().count("== y@s.example"), 1)
             self.assert_done(relay.command("retry", first, second),
-                             "Nouvel essai demandé pour les messages %s %s.\n" % (first, second))
+                             "Nouvelle tentative demandée pour les messages %s %s.\n" % (first, second))
             support.wait_for(lambda: relay.envelope(first)["recipients"][0]["tries"] == 3,
                              "the note of the third attempt")
-            self.assertIn(", 3 essais sans succès", relay.command("show", first).stdout)
+            self.assertIn(", 3 tentatives sans succès", relay.command("show", first).stdout)
             sink.script["rcpt"] = "250 now"
-            self.assert_done(relay.command("retry"), "Nouvel essai demandé pour toute la file.\n")
+            self.assert_done(relay.command("retry"), "Nouvelle tentative demandée pour toute la file.\n")
             relay.wait_empty()
             self.assertEqual(len(sink.messages), 2)
 

@@ -76,8 +76,8 @@ class SeenTest(BrowserTestCase):
     def test_what_waits_and_until_when(self):
         self.look()
         self.server.send("x@tpmail.info.unicaen.fr", b"Subject: x\r\n\r\nx\r\n.\r\n", sender=self.address("alice"))
-        self.browser.wait_text("#queue", "en file d'attente pour x@tpmail.info.unicaen.fr : 1 essai, prochain le ")
-        self.browser.wait_text("#fates", "en file d'attente pour x@tpmail.info.unicaen.fr : 1 essai, prochain le ")
+        self.browser.wait_text("#queue", "en file d'attente pour x@tpmail.info.unicaen.fr : 1 tentative, prochaine le ")
+        self.browser.wait_text("#fates", "en file d'attente pour x@tpmail.info.unicaen.fr : 1 tentative, prochaine le ")
         self.browser.wait_text("#fates", "remis à plus tard")
         self.browser.wait_text("#counts", "en file")
 
