@@ -1,8 +1,8 @@
 """The commands: one row each, with its guards, its handler and its syntax; smtp/explanations.py says what it is for.
 
 A guard returns the Reply that refuses, or None. A handler gets the session and the argument's text, has
-its effect, and returns a Reply; it never sends. What not every session needs is imported by the handler
-that needs it (common/settings.py says why).
+its effect, and returns a Reply; it sends none but those that ask for more first (354, 334, STARTTLS's 220). What not
+every session needs is imported by the handler that needs it (common/settings.py says why).
 """
 from smtp import replies
 

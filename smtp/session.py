@@ -1,7 +1,7 @@
 """One SMTP session: its states, and the loop that reads a command, looks it up, runs it and answers.
 
-Guard, effect, reply: the table of commands is in smtp/commands.py; handlers there return a Reply, and only
-the loop here sends. A session leaves nothing behind in its process.
+Guard, effect, reply: the table of commands is in smtp/commands.py; handlers there return a Reply, which the loop here
+sends. A session leaves nothing behind in its process.
 """
 from time import monotonic
 
