@@ -26,13 +26,15 @@ def milliseconds(arguments):
 
 
 def main():
+    load = os.getloadavg()[0]
     taken = {name: [] for name in COMMANDS}
     for _ in range(ROUNDS):
         for name, arguments in COMMANDS.items():
             taken[name].append(milliseconds(arguments))
     medians = {name: round(statistics.median(times), 2) for name, times in taken.items()}
     version = ".".join(map(str, sys.version_info[:3]))
-    text = json.dumps({"python": version, "cores": os.cpu_count(), "rounds": ROUNDS, "milliseconds": medians}, indent=1)
+    text = json.dumps({"python": version, "cores": os.cpu_count(), "rounds": ROUNDS, "load": load,
+                       "milliseconds": medians}, indent=1)
     (pathlib.Path(__file__).resolve().parent / "demarrage.json").write_text(text + "\n")
 
 

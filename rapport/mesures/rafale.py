@@ -1,12 +1,13 @@
 #!/usr/bin/python3 -ES
-"""How many of a burst of clients are refused or reset, for each way of listening with netcat.
+"""How many of a volley of clients, all at once, are refused or reset, for each way of listening with netcat.
 
 Writes rapport/mesures/rafale.json; the report draws its plot from that. Root only; takes five to ten minutes.
 Everything happens on the loopback of a network namespace of its own, so that the kernel setting which is
 tried, net.ipv4.tcp_migrate_req, is nobody else's.
 
 Ways: "seul", one netcat in a loop; "bash", a pool that one bash looks after; "gardiens", serveur.sh's own
-pool. A session is connect, greeting, QUIT, 221; a client that is refused does not try again.
+pool. A session is connect, greeting, QUIT, 221; a client that is refused does not try again. The volleys of a round
+follow each other as soon as the last client of the one before is done.
 """
 import json
 import os
@@ -26,11 +27,11 @@ ROOT = HERE.parent.parent
 MIGRATE = pathlib.Path("/proc/sys/net/ipv4/tcp_migrate_req")
 PORT = 4567
 POOL = 128
-SESSIONS = 500
-ROUNDS = 5
-CROWDS = (10, 25, 50, 100)
+VOLLEYS = 3
+ROUNDS = 3
+CROWDS = (10, 50, 100, 200)
 WAYS = (("seul", 1), ("bash", 1), ("gardiens", 0), ("gardiens", 1))
-PATIENCE = 10                   # seconds for one client
+PATIENCE = 4                    # seconds for one client
 
 LOOP = 'while :; do nc.traditional -n -l -p "$1" -e "$2"; done'
 ONE_BASH = 'start() { nc.traditional -n -l -p "$1" -e "$2" & }; ' \
@@ -68,29 +69,31 @@ class Client:
             self.socket.send(b"QUIT\r\n")
 
 
-def burst(crowd):
-    """Outcomes of SESSIONS sessions, `crowd` of them at any time: ({outcome: count}, seconds)."""
-    selector = selectors.DefaultSelector()
+def volleys(crowd):
+    """Outcomes of VOLLEYS volleys of `crowd` clients: ({outcome: count}, seconds)."""
     outcomes = {}
     begun = time.monotonic()
-    left = SESSIONS
-    running = set()
-    while left or running:
-        while left and len(running) < crowd:
-            client = Client()
-            selector.register(client.socket, selectors.EVENT_READ, client)
-            running.add(client)
-            left -= 1
+    for _ in range(VOLLEYS):
+        for outcome in volley(crowd):
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+    return outcomes, time.monotonic() - begun
+
+
+def volley(crowd):
+    """The outcome of each of `crowd` clients that connect at the same moment."""
+    selector = selectors.DefaultSelector()
+    running = {Client() for _ in range(crowd)}
+    for client in running:
+        selector.register(client.socket, selectors.EVENT_READ, client)
+    while running:
         for key, _ in selector.select(1):
             key.data.go_on()
         late = time.monotonic()
         for client in [c for c in running if c.outcome or c.deadline < late]:
-            outcome = client.outcome or "no answer"
-            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+            yield client.outcome or "no answer"
             selector.unregister(client.socket)
             client.socket.close()
             running.remove(client)
-    return outcomes, time.monotonic() - begun
 
 
 class Listening:
@@ -158,10 +161,10 @@ def measure_one(way, migrate, crowd, folder):
         MIGRATE.write_text("0" if way == "gardiens" else str(migrate))
         with Listening(way, folder):
             MIGRATE.write_text(str(migrate))
-            outcomes, seconds = burst(crowd)
+            outcomes, seconds = volleys(crowd)
         rounds.append(outcomes)
         rates.append(outcomes.get("served", 0) / seconds)
-    lost = [1 - (r.get("served", 0) + r.get("sent away", 0)) / SESSIONS for r in rounds]
+    lost = [1 - (r.get("served", 0) + r.get("sent away", 0)) / (VOLLEYS * crowd) for r in rounds]
     print(way, migrate, crowd, [f"{share:.1%}" for share in lost], rounds[0], flush=True)
     return {"way": way, "migrate": migrate, "crowd": crowd, "rounds": rounds,
             "lost": statistics.median(lost), "least": min(lost), "most": max(lost),
@@ -174,8 +177,8 @@ def main():
         script = f"ip link set lo up && RAFALE=1 exec {sys.executable} -ES {pathlib.Path(__file__).resolve()}"
         os.execvp("unshare", ["unshare", "-n", "bash", "-c", script])
     kernel = os.uname().release.partition("-")[0]
-    text = json.dumps({"cores": os.cpu_count(), "kernel": kernel, "pool": POOL, "sessions": SESSIONS,
-                       "rounds": ROUNDS, "results": measure()}, indent=1)
+    text = json.dumps({"cores": os.cpu_count(), "kernel": kernel, "pool": POOL, "volleys": VOLLEYS,
+                       "rounds": ROUNDS, "load": os.getloadavg()[0], "results": measure()}, indent=1)
     (HERE / "rafale.json").write_text(text + "\n")
 
 
