@@ -55,21 +55,22 @@ class Pool:
         while not self.stopping:
             self._reap()
             self._fork_enough()
-            self._await_news(None)
+            self._await_news()
             time.sleep(LOOK_SECONDS)
         self.socket.close()
         posix.close(self.alive_writer)
+        self._reap()
         while self.workers:
+            self._await_news()
             self._reap()
-            self._await_news(1)
 
     def _stop(self, *_):
         self.stopping = self.asked_to_stop or self.need < 0
         self.asked_to_stop = True
 
-    def _await_news(self, seconds):
+    def _await_news(self):
         pipes = [self.woken] + [self.need] * (self.asked_to_stop and not self.stopping)
-        ready, _, _ = select.select(pipes, [], [], seconds)
+        ready, _, _ = select.select(pipes, [], [])
         if self.need in ready:
             self.stopping = True
         if self.woken in ready:
