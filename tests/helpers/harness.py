@@ -11,14 +11,13 @@ It is a `support.Server` in all but its start: folders, log and mailboxes are lo
 
 import contextlib
 import os
-import pathlib
 import pwd
 import resource
 import socket
 import subprocess
 import typing
 
-from tests.helpers import patching, support
+from tests.helpers import patching, sockets, support
 from tests.helpers.client import PATIENCE, Client
 from tests.lab.agent import Agent, limit_files, socket_in
 
@@ -26,13 +25,9 @@ RUN = "from smtp import handler\nhandler.main()\n"
 
 
 def unread_octets(client: Client) -> int:
-    """How many octets that `client` sent the server has not read yet, as the kernel's table shows it."""
+    """How many octets that `client` sent the server has not read yet."""
     ours, theirs = client.socket.getsockname()[1], client.socket.getpeername()[1]
-    for row in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, remote, _, queues = row.split()[:5]
-        if int(local.rpartition(":")[2], 16) == theirs and int(remote.rpartition(":")[2], 16) == ours:
-            return int(queues.partition(":")[2], 16)
-    return 0
+    return sum(found.unread for found in sockets.connected(theirs) if found.peer == ours)
 
 
 class Handlers(support.Server):

@@ -1,6 +1,5 @@
-"""What /proc tells of a process, and of connections."""
+"""What /proc tells of a process."""
 
-import contextlib
 import pathlib
 import typing
 
@@ -17,18 +16,6 @@ def peak_memory(pid: int) -> int:
     """Octets that a process has had in memory at most."""
     status = pathlib.Path("/proc/%d/status" % pid).read_text()
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
-
-
-def connections_at(port: int) -> typing.Dict[str, int]:
-    """The clients' connections to the TCP port: {as a descriptor's link names it, "socket:[inode]": the client's
-    port}."""
-    rows = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(OSError):
-            rows += pathlib.Path(table).read_text().splitlines()[1:]
-    fields = (row.split() for row in rows)
-    return {"socket:[%s]" % row[9]: int(row[2].rpartition(":")[2], 16) for row in fields
-            if row[3] not in ("0A", "06") and int(row[1].rpartition(":")[2], 16) == port}
 
 
 class Identity(typing.NamedTuple):

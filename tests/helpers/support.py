@@ -34,8 +34,9 @@ import time
 import typing
 import unittest
 
-from tests.helpers import mailboxes, processes
+from tests.helpers import mailboxes, processes, sockets
 from tests.helpers.client import PATIENCE, Client, Reply, greeted_client
+from tests.helpers.sockets import listeners
 
 # A TERM ends the tests as Ctrl-C does: what they have started is stopped and removed.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -112,13 +113,6 @@ def free_port() -> int:
             held_ports.append(holder)
             return port
         holder.close()
-
-
-def listeners(port: int) -> int:
-    """How many sockets listen on the TCP port (IPv4), as the kernel's table shows it: nobody is disturbed."""
-    rows = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
-    fields = (row.split() for row in rows)
-    return sum(row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port for row in fields)
 
 
 def processes_marked(mark: str) -> typing.Dict[int, str]:
@@ -304,7 +298,7 @@ class Server:
 
     def _clients_ports(self) -> typing.Dict[int, int]:
         """{pid: its client's port} of the processes that have one."""
-        connections = processes.connections_at(self.port)
+        connections = {"socket:[%d]" % found.inode: found.peer for found in sockets.connected(self.port)}
         found = {}
         for pid in self.processes():
             with contextlib.suppress(OSError, KeyError):        # it has just ended, or has no client
