@@ -3,7 +3,8 @@
     python3 -m tests.helpers.runner [-v] MODULE...          many
     python3 -m tests.helpers.runner -only MODULE REPORT     one, here; what it came to goes into the file REPORT
 
-Modules of ALONE, which would disturb others or be disturbed, run one by one after the rest; and with TESTS_LONG all do.
+As root each has a network and a /run of its own (apart.sh), so that none meets the servers of another. Otherwise those
+of ALONE run one by one after the rest. With TESTS_LONG all run one by one.
 Of a file that fails, all that it wrote is shown; the last lines are unittest's own, with the sums, and so is the exit
 status.
 """
@@ -11,6 +12,7 @@ status.
 import collections
 import concurrent.futures
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -22,16 +24,19 @@ import time
 import typing
 import unittest
 
-# What looks at the whole machine, or whose subject is how many clients come how fast.
+# What meets other servers of the same user: the next start of any of them ends what a killed one has left.
 ALONE = (
     "tests.launcher.test_killed",
-    "tests.launcher.test_migration",        # net.ipv4.tcp_migrate_req, which each server's start and end may set
     "tests.launcher.test_pool",
-    "tests.launcher.test_program_copy",     # the copies of all servers, in /run and /var/lib
+    "tests.launcher.test_program_copy",
     "tests.launcher.test_stopping",
-    "tests.listener.test_prefork",
-    "tests.smtp.test_linear",               # the processor's time
 )
+# What asks Debian's mirrors.
+WITH_NETWORK = (
+    "tests.launcher.test_fresh",
+    "tests.launcher.test_netcat_package",
+)
+APART = ["unshare", "--net", "--mount", "--propagation", "slave", str(pathlib.Path(__file__).with_name("apart.sh"))]
 COUNTS = ("failures", "errors", "skipped", "expected failures", "unexpected successes")
 AT_ONCE = 1 if os.environ.get("TESTS_LONG") else min(4, (os.cpu_count() or 1) + 1)
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "serveur-smtp")
@@ -65,8 +70,10 @@ def run_apart(module: str) -> Outcome:
     """Run one file in a process of its own, and wait for it."""
     begun = time.monotonic()
     # Files, not pipes: whatever a test may leave behind keeps nobody waiting.
-    with tempfile.NamedTemporaryFile("r") as report, tempfile.TemporaryFile() as written:
-        process = subprocess.Popen([sys.executable, "-m", "tests.helpers.runner", "-only", module, report.name],
+    with tempfile.NamedTemporaryFile("r") as report, tempfile.TemporaryFile() as written, \
+            tempfile.TemporaryDirectory() as folder:
+        apart = [*APART, folder] if has_namespaces() and not is_among(WITH_NETWORK, module) else []
+        process = subprocess.Popen([*apart, sys.executable, "-m", "tests.helpers.runner", "-only", module, report.name],
                                    stdin=subprocess.DEVNULL, stdout=written, stderr=written)
         running.add(process)
         process.wait()
@@ -79,6 +86,13 @@ def run_apart(module: str) -> Outcome:
         tests, counts, reasons = 0, [0, 1, 0, 0, 0], []
         output += "%s: its process ended with %d\n" % (module, process.returncode)
     return Outcome(module, tests, dict(zip(COUNTS, counts)), reasons, time.monotonic() - begun, output)
+
+
+@functools.lru_cache(maxsize=None)
+def has_namespaces() -> bool:
+    """Whether we may make some; some containers forbid it to their root."""
+    with tempfile.TemporaryDirectory() as folder:
+        return os.geteuid() == 0 and not subprocess.run([*APART, folder, "true"], capture_output=True).returncode
 
 
 def run_all(modules: typing.Sequence[str]) -> typing.Iterator[Outcome]:
@@ -100,7 +114,12 @@ def run_all(modules: typing.Sequence[str]) -> typing.Iterator[Outcome]:
 
 
 def is_alone(module: str) -> bool:
-    return any(module == name or module.startswith(name + ".") for name in ALONE)
+    return not has_namespaces() and is_among(ALONE, module)
+
+
+def is_among(names: typing.Sequence[str], module: str) -> bool:
+    """Whether this is a file of `names`, or a class of one."""
+    return any(module == name or module.startswith(name + ".") for name in names)
 
 
 def read_durations() -> typing.Dict[str, float]:
