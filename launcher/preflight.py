@@ -43,8 +43,8 @@ def main(words):
         make_state(settings)
         compile_modules(settings)
         become_service()
-        make_inside(settings)
         check_reachable(settings)
+        make_inside(settings)
         if settings.tls and not tls:
             tls, fingerprint = made_tls(settings)
     except Problem as problem:

@@ -125,6 +125,17 @@ class StateTest(LauncherTestCase):
                 self.assertEqual(server.stop(), 0)
                 self.assertEqual(other.start().stop(), 0)
 
+    @support.needs_root
+    def test_where_sessions_cannot_go(self):
+        """Root may make it in a folder that is closed to the sessions' user, who could do nothing with it."""
+        server = self.make_server()
+        closed = server.folder / "closed"
+        closed.mkdir(0o700)
+        server.replace_option("-spool", "-spool", str(closed / "spool"))
+        line = self.refused(server, 2)
+        self.assertIn("-spool : l'utilisateur mail, ", line)
+        self.assertIn("%s (un dossier au-dessus lui est fermé)" % (closed / "spool"), line)
+
 
 class LocksTest(LauncherTestCase):
     @support.needs_root
