@@ -235,6 +235,7 @@ prepare() {
     open_locks
     open_life
     open_record
+    ! orphans_left || lay_copy          # which takes as long as the end of those who still have the ports
     claim_ports
     [ -z "$SMTP_WEB" ] || claim_page
     claim_state

@@ -72,7 +72,7 @@ remove_copy() {
 # lay_copy: ours until we end, however that is
 lay_copy() {
     local home gate
-    [ "$EUID" = 0 ] || return 0
+    [ "$EUID" = 0 ] && [ -z "$copy" ] || return 0
     # One start at a time: a copy that has no lock yet must not be taken for one that was left.
     exec {gate}>>"${locks%/*}/copies" && flock "$gate"
     trap remove_copy EXIT
