@@ -14,7 +14,7 @@ import unittest
 from mailstore import agent_client
 from tests.helpers import harness, mailbox_faults, support
 from tests.helpers.accounts import system_users
-from tests.helpers.load import Load, split_mbox
+from tests.helpers.load import ENDLESS, Load, split_mbox
 from tests.helpers.terminals import FIRST_UID, PseudoTerminal
 from tests.lab.asking import ask
 
@@ -30,18 +30,23 @@ class AgentKillTestCase(support.ServerTestCase):
     options = ("-max", "24", "-relay", "tpmail.info.unicaen.fr=127.0.0.1:9")
     SEED = 20260213
 
-    def kill_at_random(self, load: Load, kills: int) -> int:
-        """Kill agents, at every tenth time their master, until `load` is over or so many were hit; how many were."""
+    def kill_at_random(self, load: Load, kills: int, least: int) -> int:
+        """Kill agents, at every tenth time their master, until so many were hit and `least` messages of `load` were
+        acknowledged; how many were hit."""
         dice, hit = random.Random(self.SEED), 0
-        while load.alive() and hit < kills:
-            workers = self.server.agent_workers()
-            victims = [self.server.agent_master()] if hit % 10 == 9 else workers
+
+        def is_enough():
+            nonlocal hit
+            victims = [self.server.agent_master()] if hit % 10 == 9 else self.server.agent_workers()
             for pid in dice.sample(victims, min(1, len(victims))):
                 time.sleep(dice.random() * 0.01)    # so that it falls anywhere in a delivery
                 with contextlib.suppress(ProcessLookupError):
-                    if pid:
+                    if pid and hit < kills:
                         os.kill(pid, signal.SIGKILL)
                         hit += 1
+            return hit == kills and len(load.acknowledged) >= least
+        support.wait_for(is_enough, "%d agents killed" % kills, 10 * support.PATIENCE)
+        load.stop()
         return hit
 
 
@@ -50,15 +55,13 @@ class AgentKillTestCase(support.ServerTestCase):
 class KilledAgentTest(AgentKillTestCase):
     """Maildirs that nobody reads meanwhile: nothing is lost, and nothing is there twice."""
 
-    MESSAGES = 1500 if support.LONG else 150
-    KILLS = 300 if support.LONG else 30
+    KILLS = 150 if support.LONG else 15
+    ACKNOWLEDGED = 3 * KILLS        # at least
 
     def test_kills(self):
         for recipients in (["alice"], ["alice", "bob"]):
-            with Load(self.server.port, [self.address(one) for one in recipients], self.MESSAGES // 2) as load:
-                hit = self.kill_at_random(load, self.KILLS // 2)
-            self.assertGreater(hit, 3)
-            self.assertGreater(len(load.acknowledged), self.MESSAGES // 8)
+            with Load(self.server.port, [self.address(one) for one in recipients], ENDLESS) as load:
+                hit = self.kill_at_random(load, self.KILLS, self.ACKNOWLEDGED)
             for account in recipients:
                 messages = self.server.messages(account)
                 queued = [path.read_bytes() for path in self.server.spool.glob("queue/*.message")
@@ -76,15 +79,14 @@ class KilledAgentMboxTest(AgentKillTestCase):
 
     options = ("-store", "mbox", "-max", "24")
     accounts = None
-    MESSAGES = 600 if support.LONG else 60
     KILLS = 120 if support.LONG else 12
+    ACKNOWLEDGED = 2 * KILLS
 
     def test_kills(self):
         with system_users("essaiagent"):
             recipient = "essaiagent@" + self.server.domain
-            with Load(self.server.port, [recipient], self.MESSAGES, clients=3) as load:
-                hit = self.kill_at_random(load, self.KILLS)
-            self.assertGreater(hit, 2)
+            with Load(self.server.port, [recipient], ENDLESS, clients=3) as load:
+                hit = self.kill_at_random(load, self.KILLS, self.ACKNOWLEDGED)
             support.wait_for(lambda: self.server.send(recipient, b"Subject: number 999999\r\n.\r\n").code == 250,
                              "service")
             *messages, last = split_mbox(pathlib.Path("/var/mail/essaiagent").read_bytes())

@@ -16,6 +16,7 @@ import typing
 from tests.helpers.client import Client
 
 NUMBER = re.compile(rb"^Subject: number (\d+)$", re.M)
+ENDLESS = 1 << 30               # messages: until the load is told to stop
 LINES, MANY_LINES = 60, 1200    # of a message, and of every fourth; it ends in a line that says so
 
 

@@ -1,4 +1,4 @@
-"""Many test files, each in a process of its own, one more at a time than there are processors: tests mostly wait.
+"""Many test files, each in a process of its own, two more at a time than there are processors: tests mostly wait.
 
     python3 -m tests.helpers.runner [-v] MODULE...          many
     python3 -m tests.helpers.runner -only MODULE REPORT     one, here; what it came to goes into the file REPORT
@@ -38,7 +38,7 @@ WITH_NETWORK = (
 )
 APART = ["unshare", "--net", "--mount", "--propagation", "slave", str(pathlib.Path(__file__).with_name("apart.sh"))]
 COUNTS = ("failures", "errors", "skipped", "expected failures", "unexpected successes")
-AT_ONCE = 1 if os.environ.get("TESTS_LONG") else min(4, (os.cpu_count() or 1) + 1)
+AT_ONCE = 1 if os.environ.get("TESTS_LONG") else min(4, (os.cpu_count() or 1) + 2)
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "serveur-smtp")
 
 

@@ -307,8 +307,7 @@ class Server:
 
     def agent_master(self) -> int:
         """The pid of the delivery agent's master; 0 if there is none."""
-        pids = self._agents()
-        return next((pid for pid in pids if processes.parent_of(pid) not in pids), 0)
+        return self._first_of(self._agents())
 
     def agent_workers(self) -> typing.List[int]:
         """The pids of the processes that write mailboxes for the sessions; [] if those do it themselves."""
@@ -321,7 +320,12 @@ class Server:
     def prefork_master(self) -> int:
         """The pid of listener/prefork.py's master; 0 if there is none."""
         pids = [pid for pid, command in self.processes().items() if "/prefork.py" in command]
-        return next((pid for pid in pids if processes.parent_of(pid) not in pids), 0)
+        return self._first_of(pids)
+
+    @staticmethod
+    def _first_of(pids: typing.Sequence[int]) -> int:
+        """Whose parent is none of them; 0 if there is nobody. (One that has just ended has no parent to be known.)"""
+        return next((pid for pid in pids if processes.parent_of(pid) not in (0, *pids)), 0)
 
 
 class ServerTestCase(unittest.TestCase):

@@ -279,7 +279,9 @@ class NewsTest(unittest.TestCase):
     def test_only_what_is_named(self):
         """A new message costs no look at all the others; one that nobody announced is found by a look."""
         with Sink() as sink, Relay({"s.example": sink.port}) as relay:
+            first = relay.enqueue("first@s.example")
             relay.start()
+            relay.wait_log(first + " Completed")        # its look as it starts is over
             silent, named = relay.enqueue("silent@s.example"), relay.enqueue("named@s.example")
             relay.wake("new " + named)
             relay.wait_log(named + " Completed")

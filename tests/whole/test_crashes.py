@@ -11,10 +11,7 @@ import unittest
 
 from tests.helpers import processes, support
 from tests.helpers.accounts import system_users
-from tests.helpers.load import Load, split_mbox
-
-ENDLESS = 1 << 30               # messages: it goes on until it is told to stop
-
+from tests.helpers.load import ENDLESS, Load, split_mbox
 
 class KillTestCase(support.ServerTestCase):
     """Kills of the server's processes as long as the load lasts."""
