@@ -3,8 +3,11 @@ there in the end."""
 
 import os
 import subprocess
+import types
 import unittest
+from unittest import mock
 
+from smtp import limits, sending
 from smtp.terminal_text import MOST_LINES
 from tests.helpers import support
 from tests.helpers.accounts import system_users
@@ -340,6 +343,20 @@ class AuthenticationTest(AccountsTestCase):
                 client.write(TEXT)
                 self.assertEqual(client.reply().code, 250)
                 self.assertTrue(terminal.shown().startswith("Message from a@client.example, alice, (x) [127.0.0.1]"))
+
+
+class TimeTest(unittest.TestCase):
+    def test_of_all_terminals_together(self):
+        """Each may keep us waiting; the last of many are not waited for, and not reached."""
+        people = [types.SimpleNamespace(user=name) for name in ("alice", "bob", "carol")]
+        recipients = [(person.user + "@b.example", object()) for person in people]
+        transaction = sending.Sending("SOML", None)
+        transaction._found = {id(resolution): [person] for person, (_, resolution) in zip(people, recipients)}
+        now = [0]
+        slow = types.SimpleNamespace(write=lambda *_: now.append(now[-1] + limits.TERMINALS_SECONDS * 2 // 3))
+        with mock.patch.object(sending, "monotonic", lambda: now[-1]):
+            shown = transaction._write(slow, recipients, b"")
+        self.assertEqual([user for user, _ in shown], ["alice", "bob"])
 
 
 if __name__ == "__main__":
