@@ -127,26 +127,27 @@ start_agent() {
     done
 }
 
-# count_listeners PORT: leaves their number in $found
+# count_listeners PORT [ADDRESS]: leaves their number in $found.  The kernel needs milliseconds for each table.
 count_listeners() {
-    local hex table row rows
+    local hex table row rows tables=(/proc/net/tcp{,6})
+    [ -z "${2-}" ] || case $2 in *:*) unset 'tables[0]' ;; *) unset 'tables[1]' ;; esac
     printf -v hex ':%04X ' "$1"
     found=0
-    for table in /proc/net/tcp{,6}; do
+    for table in "${tables[@]}"; do
         [ -r "$table" ] || continue
         mapfile -t rows <"$table"
         for row in "${rows[@]}"; do [[ $row != *"$hex"*:0000' 0A '* ]] || ((++found)); done
     done
 }
 
-# wait_for_port PORT: until the whole pool listens, or as long as we wait for it; false if nobody does by then
+# wait_for_port PORT [ADDRESS]: until the whole pool listens, or as long as we wait for it; false if nobody does by then
 wait_for_port() {
     local wanted=1 found=0 round
     [ "$SMTP_LISTEN" = prefork ] || wanted=$pool_size
     for ((round = 0; round < START_SECONDS * 20 && found < wanted; round++)); do
         [ -z "$stopping" ] || return 0
         nap 0.05
-        count_listeners "$1"
+        count_listeners "$1" "${2-}"
     done
     ((found > 0))
 }
@@ -257,7 +258,7 @@ main() {
     enable_migration
     start
     for endpoint in "${endpoints[@]}"; do
-        wait_for_port "${endpoint% *}" && continue
+        wait_for_port "${endpoint% *}" "${endpoint#* }" && continue
         warn "personne n'écoute sur le port ${endpoint% *} : abandon"
         code=1
         request_stop
