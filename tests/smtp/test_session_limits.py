@@ -83,11 +83,17 @@ class TimeOutTest(unittest.TestCase):
             stack.enter_context(server.client()).expect("NOOP", 250)
 
     def test_slow_data_under_pressure(self):
-        # On a busy machine too, the first has begun its text within this time.
-        server = self.serve({"smtp.limits.STRESS_SECONDS": 1}, MAX="8")
+        """The others idle, and go too: each is followed by another, so that no session is free."""
+        server = self.serve({"smtp.limits.STRESS_SECONDS": 0.3}, MAX="8")
         with contextlib.ExitStack() as stack:
-            first, *_ = [stack.enter_context(server.client()) for _ in range(8)]
+            first = stack.enter_context(server.client())
             self.begin_data(first, server)
+
+            def is_answered():
+                if sum(handler.poll() is None for handler in server.handlers) < 8:
+                    stack.enter_context(server.stranger())
+                return select.select([first.socket], [], [], 0)[0]
+            support.wait_for(is_answered, "the end of the first")
             self.assertEqual(first.reply().code, 421)
             server.wait_log("SMTP data too slow")
 
