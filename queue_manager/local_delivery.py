@@ -12,6 +12,7 @@ from functools import partial
 from traceback import format_exc
 from typing import Callable, List, NamedTuple
 
+import common.domains           # noqa: F401
 import common.nss               # noqa: F401
 import mailstore.expansion      # noqa: F401
 import mailstore.mbox           # noqa: F401
