@@ -1,5 +1,5 @@
 """Every dialogue of tests/dialogues, played against the real server behind netcat, and once more behind prefork;
-tests/helpers/player.py says how to read them.
+tests/helpers/dialogue.py says how to read them.
 
 Dialogues that need the same options share one server.
 """
@@ -12,10 +12,10 @@ import threading
 import unittest
 
 from tests.helpers import support
-from tests.helpers.player import FOLDER, Dialogue, Player
+from tests.helpers.dialogue import FOLDER, NOWHERE, Dialogue
+from tests.helpers.player import Player
 
-# Mail that leaves goes nowhere: nobody listens on that port.
-OPTIONS = ("-relay", "tpmail.info.unicaen.fr=127.0.0.1:9")
+OPTIONS = ("-relay", NOWHERE)
 
 servers = {}
 
