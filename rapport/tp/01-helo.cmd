@@ -20,5 +20,3 @@
 2< 214 
 2> QUIT
 2< Connection closed
-== fin
-1^C

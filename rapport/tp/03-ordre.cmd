@@ -1,8 +1,3 @@
-== serveur
-1$ mkdir -p ~/tp/boites/alice ~/tp/boites/bob
-1$ cd ~/serveur-smtp
-1$ ./serveur.sh -store ~/tp/boites -spool ~/tp/etat
-1< Pour essayer
 == desordre
 2$ telnet 127.0.0.1 4567
 2< 220 

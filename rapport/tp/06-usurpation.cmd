@@ -1,8 +1,3 @@
-== serveur
-1$ mkdir -p ~/tp/boites/alice ~/tp/boites/bob
-1$ cd ~/serveur-smtp
-1$ ./serveur.sh -store ~/tp/boites -spool ~/tp/etat
-1< Pour essayer
 == vider
 3$ rm -f ~/tp/boites/*/Maildir/new/*
 == envoi
@@ -28,3 +23,5 @@
 2< Connection closed
 == boite
 3$ cat ~/tp/boites/alice/Maildir/new/*
+== arret
+1^C

@@ -4,7 +4,7 @@
 1$ ./serveur.sh -store ~/tp/boites -spool ~/tp/etat -size 1024
 1< Pour essayer
 == droits
-3$ chmod 500 ~/tp/boites/bob
+3$ chmod -R a-w ~/tp/boites/bob
 == refus
 2$ telnet 127.0.0.1 4567
 2< 220 
@@ -26,7 +26,7 @@
 2< 250 
 == pourquoi
 3$ grep 'rejected RCPT <bob' ~/tp/etat/mainlog
-3$ chmod 700 ~/tp/boites/bob
+3$ chmod -R u+w ~/tp/boites/bob
 == taille
 2> MAIL FROM:<prof@example.org> SIZE=2000
 2< 552 
@@ -51,3 +51,5 @@
 2< 452 
 2> QUIT
 2< Connection closed
+== arret
+1^C

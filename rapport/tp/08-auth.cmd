@@ -9,6 +9,8 @@
 3$ printf alice | base64
 3$ printf secret1 | base64
 3$ echo VXNlcm5hbWU6 | base64 -d; echo
+== vider
+3$ rm -f ~/tp/boites/*/Maildir/new/*
 == plain
 2$ telnet 127.0.0.1 4567
 2< 220 
@@ -53,3 +55,5 @@
 2< Connection closed
 == boite
 3$ cat ~/tp/boites/bob/Maildir/new/*
+== arret
+1^C

@@ -12,6 +12,8 @@
 2< 530 
 2> QUIT
 2< Connection closed
+== vider
+3$ rm -f ~/tp/boites/*/Maildir/new/*
 == starttls
 2$ openssl s_client -quiet -crlf -starttls smtp -connect 127.0.0.1:4567
 2< 250 
@@ -35,3 +37,5 @@
 3$ openssl s_client -connect 127.0.0.1:5465 </dev/null 2>/dev/null | openssl x509 -noout -subject -fingerprint -sha256 | fold -w 64
 == boite
 3$ head -n 12 ~/tp/boites/bob/Maildir/new/*
+== arret
+1^C

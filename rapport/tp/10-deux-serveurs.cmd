@@ -3,6 +3,8 @@
 1$ cd ~/serveur-smtp
 1$ ./serveur.sh -store ~/tp/boites -spool ~/tp/etat -relay tpmail.info.unicaen.fr=127.0.0.1:5567
 1< Pour essayer
+== vider
+3$ rm -f ~/tp/boites/*/Maildir/new/*
 == seul
 2$ telnet 127.0.0.1 4567
 2< 220 
@@ -52,3 +54,6 @@
 3$ cat ~/tp/boites/alice/Maildir/new/*
 == journal
 3$ cut -d ' ' -f 3- ~/tp/etat/mainlog | grep fantome
+== arret
+1^C
+4^C

@@ -25,3 +25,5 @@
 2> QUIT
 2< Connection closed
 3< exited with
+== arret
+1^C

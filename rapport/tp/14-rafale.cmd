@@ -11,3 +11,5 @@
 == avec
 R# sysctl -w net.ipv4.tcp_migrate_req=1
 3$ seq 300 | xargs -P 60 -I{} bash -c client | sort | uniq -c
+== arret
+1^C
