@@ -20,6 +20,7 @@ from tests.helpers.dialogue import COMMENT, DOMAIN, NOWHERE, SENT, Dialogue, Ste
 STORE = "/tmp/dialogue"         # the folder that the line shown for serveur.sh names
 ALIASES = STORE + ".alias"
 CLIENT, SERVER, NOTE, COMMENTED, WRONG = "36", "32", "2", "33", "1;31"     # colours, as ECMA-48 numbers them
+AT_HIS = "     # dans un autre terminal de root, qui sera le sien"
 SHOWN = 200                     # of a line's letters
 ENDINGS = {"L": " ⏎LF", "B": " (ces octets, rien de plus)", "C": ""}
 
@@ -64,6 +65,7 @@ def setup_lines(dialogue: Dialogue, port: int) -> typing.List[str]:
         store = ["-store", "maildir"]
         for names, _, full_name in (text.partition(": ") for text in dialogue.given("people")):
             lines += ["useradd -m -c %s %s" % (shlex.quote(full_name), name) for name in names.split(", ")]
+        lines += ["chown %s:tty $(tty); chmod g+w $(tty)" % name + AT_HIS for name in dialogue.given("terminal")]
     else:
         lines.append("mkdir -p " + " ".join([STORE + "/" + name for name in accounts] or [STORE]))
     aliases = " ".join(map(shlex.quote, dialogue.given("alias")))
@@ -227,7 +229,9 @@ class Recital:
         elif what == "queue":
             self.screen.row("→ dans la file : " + rest, NOTE)
         else:
-            self.screen.row("→ dans la boîte de %s :" % step.text.split()[0], NOTE)
+            words = step.text.split()
+            place = "sur le terminal" if words[0] == "terminal" else "dans la boîte"
+            self.screen.row("→ %s de %s :" % (place, words[words[0] == "terminal"]), NOTE)
             for line in step.block:
                 self.screen.row("  │ " + line, NOTE)
 

@@ -78,6 +78,14 @@ class AsShownTest(unittest.TestCase):
                 self.assertEqual(said, sum(step.keyword[0] in "CLB" for step in dialogue.steps))
                 self.assertNotIn("\x1b", text)
 
+    def test_people_and_their_terminals(self):
+        text = play("rfc821-scenario-04-verifying-and-sending", ":9")[1]
+        self.assertIn("en root", text.splitlines()[0])
+        lines = setup_shown(text)
+        self.assertEqual(lines[0], "useradd -m -c 'Mark Crispin' essaimrc")
+        self.assertTrue(lines[1].startswith("chown essaimrc:tty $(tty)"), lines)
+        self.assertTrue(lines[-1].endswith(" -terminals") and " -store maildir " in lines[-1], lines)
+
     def test_paths_and_names(self):
         for name in ("help", "help.txt", str(FOLDER / "help.txt")):
             self.assertIn("./serveur.sh -port 9 ", play(name, ":9")[1])
