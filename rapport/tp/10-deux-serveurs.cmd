@@ -53,7 +53,7 @@
 == avis
 3$ cat ~/tp/boites/alice/Maildir/new/*
 == journal
-3$ cut -d ' ' -f 3- ~/tp/etat/mainlog | grep fantome
+3$ cut -d ' ' -f 3- ~/tp/etat/mainlog | grep fantome@tpmail
 == arret
 1^C
 4^C
