@@ -44,6 +44,8 @@ CHANGING = tuple((re.compile(pattern, re.M), word) for pattern, word in (
     (r"^ *\d+ (220|perdue)$\n", ""),                            # how many of a burst: chance
     (r"^Pour ne perdre aucun client.*\n", ""),
     (r"^serveur.sh: attention : -relay : dig .*\n", ""),       # where it is not installed
+    (r"self signed", "self-signed"),                            # openssl 1.1, as is the next
+    (r"^SHA256 Fingerprint", "sha256 Fingerprint"),
     (r"^Connecting to 127\.0\.0\.1\n", ""),                    # openssl 3.5
     (r"^Failed to find cgroup2 mount\n", ""),                   # ss in a chroot
     (r"Peer Address:Port.*", "Peer Address:Port"),
