@@ -14,6 +14,7 @@ import posix
 
 BOM = b"\xef\xbb\xbf"
 BLANKS = b" \t"
+PARTING = bytes.maketrans(BLANKS, b"::")
 SCRYPT = b"$scrypt$"
 PUBLIC = {b"alice": b"secret1", b"bruno": b"secret2"}       # the login_pass.txt that is handed in
 COST = (14, 8, 1)               # ln, r, p of new hashes: 16 MiB, some 50 ms
@@ -129,12 +130,14 @@ class Hashed:
 
 # -- reading the file -----------------------------------------------------------------------------------
 
-def _split(line):
+def split_line(line):
     """(login, password as written) of one line, in bytes; None for a comment or an empty line."""
     line = line.rstrip(b"\r").lstrip(BLANKS)
     if not line or line.startswith(b"#"):
         return None
-    end = next((i for i, octet in enumerate(line) if octet in b": \t"), len(line))
+    end = line.translate(PARTING).find(b":")
+    if end < 0:
+        return line, b""
     rest = line[end + 1:]
     return line[:end], rest if line[end:end + 1] == b":" else rest.lstrip(BLANKS)
 
@@ -162,7 +165,7 @@ def take_lines(path, text, take):
     return problems
 
 
-def _record(name, secret):
+def record_of(name, secret):
     trimmed = secret.strip(BLANKS)
     if not trimmed:
         raise Trouble(f"le compte « {name} » n'a pas de mot de passe")
@@ -194,11 +197,12 @@ class Accounts:
         self.problems = take_lines(path, text, self._take)
         if not self._lines and not self.problems:
             self.warnings.append(f"{path} : aucun compte, personne ne pourra envoyer")
-        self._decoys = {record.kind: record.decoy() for record in self._records.values()}
+        examples = {record.kind: record for record in self._records.values()}
+        self._decoys = {kind: record.decoy() for kind, record in examples.items()}
 
     def _take(self, number, line):
         decoded(line)
-        if (parts := _split(line)) is None:
+        if (parts := split_line(line)) is None:
             return
         login, secret = parts
         name = login.decode()
@@ -207,7 +211,7 @@ class Accounts:
         if login in self._lines:
             raise Trouble(f"le compte « {name} » est déjà à la ligne {self._lines[login]}")
         self._lines[login] = number
-        self._records[login] = record = _record(name, secret)
+        self._records[login] = record = record_of(name, secret)
         if record.kind is None and _has_doubtful_ends(secret):
             self.warnings.append(f"{self._path}, ligne {number} : le mot de passe de « {name} » commence par un blanc"
                                  " ou un deux-points, ou finit par un blanc, qui en fait partie")
@@ -223,7 +227,11 @@ class Accounts:
 
     def has(self, login):
         """Whether `login` (bytes) has an account."""
-        return login in self._records
+        return self._find(login) is not None
+
+    def _find(self, login):
+        """The record of `login` (bytes), or None."""
+        return self._records.get(login)
 
     def has_secrets(self):
         """Whether the file has a password that not everyone knows."""
@@ -240,7 +248,7 @@ class Accounts:
         One record of each kind in the file is tried, whatever the login: the time taken says nothing of who
         has an account, nor of how its password is kept.
         """
-        own = self._records.get(login)
+        own = self._find(login)
         accepted = False
         for kind, decoy in self._decoys.items():
             is_own = own is not None and own.kind == kind
@@ -253,7 +261,7 @@ class Accounts:
         Only for accounts whose mechanisms() name CRAM-MD5.
         """
         import hmac
-        own = self._records.get(login)
+        own = self._find(login)
         key = (own or Clear(posix.urandom(16))).password
         expected = hmac.new(key, challenge, "md5").hexdigest().encode()
         return hmac.compare_digest(expected, answer.lower()) and own is not None
@@ -318,7 +326,7 @@ def _with_account(text, login, secret):
     if body and not body.endswith(b"\n"):
         body += line_end
     lines = [line + b"\n" for line in body.split(b"\n")[:-1]]
-    are_own = [(_split(line[:-1]) or [None])[0] == login for line in lines]
+    are_own = [(split_line(line[:-1]) or [None])[0] == login for line in lines]
     kept = [line for line, is_own in zip(lines, are_own) if not is_own]
     kept.insert(are_own.index(True) if any(are_own) else len(kept), login + b":" + secret + line_end)
     return bom + b"".join(kept)

@@ -12,7 +12,8 @@ from common.privileges import SERVICE_USER, user_name
 
 FOLDERS = ("", "/tmp", "/queue", "/queue/tmp", "/queue/aside")
 WEB_FOLDERS = ("/web", "/web/dialogues")
-FILES = ("/sessions", "/failures", "/authenticating", "/mainlog", "/queue/lock", "/queue/wake")
+FILES = ("/sessions", "/failures", "/authenticating", "/aliases.index", "/accounts.index", "/mainlog", "/queue/lock",
+         "/queue/wake")
 LOG = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

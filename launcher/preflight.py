@@ -18,6 +18,7 @@ from common.privileges import SERVICE_USER, become_service
 from launcher import certificate, options
 from launcher.alias_mistakes import mistakes
 from launcher.folders import no_accounts
+from launcher.indexes import Indexes
 from launcher.starting import (
     Problem,
     make_inside,
@@ -25,7 +26,7 @@ from launcher.starting import (
     read_relay_logins,
     read_settings,
 )
-from mailstore.aliases import read_aliases
+from mailstore.aliases import parse, text_of
 from mailstore.direct import Direct
 from mailstore.files import try_entering
 from mailstore.mailboxes import SPOOL
@@ -42,9 +43,11 @@ def main(words):
         tls, fingerprint = given_tls(settings)
         make_state(settings)
         compile_modules(settings)
+        indexes = Indexes(settings, named_files(settings))
         become_service()
         check_reachable(settings)
         make_inside(settings)
+        indexes.make()
         if settings.tls and not tls:
             tls, fingerprint = made_tls(settings)
     except Problem as problem:
@@ -154,9 +157,11 @@ def named_files(settings):
 
 def check_aliases(settings):
     """The aliases must be readable; what in them is not followed is named."""
+    if not settings.aliases:
+        return
+    files = named_files(settings)
     try:
-        files = named_files(settings)
-        entries = read_aliases(files) if settings.aliases else {}
+        entries = parse(text_of(contents(files, "aliases")))
     except OSError as error:
         raise Problem(f"-aliases {settings.aliases} : {reason(error)}") from error
     for line in mistakes(entries, files):
@@ -195,12 +200,17 @@ def check_relay_logins(settings):
 def read_accounts_file(settings):
     """What the file of -pass holds (bytes)."""
     try:
-        with open(named_files(settings).open("accounts"), "rb") as file:
-            return file.read()
+        return contents(named_files(settings), "accounts")
     except OSError as error:
         from common.logins import read_file
         read_file(settings.accounts)        # says better why not, if root can't either
         raise Problem(f"-pass {settings.accounts} : {reason(error)}") from error
+
+
+def contents(files, name):
+    """What the file holds (bytes) that the settings name so. Raises OSError."""
+    with open(files.open(name), "rb") as file:
+        return file.read()
 
 
 def given_tls(settings):

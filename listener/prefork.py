@@ -12,7 +12,7 @@ does not fork while clients are taken so fast that nobody waits for long: one pr
 out of the processor's caches (of 16 clients at once, 4 workers serve a third more than 20).
 
 TERM: listen no more, let sessions finish their transaction, end. A second TERM does not let them. HUP: fresh
-workers, which read aliases and certificate anew; the old ones finish their sessions. Sockets may come from systemd
+workers, which read the certificate anew; the old ones finish their sessions. Sockets may come from systemd
 (LISTEN_FDS).
 """
 import sys

@@ -2,14 +2,15 @@
 code once run."""
 import _socket
 
-ALWAYS = ("common.domains", "common.nss", "common.xtext", "mailstore.dsn", "mailstore.envelope", "mailstore.expansion",
-          "mailstore.queue", "smtp.vrfy_expn", "smtp.data", "smtp.backend", "smtp.session", "smtp.explanations")
+ALWAYS = ("common.domains", "common.nss", "common.xtext", "mailstore.alias_index", "mailstore.dsn",
+          "mailstore.envelope", "mailstore.expansion", "mailstore.queue", "smtp.vrfy_expn", "smtp.data", "smtp.backend",
+          "smtp.session", "smtp.explanations")
 WITH_AGENT = ("mailstore.agent_client",)       # which writes the mailboxes; without one, sessions do it themselves
 WITHOUT_AGENT = ("mailstore.direct", "mailstore.maildir", "mailstore.mbox")
 WITH_TLS = ("smtp.tls",)
 WITH_PROXIES = ("smtp.proxy_header",)
 WITH_TERMINALS = ("smtp.sending", "smtp.terminal_text", "mailstore.terminals")
-WITH_ACCOUNTS = ("common.french", "common.guesses", "smtp.authentication", "hashlib", "hmac")
+WITH_ACCOUNTS = ("common.account_index", "common.french", "common.guesses", "smtp.authentication", "hashlib", "hmac")
 REHEARSALS = 20
 NOBODY = "0.0.0.0"          # no client has it, and no proxy
 

@@ -1,6 +1,9 @@
 """The aliases file, as Exim, Postfix and Sendmail read it: `name: target, target`, continued on lines that begin with a
 blank, # comments. What a target may be stands in targets.py.
 """
+import posix
+
+from mailstore.files import SMALL_OCTETS, EditedFile
 
 QUOTE = '"'
 BOM = "\ufeff"
@@ -8,10 +11,26 @@ CATCH_ALL = "*"             # the name of whoever is nobody else
 POSTMASTER = "postmaster"   # who is always there (RFC 5321 §4.5.1)
 
 
-def read_aliases(access):
-    """{name in lower case: its targets' text} from the file that `access` opens. Raises OSError."""
-    with open(access.open("aliases"), encoding="utf-8", errors="surrogateescape") as file:
-        return parse(file.read())
+class AliasFile(EditedFile):
+    """access: what opens the file; index: the path of its index, which a large one gets.
+
+    current() gives what has `name in` and get(name), as a dictionary {name in lower case: its targets' text}.
+    """
+
+    def __init__(self, access, index):
+        super().__init__(lambda: access.open("aliases"), self._entries)
+        self._index = index
+
+    def _entries(self, file):
+        if posix.fstat(file).st_size > SMALL_OCTETS:
+            from mailstore.alias_index import IndexedAliases
+            return IndexedAliases(file, self._index)
+        return parse(text_of(posix.read(file, SMALL_OCTETS + 1)))
+
+
+def text_of(octets):
+    """A file's text (str) as people wrote it; every kind of line end is LF."""
+    return octets.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse(text):
@@ -27,8 +46,12 @@ def parse(text):
 def lines_of(text):
     """The lines of a file that people edit, without those that are blank or a comment, indented or not."""
     # splitlines() would end lines at more than the format does; CR and CRLF have become LF where the file was read.
-    lines = text.removeprefix(BOM).split("\n")
-    return [line for line in lines if line.strip() and not line.lstrip(" \t").startswith("#")]
+    return list(filter(is_counted, text.removeprefix(BOM).split("\n")))
+
+
+def is_counted(line):
+    """Whether there is something in a line."""
+    return bool(line.strip()) and not line.lstrip(" \t").startswith("#")
 
 
 def _logical_lines(text):

@@ -1,6 +1,7 @@
 """Files, durably: what every mailbox format and the queue need of the file system."""
 import posix
 from errno import EDQUOT, EISDIR, ENODATA, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM
+from time import time
 
 from mailstore.outcome import Later, NoRoom
 
@@ -8,6 +9,53 @@ WRITE_NEW = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
 FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
 COPY_OCTETS = 262144
 NO_ATTRIBUTE = "user.serveur-smtp.none"
+SMALL_OCTETS = 8192         # of a file of names that is read whole; a larger one gets an index
+CLOCK_TICK = 0.1            # seconds: a file that changed so lately may change again and show the same time
+
+
+class EditedFile:
+    """A file that people edit, and what was read from it, until it changes. open_file: gives a descriptor of it; read:
+    makes something of one. The descriptor stays open: a file whose name another one takes gets a new ctime by that."""
+
+    def __init__(self, open_file, read):
+        self._open = open_file
+        self._read = read
+        self._file = -1
+        self._stamp = self._found = None
+
+    def current(self):
+        """What is in it now. Raises OSError, and what `read` raises."""
+        if self._file < 0 or stamp_of(self._file) != self._stamp:
+            self._forget()
+            self._look()
+        return self._found
+
+    def _look(self):
+        file = self._open()
+        try:
+            self._stamp = stamp_of(file) if is_settled(file) else None
+            self._found = self._read(file)
+        except BaseException:
+            posix.close(file)
+            raise
+        self._file = file
+
+    def _forget(self):
+        if self._file >= 0:
+            posix.close(self._file)
+            self._file = -1
+            self._found = None
+
+
+def stamp_of(file):
+    """What changes with the file that is open as descriptor `file`, whoever changes it."""
+    state = posix.fstat(file)
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def is_settled(file):
+    """Whether a further change of the open `file` will show in its stamp."""
+    return abs(time() - posix.fstat(file).st_ctime) > CLOCK_TICK
 
 
 def outcome_of(error, doing):

@@ -3,8 +3,7 @@ import posix
 from stat import S_ISDIR
 
 from common.settings import canonical
-from mailstore import aliases as alias_file
-from mailstore.aliases import POSTMASTER
+from mailstore.aliases import POSTMASTER, AliasFile
 from mailstore.outcome import Later, Never, Unavailable
 
 SPOOL = "/var/mail"
@@ -112,21 +111,21 @@ class Mailboxes:
         self.tag = settings.tag
         self._aliases_path = settings.aliases
         self._access = access
-        self._aliases = None
+        self._aliases = AliasFile(access, f"{settings.spool}/aliases.index") if settings.aliases else None
 
     # Names
 
     @property
     def aliases(self):
-        """{name in lower case: targets' text}; an unreadable file is Later, for it may name anybody."""
-        if self._aliases is None:
-            try:
-                self._aliases = alias_file.read_aliases(self._access) if self._aliases_path else {}
-            except OSError as error:
-                if isinstance(error.__cause__, Unavailable):
-                    raise error.__cause__ from None
-                raise Later("Aliases cannot be read now", error.errno or 0, self._aliases_path) from error
-        return self._aliases
+        """{name in lower case: targets' text}, as it is now; an unreadable file is Later, for it may name anybody."""
+        if not self._aliases:
+            return {}
+        try:
+            return self._aliases.current()
+        except OSError as error:
+            if isinstance(error.__cause__, Unavailable):
+                raise error.__cause__ from None
+            raise Later("Aliases cannot be read now", error.errno or 0, self._aliases_path) from error
 
     def is_local(self, domain, ask_own_address=str):
         """Whether `domain` (str) is ours: the local one, localhost, or a literal of an address of this host.

@@ -11,8 +11,10 @@ What else other servers follow (`|command`, `/file`) is a mistake here, as is wh
 from mailstore.aliases import QUOTE, lines_of
 
 ADDRESS, INCLUDE, BLACKHOLE, NULL, FAIL, DEFER, MISTAKE = range(7)
-SPECIALS = ((":include:", INCLUDE), (":blackhole:", BLACKHOLE), (":fail:", FAIL), (":defer:", DEFER))
+INCLUDE_WORD = ":include:"
+SPECIALS = ((INCLUDE_WORD, INCLUDE), (":blackhole:", BLACKHOLE), (":fail:", FAIL), (":defer:", DEFER))
 MOST_TARGETS = 10000        # that one address may lead to, lists in lists counted: what a session can hold and check
+PROTECTING = frozenset('\\"()')     # characters without which every comma parts
 NO_ADDRESS = "not an address"
 NOT_FOLLOWED = "commands and files are not followed"
 NO_PATH = "an absolute path is needed"
@@ -52,6 +54,8 @@ def listed(text):
 def split_targets(text):
     """The parts (list of str) of a list's line; commas inside quotes and comments do not part them, unless these
     are never closed."""
+    if not PROTECTING.intersection(text):
+        return [part.strip() for part in text.split(",") if part.strip()]
     parts, start = [], 0
     quoted = escaped = False
     depth = 0

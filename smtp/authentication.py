@@ -8,6 +8,8 @@ from fcntl import LOCK_EX, LOCK_NB, lockf
 from time import monotonic
 
 import auth
+from common.logins import Accounts
+from mailstore.files import SMALL_OCTETS, EditedFile, is_settled, stamp_of
 from smtp import limits, replies
 
 PLACES = (2, 3, 0, 1)       # checks of passwords at once on this machine: hashed ones take up to 64 MiB each
@@ -23,14 +25,28 @@ def mechanisms(session):
         return []
 
 
+class AccountFile(EditedFile):
+    """The accounts as they are now, so that a new one needs no restart. path: of their file, for messages; access: what
+    opens it; index: the path of its index, which a large one gets."""
+
+    def __init__(self, path, access, index):
+        super().__init__(lambda: access.open("accounts"), self._accounts)
+        self._path = path
+        self._index = index
+
+    def _accounts(self, file):
+        if posix.fstat(file).st_size > SMALL_OCTETS:
+            from common.account_index import IndexedAccounts
+            return IndexedAccounts(file, self._index, stamp_of(file), is_settled(file))
+        return Accounts(self._path, posix.read(file, SMALL_OCTETS + 1))
+
+
 def _accounts(session):
-    """The accounts as they are now, so that a new one needs no restart. Raises auth.Unreadable."""
-    path = session.settings.accounts
+    """Raises auth.Unreadable."""
     try:
-        with open(session.backend.access.open("accounts"), "rb") as file:
-            return auth.read_accounts(path, file.read())
+        return session.backend.accounts.current()
     except OSError as error:
-        raise auth.Unreadable(path, error) from error
+        raise auth.Unreadable(session.settings.accounts, error) from error
 
 
 def authenticate(session, argument):

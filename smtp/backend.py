@@ -61,6 +61,11 @@ class Backend:
         return Delivery(self.mainlog, self.clock, self.settings.domain, self.access, queue)
 
     @on_first_use
+    def accounts(self):
+        from smtp.authentication import AccountFile
+        return AccountFile(self.settings.accounts, self.access, f"{self.settings.spool}/accounts.index")
+
+    @on_first_use
     def guesses(self):
         from common.guesses import Guesses
         return Guesses(f"{self.settings.spool}/failures")

@@ -1,0 +1,30 @@
+"""The indexes of large files of names, made before the first client would wait for them."""
+import os
+
+from common.settings import Settings
+from mailstore.aliases import AliasFile
+from smtp.authentication import AccountFile
+
+
+class Indexes:
+    """settings: a Settings; files: what opens the files that they name. Made with the rights of who may read these;
+    make() is for who will look names up."""
+
+    def __init__(self, settings: Settings, files):
+        self._settings = settings
+        names = [name for name, path in (("aliases", settings.aliases), ("accounts", settings.accounts)) if path]
+        self._files = {name: files.open(name) for name in names}
+
+    def open(self, name):
+        """As `files` does it, once more."""
+        return os.dup(self._files[name])
+
+    def make(self):
+        """What cannot be made is made by the first session that needs it. Raises OSError."""
+        spool = self._settings.spool
+        for name, file in self._files.items():
+            if name == "aliases":
+                AliasFile(self, f"{spool}/aliases.index").current()
+            else:
+                AccountFile(self._settings.accounts, self, f"{spool}/accounts.index").current()
+            os.close(file)
