@@ -223,11 +223,19 @@ def main():
     settings = configuration.from_environ()
     if posix.geteuid():
         sys.exit("delivery_agent : seul root en a besoin, et peut l'être")
+    allow_files()
     pool = Pool(settings, int(posix.environ.get(b"SMTP_NEED", -1)))
     own = _identity(settings.agent)
     pool.run()
     if _identity(settings.agent) == own:        # else it is a successor's
         remove(settings.agent)
+
+
+def allow_files():
+    """As many open files as root may give itself: a message to many mboxes has all of them open at once."""
+    from resource import RLIMIT_NOFILE, getrlimit, setrlimit
+    _, hard = getrlimit(RLIMIT_NOFILE)
+    setrlimit(RLIMIT_NOFILE, (hard, hard))
 
 
 def _identity(path):

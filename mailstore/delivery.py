@@ -111,8 +111,12 @@ def _front(copy, sender, received, seconds):
 
 
 def check_room(copies, octets):
-    """Raise NoRoom if the disks cannot hold so many octets for each of `copies`: found out before the first of a
-    thousand is written, and while nobody else is kept from writing."""
+    """Raise Later or NoRoom if so many files cannot be open at once, or the disks cannot hold so many octets for each
+    of `copies`: found out before the first of a thousand is written, and while nobody else is kept from writing."""
+    if copies[0].mailbox.is_mbox:
+        from mailstore import mbox
+        if len(copies) > mbox.FEW:
+            mbox.check_files(len(copies))
     needed = {}
     for copy in copies:
         try:

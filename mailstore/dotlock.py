@@ -13,25 +13,39 @@ from mailstore.files import WRITE_NEW, outcome_of, remove, write_all
 from mailstore.outcome import Later
 
 STALE = 1800                # seconds, by the lock file's ctime
+FIRST_PAUSE = 0.01          # before who found a lock taken tries again: most are held for as long as a disk takes
+LONGEST_PAUSE = 0.5
 MARK_OCTETS = 400           # more than a host's name, a process id and a length come to
 FROM = b"From "
 # Non-blocking: its owner may hold a lease on it (fcntl(2)), and we would wait for him.
 OPEN = posix.O_RDWR | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
 
 
-def lock(path, clock, tries, pause):
-    """Make `path`.lock, in so many tries with a pause of so many seconds between two. clock: a trace.Clock.
-    Raises Later."""
-    seconds, microseconds = clock.moment()
-    hitching_post = f"{path}.lock.{clock.host}.{seconds:08x}{microseconds:05x}.{posix.getpid():08x}"
+def lock(path, clock, seconds):
+    """Make `path`.lock, within so many seconds. clock: a trace.Clock. Raises Later."""
+    now, microseconds = clock.moment()
+    hitching_post = f"{path}.lock.{clock.host}.{now:08x}{microseconds:05x}.{posix.getpid():08x}"
     try:
         _write_new(hitching_post, f"{posix.getpid()} {posix.uname().nodename}\n")
         try:
-            _link_patiently(hitching_post, path, tries, pause)
+            _link_patiently(hitching_post, path, seconds)
         finally:
             remove(hitching_post)
     except OSError as error:
         raise outcome_of(error, f"creating lock file hitching post {hitching_post}") from error
+
+
+def tries(seconds):
+    """Yield at once, and then after each of the pauses, ever longer, that make so many seconds together. No two who
+    wait for one lock keep in step."""
+    pause = FIRST_PAUSE
+    yield
+    while seconds > 0:
+        slept = min(seconds, pause * (128 + posix.urandom(1)[0]) / 256)
+        sleep(slept)
+        yield
+        seconds -= slept
+        pause = min(LONGEST_PAUSE, 1.5 * pause)
 
 
 def note_length(path, octets):
@@ -56,10 +70,8 @@ def _write_new(path, text):
         posix.close(file)
 
 
-def _link_patiently(hitching_post, path, tries, pause):
-    for attempt in range(tries):
-        if attempt:
-            sleep(pause)
+def _link_patiently(hitching_post, path, seconds):
+    for _ in tries(seconds):
         if _link(hitching_post, path) or _break(path) and _link(hitching_post, path):
             return
     raise Later("Mailbox is locked", errno=-9, doing=f"failed to lock mailbox {path} (lock file)")

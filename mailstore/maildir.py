@@ -9,35 +9,47 @@ from mailstore.files import FOLDER, WRITE_NEW, are_all, outcome_of, parent, remo
 
 
 class Prepared:
-    """A message that lies in tmp/. `commit` makes it mail; `discard` forgets it. is_there: it is mail already."""
+    """A message that lies in tmp/. `commit` makes it mail; `discard` forgets it. is_there: it is mail already.
 
-    def __init__(self, mailbox, name, new_folder, is_there=False):
+    Nothing of it is open: a list may have a thousand members."""
+
+    def __init__(self, mailbox, name, is_there=False):
         self.mailbox = mailbox
         self._temporary = f"{mailbox.path}/tmp/{name}"
         self._final = f"{mailbox.path}/new/{name}"
-        self._new_folder = new_folder
         self._is_there = is_there
 
     def commit(self):
         """Rename it into new/ and make that durable. Raises Later, and then nothing is in new/."""
+        try:
+            new_folder = posix.open(f"{self.mailbox.path}/new", FOLDER)
+        except OSError as error:
+            self.discard()
+            raise outcome_of(error, f"while opening {self.mailbox.path}/new") from error
+        try:
+            self._rename()
+            self._sync(new_folder)
+        finally:
+            posix.close(new_folder)
+
+    def _rename(self):
         try:
             if not self._is_there:
                 posix.rename(self._temporary, self._final)
         except OSError as error:
             self.discard()
             raise outcome_of(error, "while renaming tmp/NAME as new/NAME") from error
+
+    def _sync(self, new_folder):
         try:
-            posix.fsync(self._new_folder)
+            posix.fsync(new_folder)
         except OSError as error:
             remove(self._final)
             raise outcome_of(error, f"while syncing {self.mailbox.path}/new") from error
-        finally:
-            posix.close(self._new_folder)
 
     def discard(self):
         """Leave nothing behind."""
         remove(self._final if self._is_there else self._temporary)
-        posix.close(self._new_folder)
 
 
 def prepare(mailbox, name, pieces, again=False):
@@ -54,7 +66,8 @@ def prepare(mailbox, name, pieces, again=False):
         for piece in pieces:
             write_all(file, piece)
         posix.fsync(file)
-        return Prepared(mailbox, name, posix.open(f"{mailbox.path}/new", FOLDER))
+        posix.close(posix.open(f"{mailbox.path}/new", FOLDER))      # as commit() will
+        return Prepared(mailbox, name)
     except OSError as error:
         remove(path)
         raise outcome_of(error, "error while writing to tmp/NAME") from error
@@ -66,7 +79,7 @@ def _found(mailbox, name):
     """The Prepared of a message that reached new/ before; None if none did, and then nothing is left of it."""
     try:
         posix.stat(f"{mailbox.path}/new/{name}")
-        return Prepared(mailbox, name, posix.open(f"{mailbox.path}/new", FOLDER), is_there=True)
+        return Prepared(mailbox, name, is_there=True)
     except OSError:
         remove(f"{mailbox.path}/tmp/{name}")
         return None

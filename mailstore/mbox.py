@@ -6,9 +6,8 @@ the whole file. Everything here runs as the mailbox's owner with the group of th
 what lets it make the lock file.
 """
 import posix
-from errno import EACCES, EAGAIN
+from errno import EACCES, EAGAIN, EMFILE
 from fcntl import LOCK_EX, LOCK_NB, lockf
-from time import sleep
 
 from common.octets import partial_match_length
 from mailstore import dotlock
@@ -17,8 +16,9 @@ from mailstore.outcome import Later
 from mailstore.trace import mbox_date
 from mailstore.usable import check_mbox_state
 
-LOCK_TRIES = 10
-LOCK_PAUSE = 3              # seconds
+LOCK_SECONDS = 27           # that each of the locks is waited for: Exim's ten tries, three seconds apart
+FEW = 100                   # mailboxes that may be open at once under any limit
+OTHER_FILES = 64            # that a process has open beside them
 FROM_LINE = b"\nFrom "
 MODE = 0o660
 
@@ -49,6 +49,19 @@ class Prepared:
         """Let go of the locks."""
         posix.close(self.file)
         dotlock.unlock(self.path)
+
+
+def check_files(count):
+    """Have this process able to hold so many mailboxes open, which a message to all of them takes. Raises Later if it
+    is not allowed to."""
+    from resource import RLIMIT_NOFILE, getrlimit, setrlimit
+    wanted = count + OTHER_FILES
+    soft, hard = getrlimit(RLIMIT_NOFILE)
+    if wanted > hard:
+        raise Later("Mailbox cannot be used now", errno=EMFILE,
+                    doing=f"{count} mailboxes have to be open at once, and only {hard} files may be (ulimit -Hn)")
+    if wanted > soft:
+        setrlimit(RLIMIT_NOFILE, (wanted, hard))
 
 
 def prepare(mailbox, clock):
@@ -83,7 +96,7 @@ def escaped(pieces):
 
 def _lock(mailbox, clock):
     """The mbox's descriptor, under both locks."""
-    dotlock.lock(mailbox.path, clock, LOCK_TRIES, LOCK_PAUSE)
+    dotlock.lock(mailbox.path, clock, LOCK_SECONDS)
     try:
         return _open_locked(mailbox)
     except OSError as error:
@@ -98,9 +111,7 @@ def _open_locked(mailbox):
     """The mbox's descriptor, opened for append, locked with fcntl, and checked to be what it was."""
     file = _open(mailbox)
     try:
-        for attempt in range(LOCK_TRIES):
-            if attempt:
-                sleep(LOCK_PAUSE)
+        for _ in dotlock.tries(LOCK_SECONDS):
             if _try_lock(file):
                 dotlock.note_length(mailbox.path, posix.fstat(file).st_size)
                 return file

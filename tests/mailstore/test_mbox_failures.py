@@ -34,8 +34,7 @@ class MboxCase(FailureCase):
         self.spool.mkdir()
         os.chown(self.spool, 0, grp.getgrnam("mail").gr_gid)
         self.spool.chmod(0o2775)
-        self.server.patch = {"mailstore.mailboxes.SPOOL": str(self.spool), "mailstore.mbox.LOCK_TRIES": 3,
-                             "mailstore.mbox.LOCK_PAUSE": 0.01}
+        self.server.patch = {"mailstore.mailboxes.SPOOL": str(self.spool), "mailstore.mbox.LOCK_SECONDS": 0.03}
         self.name, self.other = self.NAMES
         self.mbox = self.spool / self.name
         self.make_mbox()
@@ -168,7 +167,7 @@ class LockTest(MboxCase):
 
     def test_lock_that_is_let_go(self):
         """The server tries again, and gets it."""
-        self.server.patch["mailstore.mbox.LOCK_TRIES"] = 2000
+        self.server.patch["mailstore.mbox.LOCK_SECONDS"] = 20
         lock = self.spool / (self.name + ".lock")
         lock.write_bytes(b"")
         with self.server.client() as client:

@@ -196,7 +196,7 @@ class LocalTest(unittest.TestCase):
     @support.needs_root
     def test_mbox(self):
         """A bounce in /var/mail, under the locks of its owner; while it is locked, it waits."""
-        impatient = {"mailstore.mbox.LOCK_PAUSE": 0.01}
+        impatient = {"mailstore.mbox.LOCK_SECONDS": 0.1}
         with system_users("essairelais") as users, \
                 Relay(accounts=(), agent_patch=impatient, SMTP_STORE="mbox") as relay:
             spool, (account,) = pathlib.Path("/var/mail/essairelais"), users.values()
