@@ -7,6 +7,7 @@ from mailstore.aliases import POSTMASTER, AliasFile
 from mailstore.outcome import Later, Never, Unavailable
 
 SPOOL = "/var/mail"
+PASSWD = "/etc/passwd"
 FIRST_USER = 1000
 LOCALHOST = "localhost"
 MOST_OCTETS = 1 << 20       # of a file that is a list: 10000 members take less
@@ -24,6 +25,17 @@ def _check_sources(name):
         raise Later("Account cannot be looked up now", errno=-1,
                     doing=f"a source of accounts (passwd in /etc/nsswitch.conf) is unavailable: "
                           f"looking up {name}: ({errno}) {posix.strerror(errno)}")
+
+
+def _passwd_lines(word):
+    """Yield the entries (of pwd) of the machine's own accounts that have `word` (lower case) in them. One at a time:
+    getpwall would have a hundred thousand in memory, and ask directories that others keep for all that they know."""
+    import pwd
+    with open(PASSWD, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        for line in file:
+            fields = line.rstrip("\n").split(":") if word in line.lower() or "&" in line else []
+            if len(fields) == 7 and fields[2].isdigit() and fields[3].isdigit():
+                yield pwd.struct_passwd((*fields[:2], int(fields[2]), int(fields[3]), *fields[4:]))
 
 
 def text_of(file, path):
@@ -174,14 +186,18 @@ class Mailboxes:
             raise Later("Mailbox cannot be used now", errno=error.errno, doing=error.filename) from error
 
     def named(self, words):
-        """The accounts whose full name has `words` in it (RFC 821 §3.3), without case."""
-        if self.store.startswith("/"):
+        """The accounts whose full name has `words` in it (RFC 821 §3.3), without case; of more than two, two."""
+        wanted = set(words.lower().split())
+        if self.store.startswith("/") or not wanted:
             return []
-        import pwd
-        wanted = words.lower().split()
-        found = (self._system_mailbox(entry) for entry in pwd.getpwall())
-        return [box for box in found
-                if box and wanted and set(wanted) <= set(box.full_name.lower().split())]
+        found = []
+        for entry in _passwd_lines(max(wanted, key=len)):
+            mailbox = self._system_mailbox(entry)
+            if mailbox and wanted <= set(mailbox.full_name.lower().split()):
+                found.append(mailbox)
+            if len(found) == 2:
+                break
+        return found
 
     # Accounts
 
@@ -228,13 +244,16 @@ class Mailboxes:
         """RFC 5321 §4.5.1: postmaster is always there: root if we can, else whoever runs the server."""
         import pwd
         uid = self._access.uid
-        runners = [entry for entry in pwd.getpwall() if entry.pw_uid == uid]
+        try:
+            runner = pwd.getpwuid(uid)
+        except KeyError:
+            runner = None
         if self.store.startswith("/"):
-            found = [self.account(name) for name in ("root", *(entry.pw_name for entry in runners))]
+            found = [self.account(name) for name in ("root", *([runner.pw_name] if runner else []))]
             return next(filter(None, found), None) or self._own_folder()
-        if not runners:
+        if not runner:
             raise Later("Postmaster has no mailbox now", doing=f"uid {uid} has no account")
-        return self._as_mailbox(runners[0])
+        return self._as_mailbox(runner)
 
     def _own_folder(self):
         """The postmaster's own account in a store of folders, made when it is first written to."""
