@@ -13,8 +13,11 @@ import posix
 import select
 import sys
 
+from time import monotonic
+
 from listener.scoreboard import BUSY, IDLE
 from smtp import handler
+from smtp.channel import drain
 
 SPARE = 4                   # idle workers to have at hand
 SESSIONS = 200              # that one worker serves
@@ -59,13 +62,16 @@ class Worker:
         self.stopping = False
         self.waiting = False
         self.poll = self.parent_end = None
+        self.woken = -1
         self.dev_null = posix.open("/dev/null", posix.O_RDWR)
 
     def run(self, endpoints, slot):
         """Serve at these endpoints, in this slot on the scoreboard, until it is time to go. Called with SIGNALS
         blocked."""
         self.scoreboard.slot = slot
+        self.woken, wake = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
         self.listen(endpoints)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._terminate)
         signal.signal(ORPHANED, self._orphaned)
         signal.signal(signal.SIGHUP, self._retire)
@@ -83,6 +89,8 @@ class Worker:
         self.poll = select.epoll()
         self.parent_end = _signalling(self.parent_pipe)
         self.poll.register(self.parent_end, select.EPOLLIN)
+        if self.woken >= 0:
+            self.poll.register(self.woken, select.EPOLLIN)
         self.endpoints = {listener.fileno(): (listener, endpoint) for listener, endpoint in endpoints}
         for descriptor in self.endpoints:
             # Exclusive: one connection wakes one worker, not all of them.
@@ -111,14 +119,16 @@ class Worker:
 
     def _await_connection(self):
         ready = []
-        seconds = 0
+        deadline = monotonic() + QUIET_SECONDS
         self.waiting = True
-        while not ready and seconds < QUIET_SECONDS:
+        while not ready and (wait := deadline - monotonic()) > 0:
             if self.ending:
                 sys.exit()
-            # A signal that comes just before the call is heard after it: hence by the second.
-            ready = self.poll.poll(1, 1 + len(self.endpoints))
-            seconds += 1
+            ready = self.poll.poll(wait, 2 + len(self.endpoints))
+            # A signal that comes just before the call is heard after it, which it ends.
+            if (self.woken, select.EPOLLIN) in ready:
+                ready.remove((self.woken, select.EPOLLIN))
+                drain(self.woken)
         self.waiting = False
         return ready
 
@@ -129,7 +139,7 @@ class Worker:
             wake(self.wake_writer)
         self._take_as_ends(connection)
         posix.close(connection)
-        handler.serve(endpoint, handler.host_of(peer), self._begin)
+        handler.serve(endpoint, handler.host_of(peer), self._begin, self.woken)
         self.session = None
         self._take_as_ends(self.dev_null)
 

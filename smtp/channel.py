@@ -10,7 +10,11 @@ from time import monotonic
 from smtp import limits
 
 READ_OCTETS = 65536
-WAIT_SECONDS = 1            # at a time: a signal that comes just before a wait is heard after it
+
+
+def drain(woken):
+    """Read what signals have written there."""
+    posix.read(woken, READ_OCTETS)
 
 
 class Disconnected(Exception):
@@ -43,7 +47,8 @@ class LineTooLong(Exception):
 
 
 class Channel:
-    """source, sink: descriptors to read from and to write to; one and the same for a socket.
+    """source, sink: descriptors to read from and to write to; one and the same for a socket. woken: of what can be read
+    when a signal has come (signal.set_wakeup_fd), also just before a wait; -1: no signal is to be heard.
 
     crlf_seen: whether the client has ever ended a line with CRLF (see smtp/data_reader.py).
     transcript: a transcript.Transcript, or None.
@@ -55,12 +60,15 @@ class Channel:
     _input = _output = b""
     _dropped = 0            # octets of a line that is too long, and not over yet
 
-    def __init__(self, source=0, sink=1, transcript=None):
+    def __init__(self, source=0, sink=1, transcript=None, woken=-1):
         self.source = source
         self.sink = sink
+        self._woken = woken
         self.transcript = transcript
         self._readable = poll()
         self._readable.register(source, POLLIN)
+        if woken >= 0:
+            self._readable.register(woken, POLLIN)
         if not posix.isatty(sink):
             # A client that takes no replies must not hold this process for ever.
             posix.set_blocking(sink, False)
@@ -242,10 +250,18 @@ class Channel:
         while not ready and (wait := deadline - monotonic()) > 0:
             if self._unwanted:
                 raise Interrupted
-            ready = self._readable.poll(min(wait, WAIT_SECONDS) * 1000 + 1)
+            ready = self._poll(wait)
         self._waiting = False
         if not ready:
             raise TimedOut
+
+    def _poll(self, seconds):
+        """Whether the client has something to say, within so many seconds or until a signal comes."""
+        ready = self._readable.poll(seconds * 1000 + 1)
+        if len(ready) == 1 and ready[0][0] == self._woken:
+            drain(self._woken)
+            return False
+        return bool(ready)
 
     def interrupt(self):
         """Wait for the client no more: raises Interrupted, now or as soon as something would. For signal

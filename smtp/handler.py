@@ -29,7 +29,9 @@ def main():
     endpoint = Endpoint(settings)
     address = _client_address()
     if address:
-        serve(endpoint, address, when_begun=_end_on_signal)
+        woken, wake = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
+        _signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        serve(endpoint, address, _end_on_signal, woken)
     posix._exit(0)
 
 
@@ -66,13 +68,13 @@ class Endpoint:
         return self._backend
 
 
-def serve(endpoint, address, when_begun):
+def serve(endpoint, address, when_begun, woken):
     """Serve one connection on descriptors 0 and 1, and leave nothing of it behind.
 
     address: the client's; when_begun: is called with the Session before it runs, and before that with what stands in
-    its place while a proxy's header is awaited.
+    its place while a proxy's header is awaited; woken: as a Channel has it.
     """
-    channel = Channel(transcript=_transcript(endpoint))
+    channel = Channel(transcript=_transcript(endpoint), woken=woken)
     try:
         _converse(endpoint, channel, address, when_begun)
     except Disconnected:
