@@ -3,14 +3,18 @@
 A register is a row of slots, 16 octets a session: the client's network, padded with NULs. Processes that netcat
 starts keep one file of them in the state folder. While a session runs it holds a lock on its slot's octet in the
 range 0..max, and the kernel drops the lock however the process ends; a slot whose lock is free is free, whatever
-stands in it. (Those of listener/prefork.py: listener/scoreboard.py.)
+stands in it. Behind the slots stands when somebody last looked for such, in milliseconds since the machine started:
+that takes a lock's try for each slot, and each try goes through all locks. (Those of listener/prefork.py:
+listener/scoreboard.py.)
 """
 import _socket
 import posix
 from posix import F_TLOCK, F_ULOCK
+from time import monotonic
 
 SLOT = 16                   # an IPv4 address has at most 15 characters, a /64 in hexadecimal 16
 EMPTY = bytes(SLOT)
+LOOK_MILLISECONDS = 1000    # how long a process that was killed may still be counted
 
 
 class TooMany(Exception):
@@ -99,24 +103,24 @@ class ClientTableFile(ClientTable):
         return posix.pread(self._file, self.limit * SLOT, 0).ljust(self.limit * SLOT, b"\0")
 
     def _take(self, register, entry):
-        for slot in self._candidates(register):
-            if self._lock(slot):
-                self._fill(slot, entry)
-                return
+        if self._take_empty(register, entry) or self._take_empty(self._without_dead(register), entry):
+            return
         # Slots that look free and are all locked are locked by a stranger, who must not send everybody away.
         slot = next(_empty_slots(self._read()), None)
         if slot is None:
             raise TooMany(from_address=False)
         self._fill(slot, entry)
 
+    def _take_empty(self, register, entry):
+        for slot in _empty_slots(register):
+            if self._lock(slot):
+                self._fill(slot, entry)
+                return True
+        return False
+
     def _fill(self, slot, entry):
         posix.pwrite(self._file, entry, slot * SLOT)
         self._slot = slot
-
-    def _candidates(self, register):
-        yield from _empty_slots(register)
-        # A slot that looks taken may belong to a process that was killed.
-        yield from range(self.limit)
 
     def _lock(self, slot):
         try:
@@ -131,6 +135,11 @@ class ClientTableFile(ClientTable):
         posix.lockf(self._file, command, 1)
 
     def _without_dead(self, register):
+        now, place = int(monotonic() * 1000), self.limit * SLOT
+        looked = int.from_bytes(posix.pread(self._file, 8, place), "big")
+        if 0 <= now - looked < LOOK_MILLISECONDS:
+            return register
+        posix.pwrite(self._file, now.to_bytes(8, "big"), place)
         for slot in range(self.limit):
             if register[slot * SLOT] and self._lock(slot):
                 posix.pwrite(self._file, EMPTY, slot * SLOT)
