@@ -80,25 +80,35 @@ run() { "$@" 2>&"$terminal" {terminal}>&- {life}<&- & }
 
 # keep_listeners PORT COUNT [ADDRESS]
 keep_listeners() {
-    local left=$2 pid status pause=1 longest=30 failures=0
+    local port=$1 left=$2 address=${3-} pid ended status ends=0 pause=1 longest=30 failures=0
     local command=("$NETCAT" -n -l -p "$1" ${3:+-s "$3"} -e "$PROGRAM/smtp_handler.py")
     local -A since=()                       # [pid of a netcat, or what it turned into]=when it was started
     become_background
     export SMTP_PORT=$1
     [[ " $SMTP_SMTPS " != *" $1 "* ]] || export SMTP_IMPLICIT_TLS=1
     while ((left-- > 0)); do run "${command[@]}"; since[$!]=$SECONDS; done
-    while wait -n; alive "$watch"; do
+    while wait -n -p ended; status=$?; alive "$watch"; do
+        # Each is asked only when bash may have forgotten one, and now and then: there may be a hundred.
+        if ((status <= 128 && ++ends % 32)) && [ -n "${since[${ended:-0}]-}" ]; then
+            replace "$ended" "$status"
+            continue
+        fi
         for pid in "${!since[@]}"; do
             alive "$pid" && continue
             wait "$pid"
-            note_end $? $((SECONDS - since[$pid]))
-            ((failures < 8)) || back_off "$1" "${3-}"
-            unset "since[$pid]"
-            run "${command[@]}"
-            since[$!]=$SECONDS
+            replace "$pid" $?
         done
     done
     end_children "${!since[@]}"
+}
+
+# replace PID STATUS: a netcat in the place of one that has ended
+replace() {
+    note_end "$2" $((SECONDS - since[$1]))
+    ((failures < 8)) || back_off "$port" "$address"
+    unset "since[$1]"
+    run "${command[@]}"
+    since[$!]=$SECONDS
 }
 
 # note_end STATUS AGE: count what may be netcats that fail as soon as they start

@@ -12,9 +12,10 @@ import unittest
 
 from tests.bench import load
 from tests.bench.contestants import Floor
-from tests.helpers import support
+from tests.helpers import processes, support
 from tests.helpers.client import PATIENCE, Client
 from tests.helpers.launcher import LauncherTestCase, copy_tree, set_constant, write_program
+from tests.helpers.tracing import Tracing
 
 MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
 POOL = 8 + 8                    # netcats for the -max 8 of support.Server
@@ -123,6 +124,32 @@ class LoadTest(PoolTestCase):
         with contextlib.suppress(OSError, EOFError), Client(server.port) as client:
             return client.reply().code
         return 0
+
+
+@support.needs_root
+@support.needs_program("strace")
+class KeeperTest(support.ServerTestCase):
+    """What a keeper does for a session that ends does not grow with the netcats that it has."""
+
+    options = ("-max", "256")
+    SESSIONS = 64
+
+    def keepers(self):
+        pids = self.server.processes()
+        netcats = [pid for pid, command in pids.items() if "nc.traditional" in command]
+        return {parent for parent in map(processes.parent_of, netcats) if parent in pids}
+
+    def test_questions(self):
+        """Each child was asked at each end: 24 of them here."""
+        support.wait_for(lambda: support.listeners(self.server.port) == 384, "all netcats")
+        with Tracing(self.keepers(), calls="trace=kill") as tracing:
+            for _ in range(self.SESSIONS):
+                with self.client() as client:
+                    client.expect("QUIT", 221)
+            support.wait_for(lambda: support.listeners(self.server.port) == 384, "all netcats again")
+        asked = [call for call in tracing.calls if call.name == "kill"]
+        self.assertGreater(len(asked), self.SESSIONS / 2)
+        self.assertLess(len(asked), 5 * self.SESSIONS)
 
 
 class Caller(threading.Thread):
