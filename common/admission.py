@@ -14,7 +14,7 @@ from time import monotonic
 
 SLOT = 16                   # an IPv4 address has at most 15 characters, a /64 in hexadecimal 16
 EMPTY = bytes(SLOT)
-LOOK_MILLISECONDS = 1000    # how long a process that was killed may still be counted
+LOOK_MILLISECONDS = 0.5     # a slot: how long those who were killed may still be counted; a second at -max 2000
 
 
 class TooMany(Exception):
@@ -137,7 +137,7 @@ class ClientTableFile(ClientTable):
     def _without_dead(self, register):
         now, place = int(monotonic() * 1000), self.limit * SLOT
         looked = int.from_bytes(posix.pread(self._file, 8, place), "big")
-        if 0 <= now - looked < LOOK_MILLISECONDS:
+        if 0 <= now - looked < LOOK_MILLISECONDS * self.limit:
             return register
         posix.pwrite(self._file, now.to_bytes(8, "big"), place)
         for slot in range(self.limit):

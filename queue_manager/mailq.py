@@ -1,4 +1,5 @@
 """The person's side of the queue: what `relay.py list`, `show`, `retry` and `remove` do. All in French."""
+import heapq
 import os
 import sys
 import time
@@ -29,10 +30,13 @@ class Command:
 
     def list(self):
         """Print what waits, like Exim's `mailq`."""
-        entries = [(message_id, aside) for aside in (False, True) for message_id in self._store.ids(aside)]
-        for message_id, aside in sorted(entries):
+        waiting = ((message_id, False) for message_id in self._store.ids())
+        set_aside = ((message_id, True) for message_id in self._store.ids(aside=True))
+        is_empty = True
+        for message_id, aside in heapq.merge(waiting, set_aside):
+            is_empty = False
             print(self._entry(message_id, aside))
-        if not entries:
+        if is_empty:
             print("La file d'attente est vide.")
 
     def _entry(self, message_id, aside):

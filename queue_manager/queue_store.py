@@ -84,11 +84,11 @@ class QueueStore(Queue):
     def ids(self, aside=False):
         """The ids of all messages, oldest first; of those in aside/ if asked for."""
         try:
-            names = os.listdir(self._place(aside))
+            with os.scandir(self._place(aside)) as files:
+                ids = (file.name[:-len(ENVELOPE)] for file in files if file.name.endswith(ENVELOPE))
+                return sorted(filter(ID.fullmatch, ids))
         except FileNotFoundError:
             return []
-        ids = (name[:-len(ENVELOPE)] for name in names if name.endswith(ENVELOPE))
-        return sorted(filter(ID.fullmatch, ids))
 
     def has_changed(self):
         """Whether messages may have come since the last call."""

@@ -70,7 +70,7 @@ class RegisterTest(unittest.TestCase):
         self.assertEqual(self.enter("10.1.0.1"), 1)
 
     def test_pressed(self):
-        """Once in a second somebody looks at all of them, and nobody else."""
+        """Once in a while somebody looks at all of them, and nobody else."""
         self.fill(190)
         self.assertGreater(self.enter("10.1.0.1"), 190)
         self.assertEqual([self.enter("10.1.0.%d" % number) for number in (2, 3)], [1, 1])
@@ -88,7 +88,7 @@ class RegisterTest(unittest.TestCase):
         self.assertEqual(tries[1:], [0, 0])
 
     def test_dead(self):
-        """Those who were killed are counted for a second at most."""
+        """Those who were killed are counted for a while at most."""
         pathlib.Path(self.path).write_bytes(b"10.0.0.1".ljust(16, b"\0") * self.LIMIT)
         self.enter("10.0.0.1")
         self.assertEqual(pathlib.Path(self.path).read_bytes()[:self.LIMIT * 16].count(b"10.0.0.1"), 1)
