@@ -102,9 +102,15 @@ class Envelope:
 
     def to_json(self) -> str:
         """The file's text, ASCII."""
-        fields = _fields(self, ENVELOPE_FIELDS)
-        fields["recipients"] = [_fields(recipient, RECIPIENT_FIELDS) for recipient in self.recipients]
-        return dumps(fields, indent=1, ensure_ascii=True) + "\n"
+        # One recipient at a time: json makes many pieces of each, and a list may have ten thousand.
+        recipients = ",".join(_as_member(recipient) for recipient in self.recipients)
+        fields = dumps(_fields(self, ENVELOPE_FIELDS), indent=1)
+        return f'{fields[:-2]},\n "recipients": [{recipients}\n ]\n}}\n'
+
+
+def _as_member(recipient):
+    text = dumps(_fields(recipient, RECIPIENT_FIELDS), indent=1)
+    return "\n  " + text.replace("\n", "\n  ")
 
 
 def _fields(of, names):
