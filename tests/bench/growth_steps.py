@@ -194,7 +194,7 @@ def at_rest(listen: str) -> Step:
     """How often a second the processes of so many silent sessions are woken, all together."""
     @contextlib.contextmanager
     def step(size: int):
-        with running(listen, "-max", str(size + 8)) as server, contextlib.ExitStack() as stack:
+        with running(listen, "-max", str(2 * size)) as server, contextlib.ExitStack() as stack:
             clients = [stack.enter_context(server.client()) for _ in range(size)]
             pids = [server.process_of(client) for client in clients[:20]]
 
