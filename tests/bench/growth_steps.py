@@ -343,7 +343,7 @@ ROWS = (
         repeated()),
     Row("listes-croisees", "RCPT de listes qui se contiennent", "ms", (3, 9), FEW,
         recipient(lists_of_each_other, "l0", "prefork"), recipient(lists_of_each_other, "l0")),
-    Row("remise", "remise à une liste, par membre", "ms", (10, 1020), FEW, delivery),
+    Row("remise", "remise à une liste, par membre", "ms", (10, 200), FEW, delivery),
     Row("mbox", "un message dans une mbox, sessions ensemble", "ms", (1, 16), FEW, one_mbox),
     Row("nom", "VRFY d'un nom, comptes de la machine", "ms", (100, 100000), FEW, full_name),
     Row("morceaux", "mémoire d'une session, octets par BDAT", "Mo", (4000, 2), (400, 200), chunks, rounds=1),

@@ -56,6 +56,7 @@ PLAYED = {
 # {those that no test runs: why}
 NOT_PLAYED = {
     "apt-get install *": "tests/run installs what it needs, and msmtp-mta would take another MTA's place",
+    "tests/bench/growth*": "minutes; test_growth runs it at sizes that prove nothing",
     "tests/bench/run*": "minutes, at rest",
     "tests/run*": "it is what runs",
 }
