@@ -26,8 +26,8 @@ WHOLE = r"(?<!\w)(%s)(?!\w)"        # a word, or several, and not within a longe
 # What a line begins with that is to be typed.
 PROGRAMS = {"./serveur.sh", "./relay.py", "./auth.py", "SMTP_DOMAIN=binome.tp.info.unicaen.fr", "apt-get", "cat", "cp",
             "echo", "fail2ban-client", "fail2ban-regex", "git", "maildirmake.courier", "mkdir", "mutt", "openssl",
-            "php", "printf", "ss", "swaks", "systemctl", "telnet", "tests/bench/growth", "tests/bench/run", "tests/fresh",
-            "tests/run", "update-ca-certificates"}
+            "php", "printf", "ss", "swaks", "systemctl", "telnet", "tests/bench/growth", "tests/bench/run",
+            "tests/fresh", "tests/run", "update-ca-certificates"}
 Table = typing.Dict[str, str]
 
 
