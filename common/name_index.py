@@ -104,6 +104,7 @@ def _collect(entries, rows):
 def _keep(path, table):
     """Whether the table stands at `path` now, whole even if the power fails."""
     temporary = f"{path}.{posix.getpid()}"
+    _remove(temporary)          # of a process of that number that was killed
     try:
         file = posix.open(temporary, WRITE_NEW, 0o600)
         try:
@@ -113,8 +114,16 @@ def _keep(path, table):
         finally:
             posix.close(file)
     except OSError:
+        _remove(temporary)
         return False
     return True
+
+
+def _remove(path):
+    try:
+        posix.unlink(path)
+    except OSError:
+        pass
 
 
 def _nameless(table):

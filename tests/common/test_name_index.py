@@ -165,6 +165,14 @@ class CostTest(FileTestCase):
         aliases = AliasFile(self, "/nonexistent/index")
         self.assertIn("user999", aliases.current())
 
+    def test_what_a_killed_process_left(self):
+        """It makes way, whoever has that number now."""
+        self.index.with_name("index.%d" % os.getpid()).write_bytes(b"half")
+        aliases = self.file(1000)
+        self.settle()
+        self.assertIn("user999", aliases.current())
+        self.assertEqual(sorted(path.name for path in self.index.parent.iterdir()), ["index", "names"])
+
     def test_a_damaged_index(self):
         self.file(1000)
         self.settle()
