@@ -72,6 +72,7 @@ REPLY_OCTETS = 2000         # of one reply that are kept, as the log writes them
 REPLY_LINES = 100           # of one reply; more are no answer but an attack, and so are
 REPLY_LENGTH = 65536        # so many octets
 REMEMBERED = 10000          # silent addresses
+LMTP_REST = 10              # seconds for which an LMTP server that was silent is left alone
 
 
 class Limits:
@@ -98,3 +99,17 @@ class Limits:
             setattr(limits, step, min(getattr(self, step), SHORT_STEP))
         limits.visit = min(self.visit, SHORT_VISIT)
         return limits
+
+
+class LmtpLimits(Limits):
+    """The same for an LMTP server, while a client of ours waits for what it says: it must have its reply before it
+    gives up (RFC 5321 §4.5.3.2: RCPT 300 s, the end of data 600 s)."""
+
+    connect = 5
+    greeting = 15
+    command = 30
+    data = 30
+    block = 30
+    end_of_data = 180
+    quit = 1
+    visit = 240

@@ -163,7 +163,9 @@ def connect(host, address, domain, budget):
 
 class Connection:
     """See connect(). peer: the host's Peer. notes: Notes for the log. is_dirty: whether the host is in the middle of a
-    transaction."""
+    transaction. protocol: who speaks it, of smtplib's kind."""
+
+    protocol = _Smtp
 
     def __init__(self, host, address, domain, budget, with_tls=True):
         self.peer = Peer(host.name, address)
@@ -172,7 +174,7 @@ class Connection:
         self._login = host.login
         self.notes = []
         self.is_dirty = False
-        self._smtp = _Smtp(local_hostname=domain, timeout=budget.limits.connect)
+        self._smtp = self.protocol(local_hostname=domain, timeout=budget.limits.connect)
         try:
             self._open(host)
             self._introduce(domain)

@@ -65,6 +65,12 @@ class Undeliverable(Exception):
         self.result = result
 
 
+def confirmation(reply):
+    """What the log says of the reply by which a message was taken over, as Exim does."""
+    text = reply.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\\\n")
+    return f'C="{text}"'
+
+
 def _enhanced(reply):
     """The enhanced code in an SMTP reply (RFC 2034), "" if it has none."""
     code = reply[4:].partition(" ")[0]

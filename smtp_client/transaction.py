@@ -113,6 +113,11 @@ class Transaction:
             self._refuse(accepted, reply, "sending data block", DATA_DEFERRED)
             return
         self._before_end()
+        self._end(accepted)
+
+    def _end(self, accepted):
+        """End the data, and take what comes of it."""
+        connection = self._connection
         reply = connection.end_of_data(END)
         connection.is_dirty = False
         if reply.is_good:
