@@ -41,7 +41,7 @@ class BadSetting(Exception):
 class Settings:
     """What the person who started the server asked for.
 
-    domain: the local domain, lower case. store: "maildir", "mbox" or a folder. aliases, accounts,
+    domain: the local domain, lower case. store: "maildir", "mbox", a folder or "lmtp:" and where. aliases, accounts,
     relay_logins, noms: files, "" when there is none. tag: the sign before an address's tag, "" for none.
     relays: {domain: "host:port", "host" or "", the first two perhaps behind "smtps:"}. tls: (certificate,
     key) files, or (). spool, log: paths. max_sessions, max_recipients: counts. max_size: octets.
@@ -56,6 +56,11 @@ class Settings:
 
     def __init__(self, values):
         self.__dict__.update(values)
+
+    @property
+    def lmtp(self):
+        """Where the LMTP server is that has the mailboxes, "host:port" or a socket's path; "" if none has."""
+        return self.store[5:] if self.store.startswith("lmtp:") else ""
 
     @property
     def watched(self):

@@ -54,6 +54,7 @@ class Requests:
 
     def __init__(self, settings, clock, board):
         self._mailboxes = Mailboxes(settings, None)
+        self._has_mailboxes = not settings.lmtp     # else those are none of ours, and nobody's are written
         self._files = NamedFiles(settings)
         self._clock = clock
         self._board = board
@@ -112,7 +113,7 @@ class Requests:
 
     def _account(self, user):
         """The Mailbox of `user`. Raises Never if there is none, Later if nothing may be done there now."""
-        mailbox = self._mailboxes.named_by_us(user)
+        mailbox = self._mailboxes.named_by_us(user) if self._has_mailboxes else None
         if not mailbox:
             raise Never("No such user here", doing="Unrouteable address")
         if not (mailbox.uid or mailbox.login) and (found := stranger_on(mailbox.home, (0,))):

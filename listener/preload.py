@@ -7,6 +7,7 @@ ALWAYS = ("common.domains", "common.nss", "common.xtext", "mailstore.alias_index
           "smtp.session", "smtp.explanations")
 WITH_AGENT = ("mailstore.agent_client",)       # which writes the mailboxes; without one, sessions do it themselves
 WITHOUT_AGENT = ("mailstore.direct", "mailstore.maildir", "mailstore.mbox")
+WITH_LMTP = ("mailstore.lmtp",)
 WITH_TLS = ("smtp.tls",)
 WITH_PROXIES = ("smtp.proxy_header",)
 WITH_TERMINALS = ("smtp.sending", "smtp.terminal_text", "mailstore.terminals")
@@ -19,6 +20,7 @@ def warm_up(settings):
     """Import what sessions with these Settings may need."""
     names = ALWAYS + (WITH_AGENT if settings.agent else WITHOUT_AGENT)
     names += (WITH_TLS if settings.tls else ()) + (WITH_ACCOUNTS if settings.accounts else ())
+    names += WITH_LMTP if settings.lmtp else ()
     names += WITH_PROXIES if settings.proxies else ()
     names += WITH_TERMINALS if settings.terminals else ()
     for name in names:

@@ -21,13 +21,14 @@
             "report": "relayed",            what the sender is yet to be told, "" for nothing: "delivered",
                                             "expanded" or "relayed"; "failed", while others of its list wait
             "status": "2.0.0",              with the enhanced code
-            "host": "mx.relay.example"      of the host that it is about
+            "host": "mx.relay.example",     of the host that it is about
+            "refused": true                 an LMTP server refused the copy for good: only the bounce is missing
         }]
     }
 
 A queue outlives the program that wrote it. So a field that is missing has its value for a new message, unless there
-is none (id, received, sender, recipients, address, envelope_to), and one that is not known is ignored. The fields
-of DSN are left out where they are "".
+is none (id, received, sender, recipients, address, envelope_to), and one that is not known is ignored. What
+says nothing of most messages is left out then.
 """
 from json import dumps, loads
 
@@ -44,8 +45,8 @@ ENVELOPE_FIELDS = {"id": str, "received": NUMBER, "sender": str, "utf8": bool, "
                    "ret": str, "envid": str}
 RECIPIENT_FIELDS = {"address": str, "envelope_to": list, "mailbox": (str, type(None)), "state": str, "tries": int,
                     "reply": str, "next": NUMBER, "notify": str, "orcpt": str, "report": str, "status": str,
-                    "host": str}
-OPTIONAL = ("ret", "envid", "notify", "orcpt", "report", "status", "host")
+                    "host": str, "refused": bool}
+OPTIONAL = ("ret", "envid", "notify", "orcpt", "report", "status", "host", "refused")
 
 
 def wishes(notify):
@@ -67,6 +68,7 @@ class Recipient:
         self.reply = ""
         self.next = 0
         self.notify = self.orcpt = self.report = self.status = self.host = ""
+        self.refused = False
 
     @property
     def given(self) -> str:

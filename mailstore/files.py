@@ -74,6 +74,15 @@ def write_all(file, data):
             written += posix.write(file, view[written:])
 
 
+def nameless_file(folder):
+    """The descriptor of a new file in `folder` that is gone when it is closed, whatever happens. Raises OSError."""
+    name = f"{folder}/incoming.{posix.getpid()}"
+    remove(name)
+    file = posix.open(name, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
+    posix.unlink(name)
+    return file
+
+
 def sync_folder(path):
     """Make the names in folder `path` durable. Raises OSError."""
     folder = posix.open(path, FOLDER)

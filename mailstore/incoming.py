@@ -4,7 +4,7 @@ The file loses its name as soon as it is made, so a client that leaves, or a cra
 """
 import posix
 
-from mailstore.files import COPY_OCTETS, outcome_of, remove, write_all
+from mailstore.files import COPY_OCTETS, nameless_file, outcome_of, write_all
 
 MEMORY_OCTETS = 1 << 20
 SMALL_OCTETS = 1024         # a piece below that is joined with the next: each alone takes a hundred octets more
@@ -36,17 +36,10 @@ class IncomingText:
     def _spill(self, text):
         try:
             if self._file < 0:
-                self._file = self._nameless_file()
+                self._file = nameless_file(self.folder)
             write_all(self._file, text)
         except OSError as error:
             raise outcome_of(error, f"while writing to {self.folder}") from error
-
-    def _nameless_file(self):
-        name = f"{self.folder}/incoming.{posix.getpid()}"
-        remove(name)
-        file = posix.open(name, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
-        posix.unlink(name)
-        return file
 
     def beginning(self):
         """The text's first part: all of it, unless `is_long`."""

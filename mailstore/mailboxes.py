@@ -111,6 +111,14 @@ class Resolution:
         return bool(self.mailboxes or self.remote or self.dropped)
 
 
+def mailboxes_of(settings, access):
+    """The Mailboxes of a server with these Settings."""
+    if settings.lmtp:
+        from mailstore.lmtp import LmtpMailboxes
+        return LmtpMailboxes(settings, access)
+    return Mailboxes(settings, access)
+
+
 class Mailboxes:
     """settings: a Settings, for its store, domain, aliases and tag; access: what reads the aliases, and writes the
     mailboxes (mailstore/direct.py, mailstore/agent_client.py). tell: called with each line for the log."""
@@ -162,8 +170,12 @@ class Mailboxes:
         if not resolution.leads_anywhere() and local.lower() == POSTMASTER:
             Expansion(self, resolution).follow_account(self._postmaster())
         if not resolution.leads_anywhere():
-            raise Never("No such user here", doing="Unrouteable address")
+            raise self.nobody()
         return resolution
+
+    def nobody(self):
+        """The outcome of looking for somebody in vain."""
+        return Never("No such user here", doing="Unrouteable address")
 
     def _found_at_once(self, local):
         """The Mailbox of an account that no alias and no .forward has a word in; None if it takes more to know."""
@@ -260,6 +272,13 @@ class Mailboxes:
         owner = posix.stat(self.store)
         home = f"{self.store}/{POSTMASTER}"
         return Mailbox(POSTMASTER, owner.st_uid, owner.st_gid, home, f"{home}/Maildir", is_ours=True)
+
+    def check(self, mailbox):
+        """Raise Later if mail could not be stored in `mailbox` now, for a reason one can see."""
+        self._access.check(mailbox)
+
+    def rest(self):
+        """Nobody asks anything for a while."""
 
     def named_by_us(self, user):
         """The Mailbox whose `user` this is: an account's, or the postmaster's own. None if there is none any more."""

@@ -7,7 +7,7 @@ from typing import Dict, List, NamedTuple
 from mailstore.dsn import for_members
 from mailstore.envelope import DONE, EXPANDED, SUCCESS, Recipient
 from queue_manager.attempt import Attempt, Tried
-from queue_manager.local_delivery import Members
+from queue_manager.local_delivery import LOCAL_USER, Members
 from smtp_client.destination import Job, Requests
 from smtp_client.result import NEVER, DeliveryResult
 from smtp_client.routing import NoRoute, Route
@@ -62,7 +62,10 @@ class Dispatcher:
         remote: Dict[str, Dict[str, List[Recipient]]] = {}
         for recipient in recipients:
             domain = recipient.address.rpartition("@")[2].lower()
-            if recipient.mailbox:
+            if recipient.refused:
+                refusal = DeliveryResult(NEVER, "refused by the LMTP server", reply=recipient.reply)
+                self._concluder.record(attempt, [Tried(recipient, refusal, LOCAL_USER, "lmtp")])
+            elif recipient.mailbox:
                 self._deliver(attempt, recipient)
             elif self._is_local(domain):
                 self._expand(attempt, recipient)
@@ -133,8 +136,7 @@ class Dispatcher:
 
     def _deliver(self, attempt: Attempt, recipient: Recipient):
         envelope = attempt.envelope
-        self._local_delivery.deliver(self._path(envelope.id), envelope.sender, recipient,
-                                     Delivering(attempt, recipient))
+        self._local_delivery.deliver(self._path(envelope.id), envelope, recipient, Delivering(attempt, recipient))
         attempt.asked()
 
     def _expand(self, attempt: Attempt, recipient: Recipient):

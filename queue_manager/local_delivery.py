@@ -17,7 +17,7 @@ import common.nss               # noqa: F401
 import mailstore.expansion      # noqa: F401
 import mailstore.mbox           # noqa: F401
 from mailstore.delivery import Copy, gather, make_up
-from mailstore.envelope import Recipient
+from mailstore.envelope import Envelope, Recipient
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never
 from queue_manager.attempt import Tried
@@ -77,10 +77,10 @@ class LocalDelivery:
         """Answer `question` with the Members of a recipient of ours, or with a Tried if there is none."""
         self._give("", Order(partial(self._expand, recipient.address), recipient, ALIASES, question))
 
-    def deliver(self, path, sender, recipient: Recipient, question):
+    def deliver(self, path, envelope: Envelope, recipient: Recipient, question):
         """Have one copy of the message at `path` delivered, and answer `question` with the recipient's Tried."""
         # The name is made here: threads could make the same one twice.
-        task = partial(self._deliver, path, sender, recipient, self._clock.file_name())
+        task = partial(self._deliver, path, envelope, recipient, self._clock.file_name())
         self._give(recipient.mailbox, Order(task, recipient, LOCAL_USER, question))
 
     def _give(self, account, order):
@@ -122,21 +122,28 @@ class LocalDelivery:
 
     def _expand(self, address):
         """The aliases may have changed since the last time."""
-        resolution = Mailboxes(self._settings, self._access).resolve(address.rpartition("@")[0])
+        mailboxes = self._mailboxes()
+        try:
+            resolution = mailboxes.resolve(address.rpartition("@")[0])
+        finally:
+            mailboxes.rest()
         copies = [Recipient(copy.given, copy.envelope_to, copy.mailbox.user)
                   for copy in gather([(address, resolution)])]
         others = [Recipient(other, [address]) for other in resolution.remote]
         return Members(copies + others, resolution.unknown_local)
 
-    def _deliver(self, path, sender, recipient, name):
-        mailbox = Mailboxes(self._settings, self._access).named_by_us(recipient.mailbox)
+    def _mailboxes(self):
+        return Mailboxes(self._settings, self._access)
+
+    def _deliver(self, path, envelope, recipient, name):
+        mailbox = self._mailboxes().named_by_us(recipient.mailbox)
         if not mailbox:
             raise Never("No such user here", doing="Unrouteable address")
         copy = Copy(mailbox, recipient.envelope_to[::-1])
         errand = self._access.errand()
         try:
             with StoredContent(path) as content:
-                make_up(copy, content, sender, "", name, time.time())
+                make_up(copy, content, envelope.sender, "", name, time.time())
                 errand.deliver(copy)
         except Later as outcome:
             return Tried(recipient, result_of(outcome), LOCAL_USER, mailbox.transport)

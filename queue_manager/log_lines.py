@@ -4,7 +4,7 @@ from os import strerror
 from mailstore.envelope import Recipient
 from mailstore.outcome import Never, Outcome
 from queue_manager.attempt import Tried
-from smtp_client.result import DONE, LATER, NEVER, UNKNOWN, DeliveryResult, Note
+from smtp_client.result import DONE, LATER, NEVER, UNKNOWN, DeliveryResult, Note, confirmation
 
 GAVE_UP = "retry timeout exceeded"
 
@@ -27,7 +27,8 @@ def tried_line(tried: Tried, follows=False) -> str:
     if tried.gave_up:
         return f"** {_name(tried.recipient)}: {GAVE_UP}"
     if tried.account:
-        return f"=> {tried.account} <{tried.recipient.address}>{_via(tried)}"
+        reply = f" {confirmation(tried.result.reply)}" if tried.result.reply else ""
+        return f"=> {tried.account} <{tried.recipient.address}>{_via(tried)}{reply}"
     if tried.result.outcome == DONE:
         return _done_line(tried, follows)
     return _later_line(tried) if tried.result.outcome == LATER else _never_line(tried)
@@ -53,9 +54,8 @@ def _done_line(tried, follows):
     peer = result.peer
     cipher = f" X={peer.cipher} CV={'yes' if peer.mechanism else 'no'}" if peer.cipher else ""
     cipher += f" A={peer.mechanism.replace('-', '_')}" if peer.mechanism else ""
-    reply = result.reply.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\\\n")
     arrow = "->" if follows else "=>"
-    return f'{arrow} {_name(tried.recipient)}{_via(tried)}{_host(result)}{cipher} C="{reply}"'
+    return f"{arrow} {_name(tried.recipient)}{_via(tried)}{_host(result)}{cipher} {confirmation(result.reply)}"
 
 
 def _later_line(tried):

@@ -43,6 +43,14 @@ ASIDE_LOOK_SECONDS = 3600   # how long those messages stay unread that were set 
 AFTER_TROUBLE = 900         # seconds after which a message is tried again that we could not cope with
 
 
+def local_delivery(settings):
+    """The class of what delivers to the mailboxes of a server with these Settings."""
+    if settings.lmtp:
+        from queue_manager.lmtp_delivery import LmtpDelivery
+        return LmtpDelivery
+    return LocalDelivery
+
+
 class QueueManager:
     """settings: a Settings. logins: {(host, port or 0): (login, password)}. mainlog: the log. store: a QueueStore whose
     lock we hold. limits: a bounds.Limits. now: gives the seconds since 1970."""
@@ -71,7 +79,7 @@ class QueueManager:
         hearing = (self._events, self._answered)
         self._finder = RouteFinder(router, *hearing)
         self._destinations = Destinations(settings.domain, router.own, limits, *hearing, self._log_traceback)
-        self._local_delivery = LocalDelivery(settings, access, clock, *hearing, self._log_traceback)
+        self._local_delivery = local_delivery(settings)(settings, access, clock, *hearing, self._log_traceback)
         self._concluder = Concluder(self._mainlog, self._store, clock, settings.domain, self._now)
         self._dispatcher = Dispatcher(self._finder, self._destinations, self._local_delivery, self._concluder,
                                       Mailboxes(settings, access).is_local, self._store.message_path)

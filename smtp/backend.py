@@ -48,8 +48,8 @@ class Backend:
 
     @on_first_use
     def mailboxes(self):
-        from mailstore.mailboxes import Mailboxes
-        mailboxes = Mailboxes(self.settings, self.access)
+        from mailstore.mailboxes import mailboxes_of
+        mailboxes = mailboxes_of(self.settings, self.access)
         mailboxes.tell = self.mainlog.write
         return mailboxes
 
@@ -58,7 +58,11 @@ class Backend:
         from mailstore.delivery import Delivery
         from mailstore.queue import Queue
         queue = Queue(f"{self.settings.spool}/queue")
-        return Delivery(self.mainlog, self.clock, self.settings.domain, self.access, queue)
+        parts = self.mainlog, self.clock, self.settings.domain, self.access, queue
+        if self.settings.lmtp:
+            from mailstore.lmtp import LmtpDelivery
+            return LmtpDelivery(*parts, self.mailboxes.line, f"{self.settings.spool}/tmp")
+        return Delivery(*parts)
 
     @on_first_use
     def accounts(self):
@@ -73,6 +77,11 @@ class Backend:
     def is_under_stress(self):
         """Whether sessions are so scarce that idle ones must go."""
         return bool(self._client_table) and self._client_table.under_stress()
+
+    def rest(self):
+        """The client is silent, or gone: what was opened for it need not stay so."""
+        if "mailboxes" in self.__dict__:
+            self.mailboxes.rest()
 
     def leave(self):
         """The session at hand is over, and counts no more."""

@@ -4,7 +4,7 @@ from time import monotonic
 
 from mailstore.content import Content, HeaderTooBig
 from mailstore.delivery import MailObject
-from mailstore.outcome import Later, NoRoom, deferral
+from mailstore.outcome import Later, Never, NoRoom, deferral
 from smtp import limits, replies
 from smtp.channel import Disconnected, TimedOut
 from smtp.commands import authorised
@@ -99,6 +99,7 @@ def _read_some(session, began, octets):
         except TimedOut:
             if monotonic() - waited_from >= limits.IDLE_SECONDS:
                 raise
+            session.backend.rest()
         if session.is_late(monotonic() - began, octets):
             raise TooSlow
     return piece
@@ -237,6 +238,9 @@ def _accept(session):
         _log_rejected(session, error, message_id)
         session.backend.delivery.log_shown(message, message_id)
         return _later_reply(error)
+    except Never as error:
+        _log_rejected(session, error.cause, message_id)
+        return replies.not_taken(error.text)
     session.idle_commands = 0
     session.last_message = monotonic()
     if session.channel.transcript:

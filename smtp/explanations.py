@@ -305,6 +305,9 @@ ENHANCED = {
     (553, "5.7.1"): Explanation(
         "RFC 3463 3.8", "An account may write under its own address only.",
         "Un compte ne peut écrire que sous sa propre adresse."),
+    (554, "5.2.0"): Explanation(
+        "RFC 3463 3.3", "Of all recipients, no mailbox takes this message; the reply says why.",
+        "De tous les destinataires, aucune boîte ne prend ce message ; la réponse dit pourquoi."),
     (554, "5.4.6"): Explanation(
         "RFC 5321 6.3", "The message has passed so many servers that it seems to be going in circles.",
         "Le message est passé par tant de serveurs qu'il semble tourner en rond."),

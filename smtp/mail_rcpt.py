@@ -218,7 +218,7 @@ def check_mailboxes(session, resolution, others=()):
     """Raise Later if one of the mailboxes could not be written now; `others` are users who need none."""
     for mailbox, _ in resolution.mailboxes.values():
         if mailbox.user not in others:
-            session.backend.access.check(mailbox)
+            session.backend.mailboxes.check(mailbox)
 
 
 def _too_many_recipients(session):

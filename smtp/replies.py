@@ -270,6 +270,10 @@ def not_stored(text):
     return Reply(451, "4.3.0", _clean(text))
 
 
+def not_taken(text):
+    return Reply(554, "5.2.0", _clean(text))
+
+
 # VRFY, EXPN
 
 AMBIGUOUS = Reply(553, "5.1.4", "User ambiguous")

@@ -69,6 +69,7 @@ class Session:
             pass                # no reply can be read before TLS, or after the last one
         finally:
             self.drop_transaction()
+            self.backend.rest()
 
     def _start_with_tls(self):
         try:
@@ -136,6 +137,7 @@ class Session:
             except TimedOut:
                 if deadline >= started + limits.IDLE_SECONDS or self.backend.is_under_stress():
                     raise
+                self.backend.rest()
                 deadline += limits.STRESS_SECONDS
 
     def next_secret_line(self):

@@ -44,7 +44,7 @@ def _verify_address(session, address):
     resolution, reply = locate(session, address)
     mailboxes = [mailbox for mailbox, _ in resolution.mailboxes.values()]
     for mailbox in mailboxes:
-        session.backend.access.check(mailbox)
+        session.backend.mailboxes.check(mailbox)
     if resolution.is_alias and (mailboxes or resolution.forwarded or resolution.dropped):
         return replies.members([f"<{address.text}>"])
     if found := resolution.forwarded or mailboxes:
@@ -66,7 +66,7 @@ def _choose(session, mailboxes):
     if len(mailboxes) > 1:
         return replies.AMBIGUOUS
     try:
-        session.backend.access.check(mailboxes[0])
+        session.backend.mailboxes.check(mailboxes[0])
     except Later as error:
         return refusal_reply(error)
     return replies.members([_entry(session, mailboxes[0])])
