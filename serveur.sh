@@ -178,14 +178,15 @@ announce_page() {
 }
 
 announce() {
-    local store=$SMTP_STORE/compte/Maildir endpoint senders="tout le monde" host
+    local store="dans $SMTP_STORE/compte/Maildir" endpoint senders="tout le monde" host
     case $SMTP_STORE in
-    maildir) store='~compte/Maildir' ;;
-    mbox) store=/var/mail/compte ;;
+    maildir) store='dans ~compte/Maildir' ;;
+    mbox) store='dans /var/mail/compte' ;;
+    lmtp:*) store="au serveur LMTP ${SMTP_STORE#lmtp:}" ;;
     esac
     [ -z "$SMTP_PASS" ] || senders="les comptes de $SMTP_PASS, une fois authentifiés"
     for endpoint in "${endpoints[@]}"; do announce_port "${endpoint% *}" "${endpoint#* }"; done
-    say "Domaine local : $SMTP_DOMAIN ; son courrier va dans $store."
+    say "Domaine local : $SMTP_DOMAIN ; son courrier va $store."
     say "Domaines relayés : $SMTP_RELAY ; leur courrier part par la file d'attente, $SMTP_SPOOL/queue."
     say "Qui peut envoyer : $senders."
     [ -z "$SMTP_PROXY" ] || say "Un en-tête PROXY doit précéder chaque session qui vient de : $SMTP_PROXY"

@@ -28,6 +28,10 @@ REASONS = {
     errno.ENXIO: "personne n'est à l'autre bout",
     errno.ESTALE: "il a disparu du serveur de fichiers",
     errno.EDQUOT: "quota de disque dépassé",
+    errno.ECONNREFUSED: "personne n'écoute là",
+    errno.ETIMEDOUT: "il reste muet",
+    errno.EHOSTUNREACH: "aucun chemin n'y mène",
+    errno.ENETUNREACH: "aucun chemin n'y mène",
 }
 
 

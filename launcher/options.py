@@ -40,7 +40,7 @@ def path(value):
 
 
 def store(value):
-    return value if value in ("maildir", "mbox") else path(value)
+    return value if value in ("maildir", "mbox") or value.startswith("lmtp:") else path(value)
 
 
 def certificate(value):
@@ -92,7 +92,8 @@ OPTIONS = (
     Option("-noms", "SMTP_NOMS", "FICHIER", "les noms dont est tiré le domaine local", default="noms.txt", kind=path),
     Option("-domain", "SMTP_DOMAIN", "DOMAINE", "le domaine local lui-même", default=f"<noms>.{settings.LOCAL_SUFFIX}"),
     Option("-store", "SMTP_STORE", "OÙ", "maildir : ~compte/Maildir ; mbox : /var/mail/compte ;",
-           "un dossier dont chaque dossier est un compte", default=settings.STORE, kind=store),
+           "un dossier dont chaque dossier est un compte ;", "lmtp:HÔTE:PORT ou lmtp:/PRISE : Dovecot, Cyrus",
+           default=settings.STORE, kind=store),
     Option("-aliases", "SMTP_ALIASES", "FICHIER", "alias et listes, au format de /etc/aliases",
            default=settings.SYSTEM_ALIASES, kind=path),
     Option("-tag", "SMTP_TAG", "SIGNE", "compte+étiquette@ est à compte, si SIGNE est +", default="non"),

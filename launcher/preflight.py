@@ -54,6 +54,7 @@ def main(words):
         print(f"serveur.sh: {problem}", file=sys.stderr)
         return 2
     check_dig(settings)
+    check_lmtp(settings)
     print_resolved(settings, tls, fingerprint)
     return 0
 
@@ -129,10 +130,31 @@ def check_store(settings):
             raise Problem(f"-store : le dossier {settings.store} ne peut pas être lu")
         for line in no_accounts(settings.store):
             warn(line)
+    elif settings.lmtp or settings.store == "lmtp:":
+        _check_lmtp_place(settings)
     elif settings.store not in ("maildir", "mbox"):
-        raise Problem(f"-store demande maildir, mbox ou un dossier, pas « {settings.store} »")
+        raise Problem(f"-store demande maildir, mbox, un dossier ou lmtp:..., pas « {settings.store} »")
     elif settings.store == "mbox" and not os.access(SPOOL, os.W_OK):
         warn(f"{SPOOL} n'est pas accessible en écriture : le courrier sera refusé (450) ; relancez en root")
+
+
+def _check_lmtp_place(settings):
+    from smtp_client.lmtp import Malformed as Misplaced
+    from smtp_client.lmtp import split_place
+    try:
+        split_place(settings.lmtp)
+    except Misplaced as error:
+        raise Problem(f"-store demande lmtp:HÔTE:PORT ou lmtp:/PRISE, pas « {settings.store} »") from error
+    if settings.tag:
+        warn(f"-tag {settings.tag} est sans effet : c'est le serveur LMTP qui lit les étiquettes")
+
+
+def check_lmtp(settings):
+    """Whether the LMTP server answers now, and to the sessions' user. It may still come: that is no reason to wait."""
+    if settings.lmtp:
+        from launcher.lmtp_server import trouble
+        if found := trouble(settings):
+            warn(f"-store {settings.store} : {found}")
 
 
 def check_tag(settings):

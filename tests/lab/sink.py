@@ -93,13 +93,16 @@ class Sink:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 with self.changed:
                     self.connections += 1
-                    visit = Visit(self, connection, self.connections)
+                    visit = self.visit(connection, self.connections)
                     self._visits.add(visit)
                     self.open_connections += 1
                     self._staying.add(visit)
                     self.most_at_once = max(self.most_at_once, len(self._staying))
                     self.changed.notify_all()
                 threading.Thread(target=visit.run, daemon=True).start()
+
+    def visit(self, connection: socket.socket, number: int) -> "Visit":
+        return Visit(self, connection, number)
 
     def leaves(self, visit: "Visit") -> None:
         """It has said QUIT: from now on the client may come again, before we have noticed that it is gone."""

@@ -10,6 +10,7 @@ import unittest
 from tests.helpers import mailboxes, support
 from tests.helpers.client import PATIENCE
 from tests.helpers.launcher import LETTER, SCRIPT, LauncherTestCase, copy_tree
+from tests.lab.lmtp_sink import LmtpSink
 
 OPTIONS = ("-port", "-smtps", "-bind", "-pass", "-match-sender", "-noms", "-domain", "-store", "-aliases", "-tag",
            "-relay", "-tls", "-spool", "-log", "-max", "-size", "-rcpts", "-listen", "-proxy", "-relay-login", "-web",
@@ -36,6 +37,11 @@ class OptionsTest(LauncherTestCase):
                 (["-bind", "::1"], "-listen prefork"),
                 (["-listen", "inetd"], "inetd"),
                 (["-store", "nulle-part"], "nulle-part"),
+                (["-store", "lmtp:"], "-store demande lmtp:HÔTE:PORT ou lmtp:/PRISE, pas « lmtp: »"),
+                (["-store", "lmtp:mail.example"], "lmtp:mail.example"),
+                (["-store", "lmtp:mail.example:0"], "lmtp:mail.example:0"),
+                (["-store", "lmtp:::1:24"], "lmtp:::1:24"),
+                (["-store", "lmtp:prise"], "lmtp:prise"),
                 (["-pass", "absent.txt"], "absent.txt"),
                 (["-noms", "absent.txt", "-domain", ""], "valeur de l'option -domain"),
                 (["-smtps", "4465"], "-tls"),
@@ -91,6 +97,19 @@ class AnnouncementTest(LauncherTestCase):
             self.assertIn(expected, text)
         self.assertEqual(server.stop(), 0)
         self.assertEqual(server.output().splitlines()[-1], "Serveur arrêté.")
+
+    def test_lmtp(self):
+        """A server that does not answer yet is no reason not to start."""
+        with LmtpSink() as sink:
+            for store, answers in (("lmtp:127.0.0.1:1", "(personne n'écoute là)"), (sink.store, ""),
+                                   ("lmtp:[::1]:1", "(personne n'écoute là)"), ("lmtp:/nex", "(il n'existe pas)")):
+                server = self.make_server("-store", store, "-tag", "+", accounts=None).start()
+                text = support.wait_for(lambda: "telnet" in server.output() and server.output(), "the announcement")
+                self.assertEqual("-store %s : le serveur LMTP ne répond pas %s" % (store, answers) in text,
+                                 bool(answers))
+                self.assertIn("-tag + est sans effet", text)
+                self.assertIn("son courrier va au serveur LMTP %s." % store[5:], text)
+                self.assertEqual(server.stop(), 0)
 
     def test_what_to_type(self):
         """One address, and one that can be called."""
