@@ -105,11 +105,16 @@ class Dovecot:
         """For -store, by the Unix socket."""
         return "lmtp:%s" % self.socket
 
+    @property
+    def command(self) -> typing.List[str]:
+        """What start() runs; another may run it elsewhere (tests/lab/network.py)."""
+        return ["/usr/sbin/dovecot", "-F", "-c", str(self.folder / "dovecot.conf")]
+
     def start(self) -> "Dovecot":
         with open(self.folder / "output", "ab") as output:
             self.process = subprocess.Popen(
-                ["/usr/sbin/dovecot", "-F", "-c", str(self.folder / "dovecot.conf")], stdin=subprocess.DEVNULL,
-                stdout=output, stderr=output, env=support.marked_environment(self.mark), start_new_session=True)
+                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env=support.marked_environment(self.mark), start_new_session=True)
         support.wait_for(lambda: self._listening() or self.process.poll() is not None, "Dovecot listening")
         if not self._listening():
             raise AssertionError("Dovecot does not start: %s%s" % (

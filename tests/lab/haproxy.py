@@ -28,12 +28,17 @@ class HAProxy:
         (self.folder / "haproxy.cfg").write_text(configuration)
         self.process: typing.Optional[subprocess.Popen] = None
 
+    @property
+    def command(self) -> typing.List[str]:
+        """What start() runs; another may run it elsewhere (tests/lab/network.py)."""
+        files = [word for name in ("0.cfg", "haproxy.cfg") for word in ("-f", str(self.folder / name))]
+        return [support.find_program("haproxy"), "-db", *files]
+
     def start(self) -> "HAProxy":
         with open(self.folder / "output", "wb") as output:
-            files = [word for name in ("0.cfg", "haproxy.cfg") for word in ("-f", str(self.folder / name))]
             self.process = subprocess.Popen(
-                [support.find_program("haproxy"), "-db", *files],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=support.marked_environment(self.mark))
+                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env=support.marked_environment(self.mark))
         support.wait_for(lambda: (self.folder / "stats").exists() or self.process.poll() is not None, "HAProxy's start")
         if self.process.poll() is not None:
             raise AssertionError("haproxy ended: " + self.output())
