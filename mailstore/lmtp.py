@@ -4,7 +4,8 @@ Aliases come first, and files that the settings name are read as ever. There is 
 server's to know. It is told user@DOMAIN, the user in lower case, DOMAIN the local one, however a client wrote them.
 """
 import posix
-from time import time
+from errno import ETIMEDOUT
+from time import monotonic, time
 
 from mailstore.delivery import Delivery, arrival, gather, remote_recipients
 from mailstore.envelope import Recipient
@@ -14,6 +15,7 @@ from mailstore.outcome import Later, Never, Unavailable
 from smtp_client.lmtp import Line, LmtpServer
 from smtp_client.result import DONE, LATER, NEVER, RECIPIENT_DEFERRED, UNKNOWN, confirmation
 
+RESOLVE_SECONDS = 240       # for all whom one address leads to: the client has to hear of it before it gives up
 ATOM = frozenset("abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~.")     # RFC 5321 §4.1.2, lower case
 
 
@@ -53,14 +55,18 @@ class LmtpMailboxes(Mailboxes):
         self.tag = ""
         self.line = Line(server or LmtpServer(settings.lmtp, settings.domain))
         self._refusal = None
+        self._until = 0
 
     def resolve(self, local):
         self._refusal = None
+        self._until = monotonic() + RESOLVE_SECONDS
         return super().resolve(local)
 
     def account(self, name):
         if not is_looked_up(name):
             return None
+        if monotonic() > self._until:
+            raise Unavailable("Mailbox cannot be used now", ETIMEDOUT, "the LMTP server takes too long for all of a list")
         mailbox = LmtpMailbox(name, self.domain)
         result = self.line.ask(mailbox.path)
         if result.outcome == LATER:
@@ -76,6 +82,9 @@ class LmtpMailboxes(Mailboxes):
         is_unknown = self._refusal.status[:4] in ("", "5.1.")
         words = _words(self._refusal)
         return Never("No such user here" if is_unknown else words, doing=words)
+
+    def shown(self, name):
+        return None         # there is nothing to be told of it
 
     def check(self, mailbox):
         """It was asked when it was found."""

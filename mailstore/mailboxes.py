@@ -228,6 +228,10 @@ class Mailboxes:
             _check_sources(name)
             return None
 
+    def shown(self, name):
+        """The Mailbox of an account that a list names, for what is told of it; or None."""
+        return self.account(name)
+
     def _system_mailbox(self, entry):
         if not entry.pw_dir or 0 < entry.pw_uid < FIRST_USER:
             return None

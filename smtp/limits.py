@@ -16,7 +16,8 @@ a refused recipient    -rcpts of them                   LONGEST_DELAY, once FREE
 the whole session                                       SESSION, STRESS_SESSION under stress; its last
                                                         message may end
 an LMTP server asked   as of other hosts               LmtpLimits (smtp_client/bounds.py); a connection to it is
-for a mailbox                                          kept STRESS at most while the client is silent
+for a mailbox                                          kept STRESS at most while the client is silent; for a list
+                                                       RESOLVE (mailstore/lmtp.py)
 after the last reply   read and dropped                 LINGER, or TEXT_LINGER where a text was refused halfway
 
 Under stress: while fewer than an eighth of the sessions are free (common/admission.py).

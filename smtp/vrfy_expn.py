@@ -100,5 +100,5 @@ def _expand(session, argument):
 def _member(session, target):
     if target.domain:
         return f"<{target.address}>"
-    mailbox = session.backend.mailboxes.account(target.local.lower())
+    mailbox = session.backend.mailboxes.shown(target.local.lower())
     return _entry(session, mailbox) if mailbox else f"<{target.address}@{session.domain}>"

@@ -144,6 +144,18 @@ class RecipientsTest(LmtpCase):
         self.assertEqual(asked, ["RCPT TO:<%s>" % self.address(name)
                                  for name in ("alice", "alice", "bob", "carol", "alice")])
 
+    def test_a_list_takes_as_long_as_the_client_waits(self):
+        self.serve(patch={"mailstore.lmtp.RESOLVE_SECONDS": -1})
+        client = self.begin("MAIL FROM:<%s>" % SENDER)
+        client.expect("RCPT TO:<%s>" % self.address("list"), 451)
+        self.assertEqual(self.sink.connections, 0)
+
+    def test_members_are_told_without_asking(self):
+        self.serve()
+        reply = self.begin().ask("EXPN list")
+        self.assertEqual(reply.lines, ["2.1.5 <%s>" % self.address(name) for name in ("alice", "bob", "carol")])
+        self.assertEqual(self.sink.connections, 0)
+
     def test_what_it_is_told(self):
         """One address for all spellings, of the local domain; a tag is the server's to know."""
         self.serve()
