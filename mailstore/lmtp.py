@@ -66,7 +66,7 @@ class LmtpMailboxes(Mailboxes):
         if not is_looked_up(name):
             return None
         if monotonic() > self._until:
-            raise Unavailable("Mailbox cannot be used now", ETIMEDOUT, "the LMTP server takes too long for all of a list")
+            raise Unavailable("Mailbox cannot be used now", ETIMEDOUT, "asking the LMTP server for all of a list")
         mailbox = LmtpMailbox(name, self.domain)
         result = self.line.ask(mailbox.path)
         if result.outcome == LATER:

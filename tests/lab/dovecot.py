@@ -23,15 +23,9 @@ PASSWORD = "secret"
 OWNER = 54321                   # of all mail; no account has the number
 PACKAGE = "dovecot-imapd", "dovecot-core"
 
-# The part between the marks is README.txt's.
-CONFIGURATION = """\
-base_dir = {folder}/run
-state_dir = {folder}/state
-log_path = {folder}/log
-import_environment = TZ DOVECOT_ESSAI
-ssl = no
+# What Dovecot 2.4 calls otherwise.
+BEFORE_24 = """\
 disable_plaintext_auth = no
-listen = {address}
 passdb {{
     driver = passwd-file
     args = scheme=PLAIN {folder}/users
@@ -41,6 +35,28 @@ userdb {{
     args = {folder}/users
 }}
 mail_location = maildir:{folder}/mail/%n
+"""
+FROM_24 = """\
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+auth_allow_cleartext = yes
+passdb passwd-file {{
+    default_password_scheme = plain
+    passwd_file_path = {folder}/users
+}}
+userdb passwd-file {{
+    passwd_file_path = {folder}/users
+}}
+mail_driver = maildir
+mail_path = {folder}/mail/%{{user | username}}
+"""
+CONFIGURATION = """\
+{versions}
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/log
+ssl = no
+listen = {address}
 maildir_stat_dirs = no
 default_process_limit = 300
 default_client_limit = 1000
@@ -69,7 +85,11 @@ def recipe(lmtp_port: int, socket: pathlib.Path) -> str:
     for theirs, ours in (("/run/serveur-lmtp", str(socket)), ("port = 24", "port = %d" % lmtp_port)):
         assert theirs in lines, theirs
         lines = lines.replace(theirs, ours)
-    return lines
+    return lines if is_before_24() else lines.replace("%Ln    # Dovecot 2.4 : ", "")
+
+
+def is_before_24() -> bool:
+    return not unpacked.version_of(PACKAGE[1]).startswith("1:2.4")
 
 
 class Dovecot:
@@ -91,6 +111,7 @@ class Dovecot:
         self.add_users(users)
         (self.folder / "dovecot.conf").write_text(CONFIGURATION.format(
             folder=self.folder, address=address, imap_port=self.imap_port, more=more,
+            versions=(BEFORE_24 if is_before_24() else FROM_24).format(folder=self.folder),
             unpacked="".join("service %s {\n executable = %s/imapd/usr/lib/dovecot/%s\n}\n" % (name, self.folder, name)
                              for name in UNPACKED),
             recipe=recipe(self.lmtp_port, self.socket)))
