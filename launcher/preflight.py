@@ -139,11 +139,10 @@ def check_store(settings):
 
 
 def _check_lmtp_place(settings):
-    from smtp_client.lmtp import Malformed as Misplaced
-    from smtp_client.lmtp import split_place
+    from smtp_client.lmtp import NoPlace, split_place
     try:
         split_place(settings.lmtp)
-    except Misplaced as error:
+    except NoPlace as error:
         raise Problem(f"-store demande lmtp:HÔTE:PORT ou lmtp:/PRISE, pas « {settings.store} »") from error
     if settings.tag:
         warn(f"-tag {settings.tag} est sans effet : c'est le serveur LMTP qui lit les étiquettes")

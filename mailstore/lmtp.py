@@ -99,7 +99,7 @@ class LmtpMailboxes(Mailboxes):
         return LmtpMailbox(POSTMASTER, self.domain)     # RFC 5321 §4.5.1: whatever the server thinks of it
 
     def named_by_us(self, user):
-        return LmtpMailbox(user, self.domain)
+        return LmtpMailbox(user, self.domain) if is_looked_up(user) else None
 
     def rest(self):
         self.line.close()

@@ -1,12 +1,13 @@
 """Copies for the mailboxes of an LMTP server: those that a session could not hand over."""
 from mailstore.lmtp import LmtpMailboxes
+from mailstore.outcome import Never
 from queue_manager.attempt import Tried
 from queue_manager.local_delivery import LOCAL_USER, LocalDelivery
 from smtp_client.lmtp import Line, LmtpServer
 from smtp_client.result import DONE
 
 
-class LmtpDelivery(LocalDelivery):
+class LmtpLocalDelivery(LocalDelivery):
     """See LocalDelivery. Each copy has a connection of its own: it is for who was put off, which is rare."""
 
     def __init__(self, settings, *parts):
@@ -18,6 +19,8 @@ class LmtpDelivery(LocalDelivery):
 
     def _deliver(self, path, envelope, recipient, _):
         mailbox = self._mailboxes().named_by_us(recipient.mailbox)
+        if not mailbox:
+            raise Never("No such user here", doing="Unrouteable address")
         line = Line(self._server)
         try:
             results = line.deliver(path, envelope.sender, envelope.utf8, [mailbox.path])

@@ -46,8 +46,8 @@ AFTER_TROUBLE = 900         # seconds after which a message is tried again that 
 def local_delivery(settings):
     """The class of what delivers to the mailboxes of a server with these Settings."""
     if settings.lmtp:
-        from queue_manager.lmtp_delivery import LmtpDelivery
-        return LmtpDelivery
+        from queue_manager.lmtp_delivery import LmtpLocalDelivery
+        return LmtpLocalDelivery
     return LocalDelivery
 
 

@@ -19,23 +19,23 @@ from smtp_client.transaction import GOING, Transaction
 RECIPIENTS = 100            # in one transaction, which every server takes (RFC 5321 §4.5.3.1.8)
 
 
-class Malformed(Exception):
+class NoPlace(Exception):
     """What should be HOST:PORT or /SOCKET is neither."""
 
 
 def split_place(place):
-    """(host or socket's path, port) of HOST:PORT, an IPv6 address in brackets, or /SOCKET. Raises Malformed."""
+    """(host or socket's path, port) of HOST:PORT, an IPv6 address in brackets, or /SOCKET. Raises NoPlace."""
     if place.startswith("/"):
         return place, 0
     host, _, port = place.rpartition(":")
     name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     is_port = port.isascii() and port.isdigit() and 0 < int(port) < 65536
     if not (name and name.isprintable() and not {*" []"} & {*name} and is_port and (":" not in host or host != name)):
-        raise Malformed(place)
+        raise NoPlace(place)
     return name, int(port)
 
 
-class Job(NamedTuple):
+class LmtpJob(NamedTuple):
     """What a Transaction must know of a message."""
 
     sender: str
@@ -160,7 +160,7 @@ class Line:
         results, problem = {}, None
         try:
             with Message(path) as message:
-                self._carry(message, Job(sender, utf8), addresses, results)
+                self._carry(message, LmtpJob(sender, utf8), addresses, results)
         except OSError as error:
             problem = DeliveryResult(LATER, "message cannot be read", error.errno)
         except Undeliverable as error:

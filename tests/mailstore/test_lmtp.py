@@ -332,6 +332,17 @@ class GoneTest(LmtpCase):
         self.sink.wait(lambda sink: not sink.open_connections, "the connection's end")
         self.assertEqual(self.sink.commands[-1], "QUIT")
 
+    def test_warm_workers_keep_none(self):
+        """A worker of prefork serves many sessions; the connection is the session's."""
+        with LmtpSink() as sink, support.Server(("-listen", "prefork", "-store", sink.store), accounts=None) as server:
+            server.start()
+            before = sink.connections           # the launcher's question
+            for count in (1, 2, 3):
+                server.send("alice@" + server.domain, WIRE, SENDER)
+                sink.wait(lambda sink: not sink.open_connections, "the connection's end")
+                self.assertEqual((sink.connections - before, len(sink.messages)), (count, count))
+            self.assertEqual(server.stop(), 0)
+
     def test_a_silent_client_holds_no_connection(self):
         self.serve(patch={"smtp.limits.STRESS_SECONDS": 0.1})
         client = self.begin("MAIL FROM:<%s>" % SENDER, "RCPT TO:<%s>" % self.address("alice"))

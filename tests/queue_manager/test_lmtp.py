@@ -72,6 +72,14 @@ class WaitingTest(unittest.TestCase):
         relay.start().wait_empty()
         self.assertIn(b"550 5.7.1 no", sink.wait_messages(1)[0].data)
 
+    def test_no_name_is_a_command(self):
+        """The queue may have been damaged."""
+        sink = LmtpSink()
+        relay = self.relay(sink)
+        message_id = relay.enqueue(self.copy("bob>\r\nRSET"), sender="", text=self.TEXT)
+        relay.start().wait_log(message_id + " Frozen")
+        self.assertEqual(sink.commands, [])
+
     def test_aliases_of_who_has_a_bounce(self):
         sink = LmtpSink({"rcpt": fates({"alice": "550 5.1.1 no"})})
         relay = self.relay(sink, aliases="alice: bob\n")
