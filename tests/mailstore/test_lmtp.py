@@ -353,53 +353,6 @@ class GoneTest(LmtpCase):
         self.assertEqual(client.reply().code, 250)
 
 
-class TextTest(LmtpCase):
-    LATIN = b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=iso-8859-1\r\n" \
-        b"Content-Transfer-Encoding: 8bit\r\n\r\n\xe9t\xe9\r\n.\r\n"
-
-    def test_8_bits(self):
-        self.serve()
-        self.assertEqual(self.send("alice", wire=self.LATIN).code, 250)
-        self.assertIn(b"\r\n\r\n\xe9t\xe9\r\n", self.sink.messages[0].data)
-        self.assertIn("BODY=8BITMIME", self.sink.messages[0].sender)
-
-    def test_8_bits_for_a_server_that_takes_7(self):
-        self.serve(extensions=("PIPELINING",))
-        self.assertEqual(self.send("alice", wire=self.LATIN).code, 250)
-        self.assertIn(b"Content-Transfer-Encoding: base64\r\n\r\n6XTpDQo=\r\n", self.sink.messages[0].data)
-
-    def send_utf8(self):
-        client = self.begin("MAIL FROM:<élise@client.example> SMTPUTF8".encode().decode("latin-1"),
-                            "RCPT TO:<%s>" % self.address("alice"))
-        client.expect("DATA", 354)
-        client.write(WIRE)
-        return client.reply()
-
-    def test_smtputf8(self):
-        self.serve(extensions=("8BITMIME", "SMTPUTF8"))
-        self.assertEqual(self.send_utf8().code, 250)
-        self.assertEqual(self.sink.messages[0].sender, "FROM:<élise@client.example> BODY=8BITMIME SMTPUTF8")
-        client = self.begin("MAIL FROM:<> SMTPUTF8")
-        client.expect(("RCPT TO:<élise@%s>" % self.server.domain).encode(), 250)
-        self.assertIn("RCPT TO:<élise@%s>" % self.server.domain, self.sink.commands)
-
-    def test_smtputf8_for_a_server_without(self):
-        """RFC 6531 section 3.2: such a message must not be sent there."""
-        self.serve()
-        reply = self.send_utf8()
-        self.assertEqual(reply.code, 554)
-        self.assertIn("SMTPUTF8 is required", reply.text)
-        self.assertEqual(self.sink.messages, [])
-        client = self.begin("MAIL FROM:<> SMTPUTF8")
-        client.expect(("RCPT TO:<élise@%s>" % self.server.domain).encode(), 550)
-
-    def test_a_long_text(self):
-        self.serve()
-        line = b"x" * 998 + b"\r\n"
-        self.assertEqual(self.send("alice", "bob", wire=b"Subject: long\r\n\r\n" + line * 3000 + b".\r\n").code, 250)
-        self.assertTrue(self.sink.messages[1].data.endswith(b"\r\n\r\n" + line * 3000))
-
-
 class AgentTest(LmtpCase):
     @support.needs_root
     def test_writes_no_mailbox(self):
