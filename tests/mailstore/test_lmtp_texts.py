@@ -2,7 +2,7 @@
 
 import unittest
 
-from tests.mailstore.test_lmtp import SENDER, WIRE, LmtpCase
+from tests.mailstore.test_lmtp import WIRE, LmtpCase
 
 
 class TextTest(LmtpCase):
