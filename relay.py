@@ -122,6 +122,8 @@ def work(settings, limits=None, now=time.time):
     Limits(); now: gives the seconds since 1970. Raises NotDone, starting.Problem."""
     starting.make_state(settings)
     logins = starting.read_relay_logins(settings.relay_logins).by_host if settings.relay_logins else {}
+    if settings.lmtp:
+        import queue_manager.lmtp_delivery      # noqa: F401  here: later the checkout may be closed to us
     become_service()
     starting.make_inside(settings)
     mainlog = MainLog(settings.log, settings.terminal)

@@ -113,7 +113,13 @@ class Requests:
 
     def _account(self, user):
         """The Mailbox of `user`. Raises Never if there is none, Later if nothing may be done there now."""
-        mailbox = self._mailboxes.named_by_us(user) if self._has_mailboxes else None
+        if not self._has_mailboxes:
+            raise Never("No such user here", doing="mailboxes are an LMTP server's")
+        return self._person(user)
+
+    def _person(self, user):
+        """The same, for what is no mail."""
+        mailbox = self._mailboxes.named_by_us(user)
         if not mailbox:
             raise Never("No such user here", doing="Unrouteable address")
         if not (mailbox.uid or mailbox.login) and (found := stranger_on(mailbox.home, (0,))):
@@ -180,7 +186,7 @@ class Requests:
     def _active_account(self, user):
         if not self._writes_to_terminals:
             raise Later("User not active now", doing="this server does not write to terminals")
-        return self._account(user)
+        return self._person(user)
 
 
 OPENINGS = {"open": Requests.open, "include": Requests.include}

@@ -139,6 +139,7 @@ def check_store(settings):
 
 
 def _check_lmtp_place(settings):
+    import launcher.lmtp_server     # noqa: F401  here: once root is given up, the checkout may be closed to us
     from smtp_client.lmtp import NoPlace, split_place
     try:
         split_place(settings.lmtp)

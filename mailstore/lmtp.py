@@ -151,7 +151,7 @@ class LmtpDelivery(Delivery):
 
     def _check(self, message, message_id, copies, results, entry):
         """Raise the outcome if nobody took the message, and nobody else will."""
-        if entry.recipients or any(resolution.dropped for _, resolution in message.recipients):
+        if entry.recipients or message.shown or any(resolution.dropped for _, resolution in message.recipients):
             return
         if any(result.outcome == DONE for result in results.values()):
             return

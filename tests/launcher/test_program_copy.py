@@ -12,6 +12,7 @@ from tests.helpers import support
 from tests.helpers.secure import ALICE, log_in, start_tls
 from tests.lab import namespace
 from tests.helpers.launcher import LETTER, LauncherTestCase, copy_tree, write_program
+from tests.lab.lmtp_sink import LmtpSink
 
 HOMES = (pathlib.Path("/run"), pathlib.Path("/var/lib"))
 ELSEWHERE = "x@tpmail.info.unicaen.fr"
@@ -100,6 +101,18 @@ class ClosedCheckoutTest(CopyTestCase):
         self.assertEqual(len(server.messages("alice")), 1)
         server.wait_log("== " + ELSEWHERE)
         self.stop(server)
+
+    def test_before_an_lmtp_server(self):
+        """Sessions, and the relay with what was put off."""
+        answers = ["450 busy"]
+        with LmtpSink({"dot": lambda *_: answers.pop() if answers else "250 Saved"}) as sink:
+            server = self.make_server("-store", sink.store, "-relay", NOBODY_THERE, accounts=None)
+            server.script = self.closed_tree() / "serveur.sh"
+            server.start()
+            reply = server.send(["alice@" + server.domain, "bob@" + server.domain], LETTER)
+            self.assertEqual(reply.code, 250, server.log())
+            sink.wait_messages(2)
+            self.stop(server)
 
     def test_without_accounts(self):
         server = self.make_server()

@@ -7,6 +7,8 @@ import typing
 import unittest
 
 from tests.helpers import faults, harness, support
+from tests.helpers.accounts import system_users
+from tests.helpers.terminals import TEXT, PseudoTerminal
 from tests.lab import asking
 from tests.lab.lmtp_sink import DROP, LmtpSink, fates
 from tests.lab.sink import SILENCE
@@ -351,6 +353,29 @@ class GoneTest(LmtpCase):
         client.write(WIRE[:20])
         client.write(WIRE[20:])
         self.assertEqual(client.reply().code, 250)
+
+
+@support.needs_root
+class TerminalsTest(unittest.TestCase):
+    """Terminals are those of the machine's accounts, mailboxes the LMTP server's, by the same names."""
+
+    def test_both(self):
+        with system_users("eximalice") as users, LmtpSink() as sink, \
+                PseudoTerminal(users["eximalice"].pw_uid) as terminal, \
+                support.Server(("-terminals", "-listen", "prefork", "-store", sink.store), accounts=None) as server:
+            server.start()
+            for verb, mailed in (("SAML", 1), ("SOML", 1), ("SEND", 1), ("MAIL", 2)):
+                with server.client() as client:
+                    client.expect("EHLO client.example", 250)
+                    client.expect("%s FROM:<%s>" % (verb, SENDER), 250)
+                    client.expect("RCPT TO:<eximalice@%s>" % server.domain, 250)
+                    client.expect("DATA", 354)
+                    client.write(TEXT)
+                    self.assertEqual(client.reply().code, 250, verb)
+                if verb != "MAIL":
+                    self.assertTrue(terminal.shown())
+                self.assertEqual(len(sink.messages), mailed, verb)
+            self.assertEqual(server.stop(), 0)
 
 
 class AgentTest(LmtpCase):
