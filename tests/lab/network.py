@@ -9,6 +9,7 @@
 Root only (`@needed`).  Nothing of this machine's own network changes, and all of it ends with its processes.
 """
 
+import atexit
 import contextlib
 import pathlib
 import signal
@@ -52,6 +53,7 @@ class Network:
                                         stdout=subprocess.PIPE)
         assert self._switch.stdout.readline(), "no bridge"
         self._cables = 0
+        atexit.register(self.end)                   # should the tests be interrupted
 
     def host(self, name: str, *addresses: str) -> "Host":
         host = Host(self, name, addresses)
@@ -80,6 +82,10 @@ class Network:
         return self
 
     def __exit__(self, *_):
+        self.end()
+
+    def end(self) -> None:
+        """Safe to repeat."""
         for host in self._hosts:
             host.kill()
         self._switch.kill()

@@ -133,7 +133,7 @@ class SeveralHostsTest(unittest.TestCase):
         net = network.Network()
         self.play = Play(net, folder)
         self.addCleanup(self.play.end)
-        self.addCleanup(net.__exit__)
+        self.addCleanup(net.end)
 
     def test_nothing_is_lost(self):
         play = self.play
