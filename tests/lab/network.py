@@ -139,7 +139,11 @@ class Host:
         """TERM for its program; the exit code."""
         with contextlib.suppress(ProcessLookupError):
             support.os.kill(self.pid, signal.SIGTERM)
-        return self.process.wait(seconds)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            left = self.inside("ps", "axf", "-o", "pid,stat,wchan:20,args").stdout
+            raise AssertionError("%s still runs %d s after TERM:\n%s" % (self.name, seconds, left)) from None
 
     def kill(self) -> None:
         """KILL for all of it, which it cannot foresee.  Safe to repeat."""

@@ -2,9 +2,11 @@
 was sent is read back over IMAP, octet for octet below what that server adds."""
 
 import re
+import typing
 import unittest
 
 from tests.helpers import support
+from tests.helpers.readme import command, replaced
 from tests.lab import corpus, cyrus, dovecot
 from tests.lab.exim import ALIASES
 from tests.mailstore.test_corpus import converse
@@ -87,8 +89,14 @@ class Servers:
     def as_served(self, text: bytes) -> bytes:
         return text
 
+    def stores(self) -> typing.List[str]:
+        """README.txt's two, with our places in them."""
+        lines = (replaced(command(9, "./serveur.sh -store lmtp:/run"), {"lmtp:/run/serveur-lmtp": self.lab.store}),
+                 replaced(command(9, "./serveur.sh -store lmtp:10"), {"lmtp:10.0.0.20:24": self.tcp()}))
+        return [line.split()[-1] for line in lines]
+
     def test_who_is_there(self):
-        for store in (self.lab.store, self.tcp()):
+        for store in self.stores():
             server = self.serve(store)
             self.assertNotIn("attention", server.output())
             with server.client() as client:

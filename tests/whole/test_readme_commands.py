@@ -21,9 +21,12 @@ PLAYED = {
     "./serveur.sh": TYPED + "test_telnet",
     "./serveur.sh -domain *": TWO,
     "./serveur.sh -listen prefork*": HERE + "ServersTest.test_each_starts",
+    "./serveur.sh -listen prefork -proxy 10.0.0.1 -store *":
+        "tests.whole.test_several_hosts.SeveralHostsTest.test_nothing_is_lost",
     "./serveur.sh -pass login_pass.txt": TYPED + "test_swaks",
     "./serveur.sh -pass login_pass.txt -relay-login *": HERE + "ServersTest.test_each_starts",
     "./serveur.sh -port 25 *": HERE + "ServersTest.test_each_starts",
+    "./serveur.sh -store lmtp:*": "tests.whole.test_lmtp_servers.DovecotTest.test_who_is_there",
     "./serveur.sh -store *": HERE + "ServersTest.test_each_starts",
     "./serveur.sh -tls auto": TYPED + "test_swaks",
     "./serveur.sh -tls auto -smtps 5465 -pass login_pass.txt": TYPED + "test_swaks",

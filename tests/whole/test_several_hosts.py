@@ -19,6 +19,7 @@ import typing
 import unittest
 
 from tests.helpers import mailboxes, support
+from tests.helpers.readme import command, replaced
 from tests.lab import crowd, dovecot, haproxy, network
 from tests.whole.test_haproxy import recipe
 
@@ -67,9 +68,10 @@ class Play:
 
     def start(self, name: str) -> network.Host:
         """A host: README.txt's line, and a domain that is relayed to a host which is not there yet."""
+        _, *words = replaced(command(9, "./serveur.sh -listen prefork -proxy 10.0.0.1 -store"), {
+            "10.0.0.1": PROXY, "10.0.0.20:24": "%s:%d" % (STORE, self.dovecot.lmtp_port)}).split()
         return self.hosts[name].start(
-            [support.ROOT / "serveur.sh", "-listen", "prefork", "-proxy", PROXY, "-domain", support.DOMAIN,
-             "-store", "lmtp:%s:%d" % (STORE, self.dovecot.lmtp_port), "-spool", self.spool(name),
+            [support.ROOT / "serveur.sh", *words, "-domain", support.DOMAIN, "-spool", self.spool(name),
              "-aliases", self.folder / "aliases", "-relay", "relay.example=%s:%d" % (ELSEWHERE, RELAY_PORT)],
             self.place(name))
 
