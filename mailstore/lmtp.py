@@ -123,12 +123,17 @@ class LmtpDelivery(Delivery):
         seconds = time()
         received = self._received(message, message_id, [given for given, _ in message.recipients], seconds)
         received = self._received_by_hosts(message, message_id, received, seconds)
+        remote = [Recipient(address, given) for address, given in remote_recipients(message.recipients)]
+        told = _told(message)
         entry = _Entry(self.queue, message, message_id, received)
-        entry.add([Recipient(address, given) for address, given in remote_recipients(message.recipients)])
+        entry.hold(remote + told)
         try:
             results = self._deliver(message, received, copies)
-            self._check(message, message_id, copies, results, entry)
-            entry.add([_waiting(copy, results[copy]) for copy in copies if results[copy].outcome != DONE])
+            self._check(message, message_id, copies, results, remote)
+            if missing := [copy for copy in copies if results[copy].outcome != DONE]:
+                users = {copy.mailbox.user for copy in missing}
+                entry.hold(remote + [one for one in told if one.mailbox not in users]
+                           + [_waiting(copy, results[copy]) for copy in missing])
         except BaseException:
             entry.discard()
             raise
@@ -149,9 +154,9 @@ class LmtpDelivery(Delivery):
                 posix.close(file)
         return {copy: results[copy.mailbox.path] for copy in copies}
 
-    def _check(self, message, message_id, copies, results, entry):
+    def _check(self, message, message_id, copies, results, remote):
         """Raise the outcome if nobody took the message, and nobody else will."""
-        if entry.recipients or message.shown or any(resolution.dropped for _, resolution in message.recipients):
+        if remote or message.shown or any(resolution.dropped for _, resolution in message.recipients):
             return
         if any(result.outcome == DONE for result in results.values()):
             return
@@ -183,6 +188,15 @@ class LmtpDelivery(Delivery):
             self.mainlog.write("Completed", message_id)
 
 
+def _told(message):
+    """The Recipients by whom the sender is to hear of success, as far as he asked to (RFC 3461). To the server nothing
+    of that is passed on: the mail rests there, and the report is ours."""
+    if not message.dsn:
+        return []
+    message.dsn.settle(message.sender, message.recipients)
+    return message.dsn.told
+
+
 def _waiting(copy, result):
     """The Recipient for a copy that the server has not taken. One that it refused waits for the bounce alone, which the
     queue manager makes."""
@@ -201,12 +215,12 @@ class _Entry:
         self._what = message_id, message, received
         self._prepared = None
 
-    def add(self, recipients):
-        """Raises Later, NoRoom."""
+    def hold(self, recipients):
+        """From now on these are in it. Raises Later, NoRoom."""
         if recipients:
             self.discard()
-            self.recipients = self.recipients + recipients
-            self._prepared = self._queue.prepare_recipients(*self._what, self.recipients)
+            self.recipients = recipients
+            self._prepared = self._queue.prepare_recipients(*self._what, recipients)
 
     def commit(self):
         self._prepared.commit()

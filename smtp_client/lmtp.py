@@ -40,6 +40,7 @@ class LmtpJob(NamedTuple):
 
     sender: str
     utf8: bool
+    requests: object = None     # of DSN: those for mail that rests there are ours to obey
 
 
 class _Lmtp(Connection.protocol, smtplib.LMTP):
@@ -99,6 +100,9 @@ class LmtpConnection(Connection):
         self._smtp.reply_seconds = self._budget.seconds(self.limits.command)
         command = f"LHLO {domain}"
         self._demand(self._guard(command, self._smtp.ehlo), command)
+
+    def offers(self, extension):
+        return extension != "dsn" and super().offers(extension)
 
     def renew(self):
         """What comes now has as much time as a new connection."""

@@ -1,7 +1,9 @@
-"""-store lmtp: texts and addresses in more than 7 bits, and long ones, before a scripted LMTP server."""
+"""-store lmtp: texts and addresses in more than 7 bits, long ones, and what is asked by DSN, before a scripted LMTP
+server."""
 
 import unittest
 
+from tests.lab.lmtp_sink import fates
 from tests.mailstore.test_lmtp import WIRE, LmtpCase
 
 
@@ -50,6 +52,38 @@ class TextTest(LmtpCase):
         line = b"x" * 998 + b"\r\n"
         self.assertEqual(self.send("alice", "bob", wire=b"Subject: long\r\n\r\n" + line * 3000 + b".\r\n").code, 250)
         self.assertTrue(self.sink.messages[1].data.endswith(b"\r\n\r\n" + line * 3000))
+
+
+class AskedTest(LmtpCase):
+    """DSN (RFC 3461): the report is ours, whatever the server offers."""
+
+    def test_success(self):
+        """Who was taken is to be reported; who was put off, when it is delivered; who was refused, as refused."""
+        self.serve({"dot": fates({"bob": "452 4.2.2 full", "carol": "552 5.2.2 full"})},
+                   extensions=("8BITMIME", "DSN"))
+        client = self.begin("MAIL FROM:<sender@client.example> RET=HDRS ENVID=x1")
+        for name in ("alice", "bob", "carol", "list"):
+            client.expect("RCPT TO:<%s> NOTIFY=SUCCESS,FAILURE" % self.address(name), 250)
+        client.expect("DATA", 354)
+        client.write(WIRE)
+        self.assertEqual(client.reply().code, 250)
+        envelope, = self.queued()
+        self.assertEqual((envelope["ret"], envelope["envid"]), ("HDRS", "x1"))
+        self.assertEqual([(one["mailbox"] or one["address"].split("@")[0], one["state"], one.get("report"),
+                           one.get("refused")) for one in envelope["recipients"]],
+                         [("alice", "done", "delivered", None), ("list", "done", "expanded", None),
+                          ("bob", "waiting", None, None), ("carol", "waiting", None, True)])
+        self.assertEqual({one["notify"] for one in envelope["recipients"]}, {"SUCCESS,FAILURE"})
+        self.assertFalse([command for command in self.sink.commands if "NOTIFY" in command or "RET" in command])
+
+    def test_nobody_took_it(self):
+        self.serve({"dot": "552 5.2.2 full"})
+        client = self.begin("MAIL FROM:<sender@client.example>")
+        client.expect("RCPT TO:<%s> NOTIFY=SUCCESS" % self.address("alice"), 250)
+        client.expect("DATA", 354)
+        client.write(WIRE)
+        self.assertEqual(client.reply().code, 554)
+        self.assert_nothing_kept()
 
 
 if __name__ == "__main__":

@@ -65,6 +65,19 @@ class WaitingTest(unittest.TestCase):
                       % support.DOMAIN, relay.lines(message_id))
         self.assertFalse([command for command in sink.commands if "bob" in command])
 
+    def test_what_was_asked(self):
+        """Success is reported when a copy that waited is taken, and nothing to who asked for silence."""
+        sink = LmtpSink()
+        relay = self.relay(sink)
+        relay.enqueue(self.copy("bob", notify="SUCCESS"), self.copy("carol", notify="NEVER", refused=True, reply="552"),
+                      text=self.TEXT)
+        relay.start().wait_empty()
+        bob, report = sink.wait_messages(2)
+        self.assertEqual(bob.recipients, ["TO:<bob@%s>" % support.DOMAIN])
+        self.assertEqual(report.recipients, ["TO:<alice@%s>" % support.DOMAIN])
+        self.assertIn(b"\r\nAction: delivered\r\n", report.data)
+        self.assertNotIn(b"carol", report.data)
+
     def test_refused_now(self):
         sink = LmtpSink({"dot": fates({"bob": "550 5.7.1 no"})})
         relay = self.relay(sink)
