@@ -29,6 +29,10 @@ while kill -0 $program 2>/dev/null; do wait $program; code=$?; done
 exit $code
 """
 UNSHARE = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+# util-linux 2.36 has what it starts ignore these two.
+HEARD = ["/usr/bin/python3", "-ISc", "import os, signal, sys\n"
+         "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_DFL)\n"
+         "os.execvp(sys.argv[1], sys.argv[1:])"]
 SWITCH = "ip link add wire type bridge && ip link set wire up && echo && exec sleep infinity"
 
 
@@ -106,8 +110,8 @@ class Host:
         (folder / "run").mkdir(exist_ok=True)
         with open(folder / "output", "ab") as output:
             self.process = subprocess.Popen(
-                [*UNSHARE, "sh", "-c", BOOT, "sh", str(folder / "run"), *map(str, command)], stdin=subprocess.PIPE,
-                stdout=stdout or output, stderr=output, cwd=folder, start_new_session=True,
+                [*UNSHARE, *HEARD, "sh", "-c", BOOT, "sh", str(folder / "run"), *map(str, command)],
+                stdin=subprocess.PIPE, stdout=stdout or output, stderr=output, cwd=folder, start_new_session=True,
                 env=support.marked_environment("RESEAU_ESSAI=1", **environment))
         children = pathlib.Path("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid))
         self.pid = int(support.wait_for(children.read_text, "the host %s" % self.name))
