@@ -124,7 +124,8 @@ class Host:
 
     def inside(self, *command: str) -> subprocess.CompletedProcess:
         """Run a program there, as a person at the host would."""
-        return subprocess.run(["nsenter", "-t", str(self.pid), "--all", "--root", *command], capture_output=True, text=True)
+        return subprocess.run(["nsenter", "-t", str(self.pid), "--all", "--root", *command], capture_output=True,
+                              text=True)
 
     def listens(self, port: int) -> bool:
         rows = []
