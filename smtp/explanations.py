@@ -50,7 +50,7 @@ COMMANDS = {
         "Ne fait rien, et montre que le serveur est là."),
     "QUIT": Explanation(
         "RFC 5321 4.1.1.10", "Ends the session. What was acknowledged with 250 stays delivered.",
-        "Termine la session. Ce qui a reçu un 250 reste remis."),
+        "Termine la session. Un message qui a reçu son 250 est en sûreté."),
     "HELP": Explanation(
         "RFC 5321 4.1.1.8", "Lists the commands that work here, or explains one, or a reply code.",
         "Énumère les commandes qui marchent ici, ou en explique une, ou un code de réponse."),
@@ -113,8 +113,8 @@ CODES = {
         "RFC 5321 4.2.2", "The text may come now; a line of a single dot ends it.",
         "Le texte peut venir ; une ligne faite d'un seul point le termine."),
     421: Explanation(
-        "RFC 5321 3.8", "The server closes the connection. Come back later; nothing was lost.",
-        "Le serveur ferme la connexion. Revenez plus tard ; rien n'est perdu."),
+        "RFC 5321 3.8", "The server closes the connection. Come back later, and send again what got no 250.",
+        "Le serveur ferme la connexion. Revenez plus tard, et renvoyez ce qui n'a pas eu son 250."),
     432: Explanation(
         "RFC 4954 6", "The password has to be changed first.",
         "Il faut d'abord changer de mot de passe."),
@@ -201,8 +201,8 @@ ENHANCED = {
         "RFC 3463 3.2", "The sender is noted. The recipients come next.",
         "L'expéditeur est noté. Viennent les destinataires."),
     (250, "2.1.5"): Explanation(
-        "RFC 3463 3.2", "The recipient is valid, and can receive now.",
-        "Le destinataire est valable, et peut recevoir en ce moment."),
+        "RFC 3463 3.2", "The recipient is valid: a mailbox here that can receive now, or a domain that is relayed.",
+        "Le destinataire est valable : sa boîte est ici et peut recevoir, ou son domaine est relayé."),
     (251, "2.1.5"): Explanation(
         "RFC 5321 3.4", "Taken; an alias leads elsewhere, and the server carries the mail there.",
         "Accepté ; un alias mène ailleurs, et le serveur y achemine le courrier."),
@@ -276,8 +276,8 @@ ENHANCED = {
         "RFC 4954 6", "Login or password is wrong; which of both is not told. Look at the case, and at the blanks.",
         "Le login ou le mot de passe est faux ; lequel n'est pas dit. Vérifiez la casse et les blancs."),
     (550, "5.1.1"): Explanation(
-        "RFC 3463 3.2", "Nobody here has that name. Compare it, and the domain after @.",
-        "Personne ici ne porte ce nom. Vérifiez-le, ainsi que le domaine après @."),
+        "RFC 3463 3.2", "Nobody here has that name. Compare it, and the domain after @; VRFY asks for a name.",
+        "Personne ici ne porte ce nom. Vérifiez-le, ainsi que le domaine après @ ; VRFY demande si un nom existe."),
     (550, "5.1.6"): Explanation(
         "RFC 3463 3.2", "The user has moved, and mail for the new address is not carried by this server.",
         "L'utilisateur est parti, et ce serveur n'achemine pas le courrier vers sa nouvelle adresse."),
@@ -312,8 +312,8 @@ ENHANCED = {
         "RFC 5321 6.3", "The message has passed so many servers that it seems to be going in circles.",
         "Le message est passé par tant de serveurs qu'il semble tourner en rond."),
     (554, "5.5.1"): Explanation(
-        "RFC 5321 4.1.1.4", "Every RCPT was refused, so there is nobody to send the text to.",
-        "Tous les RCPT ont été refusés : il n'y a personne à qui envoyer le texte."),
+        "RFC 5321 4.1.1.4", "Every RCPT was refused: the text would go to nobody. Name somebody else by RCPT.",
+        "Tous les RCPT ont été refusés : le texte n'irait à personne. Nommez quelqu'un d'autre par RCPT."),
     (555, "5.5.4"): Explanation(
         "RFC 5321 4.1.1.11", "MAIL or RCPT has a parameter that is not offered here, or needs EHLO in HELO's place.",
         "MAIL ou RCPT a un paramètre qui n'est pas offert ici, ou qui demande EHLO au lieu de HELO."),
@@ -335,8 +335,8 @@ STATES = {
         "RFC 5321 3.3", "There are recipients; more of them, or DATA.",
         "destinataires acceptés ; RCPT en ajoute, DATA amène le texte"),
     "text": Explanation(
-        "RFC 5321 4.1.1.4", "The text is coming.",
-        "le texte arrive"),
+        "RFC 5321 4.1.1.4", "The text is coming; a line of a single dot ends it.",
+        "le texte arrive ; une ligne faite d'un seul point le termine"),
     "chunks": Explanation(
         "RFC 3030 2", "Between two chunks; BDAT brings the next one.",
         "entre deux morceaux ; BDAT amène le suivant"),
