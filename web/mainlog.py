@@ -3,9 +3,10 @@ import os
 import re
 from collections import OrderedDict, deque
 
+from queue_manager.queue_store import ID
+from web.fates import COMPLETED, LABELS, read
+
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:([0-9A-Za-z]{6}-[0-9A-Za-z]{6}-[0-9A-Za-z]{2}) )?(.*)")
-BOUNCE = re.compile(r"<= <> R=([0-9A-Za-z-]{16}) ")
-FLAGS = {"<=": "reçu", "=>": "remis", "->": "remis aussi", "==": "remis à plus tard", "**": "échec définitif"}
 START_OCTETS = 1 << 18      # of the log before us that are read
 READ_OCTETS = 1 << 20       # at a time
 LINE_CHARACTERS = 1000
@@ -73,26 +74,36 @@ class MainLog:
         if not found or not found[2]:
             return
         when, message_id, text = found.groups()
-        flag = text[:2]
-        self.arrivals += flag == "<="
-        bounced = BOUNCE.match(text)
-        if bounced:
-            self._message(bounced[1])["bounces"].append(message_id)
-            touched.add(bounced[1])
-        events = self._message(message_id)["events"]
-        if len(events) < KEPT_EVENTS:
-            events.append({"when": when[11:], "flag": flag if flag in FLAGS else "",
-                           "label": FLAGS.get(flag, "terminé" if text == "Completed" else ""), "text": text})
+        fate = read(text)
+        self.arrivals += text.startswith("<=")
+        if fate and fate.flag == "<=" and ID.fullmatch(fate.router):
+            kind = "reports" if " U=" in fate.rest else "parts"
+            self._message(fate.router)[kind].append(message_id)
+            touched.add(fate.router)
+        self._note(self._message(message_id)["events"], when[11:], fate, text)
         touched.add(message_id)
 
+    def _note(self, events, when, fate, text):
+        """Add a line to a message's events. Of deferrals only each recipient's last one stays: there may be dozens."""
+        flag = fate.flag if fate else ""
+        label = LABELS[flag] if fate else "terminé" if text == COMPLETED else ""
+        to = fate.address if fate and flag != "<=" else ""
+        times = 1
+        for before in [one for one in events if one["flag"] == flag == "==" and one["to"] == to]:
+            times += before["times"]
+            events.remove(before)
+        if len(events) < KEPT_EVENTS:
+            events.append({"when": when, "flag": flag, "label": label, "to": to, "text": text, "times": times})
+
     def _message(self, message_id):
-        entry = self._messages.setdefault(message_id, {"events": [], "bounces": []})
+        entry = self._messages.setdefault(message_id, {"events": [], "reports": [], "parts": []})
         self._messages.move_to_end(message_id)
         while len(self._messages) > KEPT_MESSAGES:
             self._messages.popitem(last=False)
         return entry
 
     def message(self, message_id):
-        """{"events": [...], "bounces": [ids]} of a message; empty lists if the log says nothing of it."""
-        entry = self._messages.get(message_id) or {"events": [], "bounces": []}
-        return {"events": [*entry["events"]], "bounces": [*entry["bounces"]]}
+        """{"events": [...], "reports": [ids], "parts": [ids]} of a message; empty lists if the log says nothing of it.
+        reports: bounces and the like, to its sender; parts: the messages that go on with some of its recipients."""
+        entry = self._messages.get(message_id) or {"events": [], "reports": [], "parts": []}
+        return {name: [*values] for name, values in entry.items()}

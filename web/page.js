@@ -2,16 +2,24 @@
 // Everything that came from a stranger goes into the page as text (textContent, append(string)), never as markup.
 
 const MOST = {sessions: 200, steps: 600, lines: 400, log: 200, samples: 360};
+const PROSE = ["p", "li", "small", "cite", "dt", "dd"];
 const at = (id) => document.getElementById(id);
 const state = {sessions: new Map(), items: new Map(), samples: [], seconds: 0, selected: "", next: 0, shown: 0,
-               lastState: "", loading: false, again: false, messages: new Set(), lineCount: 0, textBlock: null};
+               lastState: "", loading: false, again: false, messages: new Set(), lineCount: 0, textBlock: null,
+               hasToldLf: false, isAtEnd: true, lastCode: 0};
+const CLOSING = [221, 421];     // what a server says last
 
 // An element with this class and these children, strings or elements.
 function make(tag, className, ...children) {
   const made = document.createElement(tag);
   if (className) made.className = className;
-  made.append(...children);
+  made.append(...(PROSE.includes(tag) ? children.map(typeset) : children));
   return made;
+}
+
+// French as it is printed: no line begins with these signs. What was typed, in code and pre, stays as it is.
+function typeset(text) {
+  return typeof text === "string" ? text.replace(/ (?=[;:!?»])|(?<=«) /g, "\u00a0") : text;
 }
 
 function clock(seconds) {
@@ -27,11 +35,22 @@ function showCount(name, count, noun, rest) {
   at(`count-${name}`).previousElementSibling.textContent = noun + (count > 1 ? "s" : "") + rest;
 }
 
+// -- what kind of server it is
+
+// address: "" if it listens everywhere, and so where the page is as well.
+function showFacts({address, port, domain, lines}) {
+  at("domain").textContent = domain;
+  document.title = `Serveur SMTP ${domain}`;
+  at("facts").replaceChildren(...lines.flatMap(([name, text]) => [make("dt", "", name), make("dd", "", text)]));
+  at("example").textContent = [`telnet ${address || location.hostname.replace(/[[\]]/g, "")} ${port}`, "HELO moi",
+    "MAIL FROM:<moi@exemple.fr>", `RCPT TO:<compte@${domain}>`, "DATA", "Subject: essai", "", "Bonjour.", ".", "QUIT",
+  ].join("\n");
+}
+
 // -- sessions
 
 function takeSnapshot(data) {
-  at("domain").textContent = data.domain;
-  document.title = `Serveur SMTP ${data.domain}`;
+  showFacts(data.facts);
   state.sessions.clear();
   state.items.clear();
   at("session-list").replaceChildren();
@@ -50,12 +69,19 @@ function takeSnapshot(data) {
 function takeSessions({sessions, leftOut}) {
   for (const session of sessions) takeSession(session);
   prune();
-  at("no-session").hidden = state.sessions.size > 0;
-  at("left-out").textContent = leftOut ? `Trop à la fois, sans être montrées : ${plural(leftOut, "session")}.` : "";
+  at("first-steps").hidden = state.sessions.size > 0;
+  if (!state.selected && state.sessions.size) at("dialogue-about").textContent = "Choisissez une session.";
+  showFound();
+  at("left-out").textContent = leftOut ? `Trop à la fois : il en manque ${leftOut}.` : "";
   showCount("sessions", [...state.sessions.values()].filter((session) => !session.over).length, "session", " en cours");
+  if (!at("session-list").querySelector("[tabindex='0']")) reachByTab(at("session-list").firstChild);
+  followNewest();
+  if (sessions.some((session) => session.name === state.selected)) { showNow(); loadMore(); }
+}
+
+function followNewest() {
   const newest = newestName();
   if (at("follow").checked && newest && newest !== state.selected) select(newest);
-  else if (sessions.some((session) => session.name === state.selected)) loadMore();
 }
 
 function takeSession(session) {
@@ -65,11 +91,30 @@ function takeSession(session) {
   if (!before) {
     item.append(make("button", ""));
     item.firstChild.type = "button";
+    item.firstChild.tabIndex = -1;
     item.firstChild.addEventListener("click", () => { at("follow").checked = false; select(session.name); });
     state.items.set(session.name, item);
     at("session-list").prepend(item);
   }
+  item.hidden = !isWanted(session);
   fillItem(item.firstChild, session);
+}
+
+// Of the whole list, Tab reaches one session; arrows reach the others.
+function reachByTab(item) {
+  for (const other of at("session-list").querySelectorAll("[tabindex='0']")) other.tabIndex = -1;
+  if (item) item.firstChild.tabIndex = 0;
+}
+
+function isWanted({number, client, address, login}) {
+  const wanted = at("wanted").value.trim().toLowerCase();
+  return [`${number}.`, client, address, login].some((text) => text.toLowerCase().includes(wanted));
+}
+
+function showFound() {
+  const isFound = [...state.items.values()].some((item) => !item.hidden);
+  at("no-session").hidden = isFound;
+  at("no-session").textContent = state.sessions.size ? "Aucune de ce nom, ni de cette adresse." : "Aucune session.";
 }
 
 function fillItem(button, session) {
@@ -88,7 +133,7 @@ function fillItem(button, session) {
 }
 
 function newestName() {
-  const first = at("session-list").firstChild;
+  const first = at("session-list").querySelector("li:not([hidden])");
   for (const [name, item] of state.items) if (item === first) return name;
   return "";
 }
@@ -104,28 +149,53 @@ function prune() {
 }
 
 at("session-list").addEventListener("keydown", (event) => {
-  const item = event.target.closest("li");
-  const list = at("session-list");
-  const to = {ArrowDown: item && item.nextSibling, ArrowUp: item && item.previousSibling, Home: list.firstChild,
-              End: list.lastChild}[event.key];
+  const shown = [...at("session-list").querySelectorAll("li:not([hidden])")];
+  const place = shown.indexOf(event.target.closest("li"));
+  const to = {ArrowDown: shown[place + 1], ArrowUp: shown[place - 1], Home: shown[0],
+              End: shown[shown.length - 1]}[event.key];
   if (to) { event.preventDefault(); to.firstChild.focus(); }
 });
-at("follow").addEventListener("change", () => { if (at("follow").checked && newestName()) select(newestName()); });
+at("session-list").addEventListener("focusin", (event) => reachByTab(event.target.closest("li")));
+at("wanted").addEventListener("input", () => {
+  for (const [name, item] of state.items) item.hidden = !isWanted(state.sessions.get(name));
+  showFound();
+  followNewest();
+});
+at("follow").addEventListener("change", followNewest);
 
 // -- one dialogue
 
 function select(name) {
   const before = state.selected;
-  Object.assign(state, {selected: name, next: 0, shown: 0, lastState: "", lineCount: 0, textBlock: null});
+  Object.assign(state, {selected: name, next: 0, shown: 0, lastState: "", lineCount: 0, textBlock: null,
+                        hasToldLf: false, isAtEnd: true, lastCode: 0});
   state.messages.clear();
+  reachByTab(state.items.get(name));
   for (const changed of [before, name]) {
     if (state.items.has(changed)) fillItem(state.items.get(changed).firstChild, state.sessions.get(changed));
   }
   at("steps").replaceChildren();
   at("fate-list").replaceChildren();
   at("fates").hidden = true;
+  showNow();
   loadMore();
 }
+
+function showNow() {
+  const session = state.sessions.get(state.selected);
+  at("now").hidden = !session || session.over;
+  const text = at("now").hidden ? "" : typeset(session.state);
+  if (at("now").textContent !== text) at("now").textContent = text;
+}
+
+function keepAtEnd() {
+  if (state.isAtEnd) at("steps").scrollTop = at("steps").scrollHeight;
+}
+at("steps").addEventListener("scroll", () => {
+  const place = at("steps");
+  state.isAtEnd = place.scrollTop + place.clientHeight >= place.scrollHeight - 40;
+});
+new ResizeObserver(keepAtEnd).observe(at("steps"));
 
 async function loadMore() {
   if (state.loading) { state.again = true; return; }
@@ -151,7 +221,7 @@ async function loadMore() {
 }
 
 function showSteps(steps) {
-  const place = at("steps"), isAtEnd = place.scrollTop + place.clientHeight >= place.scrollHeight - 40;
+  const place = at("steps");
   const session = state.sessions.get(state.selected);
   if (session) {
     at("dialogue-about").textContent = `Session ${session.number}, ${session.address}, commencée à ` +
@@ -163,7 +233,7 @@ function showSteps(steps) {
     place.firstChild.remove();
     place.prepend(make("p", "event cut", "Le début de ce long dialogue n'est plus affiché."));
   }
-  if (isAtEnd) place.scrollTop = place.scrollHeight;
+  keepAtEnd();
 }
 
 function add(...elements) {
@@ -183,30 +253,38 @@ function bubble(kind, ...children) {
   return step.firstChild;
 }
 
+// Said once in each dialogue.
+function tellLf() {
+  if (state.hasToldLf) return;
+  state.hasToldLf = true;
+  add(make("p", "event", "⏎LF : ligne finie par LF seul. Ce serveur l'accepte ; SMTP demande CRLF (RFC 5321 2.3.8)."));
+}
+
 function meaning(step) {
   return step.meaning ? [make("p", "", step.meaning + " ", make("cite", "", `(${step.what}, ${step.section})`))] : [];
 }
 
 const SHOW = {
   arrived: (step) => add(make("p", "event", `${clock(step.when)} : connexion de ${step.address}, ` +
-                                            `prise par le processus ${step.pid}`)),
+                                            `servie par le processus ${step.pid}`)),
   heard: (step) => {
     state.textBlock = null;
     addState(step.state);
     const line = make("code", "", step.line || " ");
     if (step.lf) line.append(make("span", "mark", " ⏎LF"));
     bubble("client", line, ...meaning(step));
+    if (step.lf) tellLf();
   },
   said: (step) => {
     const kind = step.code >= 500 ? "server bad" : step.code >= 400 ? "server later" : "server";
     bubble(kind, ...step.lines.map((line) => make("code", "", line)), ...meaning(step));
     addState(step.state);
+    state.lastCode = step.code;
     if (step.code === 354) { state.lineCount = 0; state.textBlock = null; }
   },
   text: (step) => {
     if (!state.textBlock) state.textBlock = bubble("client", make("p", "", "le texte du message"), make("pre", "text"));
     const block = state.textBlock.lastChild;
-    block.tabIndex = 0;
     for (const [text, more, end] of step.lines) {
       if (++state.lineCount > MOST.lines) continue;
       const line = make("span", "", text);
@@ -214,6 +292,8 @@ const SHOW = {
       if (end === "LF") line.append(make("span", "mark", " ⏎LF"));
       block.append(line, "\n");
     }
+    if (block.scrollHeight > block.clientHeight) block.tabIndex = 0;
+    if (step.lines.some((line) => line[2] === "LF")) tellLf();
   },
   end: (step) => {
     if (state.textBlock && state.lineCount > MOST.lines) {
@@ -221,7 +301,8 @@ const SHOW = {
     }
     state.textBlock = null;
     state.lineCount = 0;
-    add(make("p", "event", `fin du message : ${plural(step.octets, "octet")}`));
+    add(make("p", "event", `fin du message : ${plural(step.octets, "octet")}, ` +
+                          "sans l'en-tête que le serveur ajoute"));
   },
   chunk: (step) => {
     state.textBlock = null;
@@ -233,87 +314,20 @@ const SHOW = {
   },
   secured: (step) => add(make("p", "event", `TLS commence : ${step.cipher}`)),
   full: () => add(make("p", "event", "Ce dialogue est trop long : la suite n'est pas gardée.")),
-  gone: (step) => add(make("p", "event", `${clock(step.when)} : fin de la session`)),
+  gone: (step) => {
+    const how = CLOSING.includes(state.lastCode) ? "" : ", sans QUIT";
+    add(make("p", "event", `${clock(step.when)} : fin de la session${how}`));
+  },
 };
 
-// -- where a message went
-
-async function loadFate(id) {
-  let told;
-  try {
-    told = await (await fetch(`message?id=${encodeURIComponent(id)}`)).json();
-  } catch (error) { return; }
-  if (!state.messages.has(id)) return;
-  const shown = showFate(told, `Message ${id}`);
-  shown.dataset.id = id;
-  const before = [...at("fate-list").children].find((element) => element.dataset.id === id);
-  if (before) before.replaceWith(shown); else at("fate-list").append(shown);
-  at("fates").hidden = false;
-}
-
-function showFate(told, title) {
-  const list = make("ul", "fate");
-  for (const event of told.events) if (event.label) list.append(fateEvent(event));
-  for (const recipient of told.queue ? told.queue.recipients : []) {
-    if (recipient.state === "waiting") list.append(waiting(recipient, told.queue.aside));
-  }
-  const shown = make("div", "", make("strong", "", title), list);
-  for (const bounce of told.bounces || []) {
-    shown.append(showFate(bounce, `Avis d'échec ${bounce.id}, pour l'expéditeur`));
-  }
-  return shown;
-}
-
-function fateEvent({when, flag, label, text}) {
-  const kind = {"=>": "done", "->": "done", "==": "later", "**": "bad"}[flag] || (flag ? "" : "done");
-  const to = flag && flag !== "<=" ? text.slice(3).split(" ")[0].replace(/:$/, "") : "";
-  const sentence = to ? `${label} : ${to}${flag === "==" ? "" : whereTo(text)}` : label;
-  return make("li", kind, `${when} ${sentence}`, make("code", "", text === "Completed" ? "" : text));
-}
-
-// What a log line says of the place that a message went to.
-function whereTo(text) {
-  if (/ T=maildir/.test(text)) return ", dans sa boîte (Maildir)";
-  if (/ T=mail_spool/.test(text)) return ", dans sa boîte (mbox)";
-  const host = / H=(\S+ \[[^\]]*\])/.exec(text);
-  return host ? `, hôte ${host[1]}` : "";
-}
-
-function waiting(recipient, aside) {
-  const to = recipient.mailbox ? `la boîte de ${recipient.mailbox}` : recipient.address;
-  const when = new Date(recipient.next * 1000).toLocaleString("fr-FR");
-  const next = recipient.next ? `prochaine le ${when}` : "la première bientôt";
-  const text = aside ? `mis de côté, pour ${to}`
-    : `en file d'attente pour ${to} : ${plural(recipient.tries, "tentative")}, ${next}`;
-  return make("li", "later", text, make("code", "", recipient.reply));
-}
-
-// ids: of messages that the log tells more of; a bounce belongs to the message that it is about.
-function takeMessages(ids) {
-  for (const id of state.messages) {
-    const shown = [...at("fate-list").children].find((element) => element.dataset.id === id);
-    if (ids.some((other) => other === id || (shown && shown.textContent.includes(other)))) loadFate(id);
-  }
-}
-
-// -- queue, log, curves
-
-function takeQueue(queue) {
-  showCount("queue", queue.count, "message", " en file");
-  const rows = queue.messages.map((message) => make("div", "", make("strong", "", message.id),
-    ` de <${message.sender}>, ${plural(message.octets, "octet")}${message.aside ? ", mis de côté" : ""}`,
-    make("ul", "fate", ...message.recipients.filter((recipient) => recipient.state === "waiting")
-      .map((recipient) => waiting(recipient, message.aside)))));
-  if (!rows.length) rows.push(make("p", "empty", "Vide : rien n'attend d'être porté plus loin."));
-  const more = queue.count - queue.messages.length;
-  if (more > 0) rows.push(make("p", "note", `… et encore ${plural(more, "message")}.`));
-  at("queue").replaceChildren(...rows);
-  for (const id of state.messages) loadFate(id);
-}
+// -- log, curves
 
 function takeLog(lines) {
   const log = at("log"), isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 40;
-  for (const line of lines) log.append(make("span", "", line, "\n"));
+  for (const line of lines) {
+    const flag = / (<=|=>|->|==|\*\*) /.exec(line.slice(19, 45));
+    log.append(make("span", (flag && KINDS[flag[1]]) || "", line, "\n"));
+  }
   while (log.childElementCount > MOST.log) log.firstChild.remove();
   if (isAtEnd) log.scrollTop = log.scrollHeight;
 }
@@ -327,7 +341,7 @@ function takeSample(sample) {
 // -- the stream
 
 function notify(text) {
-  at("notice").textContent = text;
+  at("notice").textContent = typeset(text);
   at("notice").hidden = !text;
 }
 

@@ -12,7 +12,10 @@ from collections import deque
 
 from common.mainlog import readable
 from queue_manager.queue_store import ID, Gone, QueueStore, UnreadableMessage
+from queue_manager.retry import GIVE_UP
 from web.dialogues import FILE, READ_OCTETS, Source
+from web.facts import facts
+from web.fates import described, reason
 from web.mainlog import MainLog
 
 KEPT_DIALOGUES = 500
@@ -67,7 +70,8 @@ class Watcher(threading.Thread):
     def __init__(self, settings):
         super().__init__(daemon=True)
         self.folder = f"{settings.spool}/web/dialogues"
-        self._domain = settings.domain
+        self._facts = facts(settings)
+        self._mail_store = settings.store
         self._log = MainLog(settings.log)
         self._store = QueueStore(f"{settings.spool}/queue")
         self._lock = threading.Lock()
@@ -105,17 +109,24 @@ class Watcher(threading.Thread):
             return self._everything()
 
     def _everything(self):
-        return {"domain": self._domain, "sessions": [dialogue.summary() for dialogue in self._dialogues.values()],
+        return {"facts": self._facts, "sessions": [dialogue.summary() for dialogue in self._dialogues.values()],
                 "leftOut": self._left_out, "samples": [*self._samples], "queue": self._queue, "log": [*self._log.lines],
                 "seconds": SAMPLE_SECONDS, "kept": KEPT_DIALOGUES}
 
     def message(self, message_id):
-        """What became of a message: what the log says, what the queue says, and the same of its bounces."""
+        """What became of a message: what the log says, what the queue says, and the same of the reports to its sender
+        and of its parts."""
         with self._lock:
-            told = self._log.message(message_id)
-            told["bounces"] = [{"id": bounce, **self._log.message(bounce), "queue": self._waiting(bounce)}
-                               for bounce in told["bounces"]]
-        return {"id": message_id, **told, "queue": self._waiting(message_id)}
+            told = {message_id: self._log.message(message_id)}
+            for other in (*told[message_id]["reports"], *told[message_id]["parts"]):
+                told[other] = self._log.message(other)
+        shown = {one: self._shown(one, lines["events"]) for one, lines in told.items()}
+        related = {name: [shown[other] for other in told[message_id][name]] for name in ("reports", "parts")}
+        return {**shown[message_id], **related}
+
+    def _shown(self, message_id, events):
+        return {"id": message_id, "events": [described(event, self._mail_store) for event in events],
+                "queue": self._waiting(message_id)}
 
     def _waiting(self, message_id):
         for aside in (False, True) if ID.fullmatch(message_id) else ():
@@ -123,7 +134,8 @@ class Watcher(threading.Thread):
                 envelope = self._store.load(message_id, aside)
             except (Gone, UnreadableMessage):
                 continue
-            return {"aside": aside, "recipients": _recipients(envelope)}
+            return {"aside": aside, "recipients": _recipients(envelope), "sender": readable(envelope.sender),
+                    "until": envelope.received + GIVE_UP, "path": self._store.message_path(message_id, aside)}
         return None
 
     # Looking
@@ -250,5 +262,6 @@ def _by_name(dialogue):
 
 def _recipients(envelope):
     return [{"address": readable(recipient.address), "mailbox": readable(recipient.mailbox or ""),
-             "state": recipient.state, "tries": recipient.tries, "reply": readable(recipient.reply),
-             "next": recipient.next} for recipient in envelope.recipients[:SHOWN_MESSAGES]]
+             "state": recipient.state, "tries": recipient.tries, "next": recipient.next,
+             "reply": readable(recipient.reply), "why": reason(recipient.reply)}
+            for recipient in envelope.recipients[:SHOWN_MESSAGES]]

@@ -19,7 +19,7 @@ FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "-
          "--lang=fr")
 PROGRAMS = ("chromium", "chromedriver")
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"         # what WebDriver calls a reference to one
-KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Down": "\ue015"}
+KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Up": "\ue013", "Down": "\ue015"}
 
 
 class Browser:
@@ -91,9 +91,10 @@ class Browser:
         return self._ask("POST", self.session + "/execute/sync", {"script": script, "args": list(arguments)})
 
     def text(self, selector: str) -> str:
-        """What is to be read in all elements that match, as it is shown."""
+        """What is to be read in all elements that match, as it is shown; with plain blanks for U+00A0."""
         found = "[...document.querySelectorAll(arguments[0])]"
-        return self.run("return %s.map((element) => element.innerText).join('\\n')" % found, selector)
+        text = self.run("return %s.map((element) => element.innerText).join('\\n')" % found, selector)
+        return text.replace("\xa0", " ")
 
     def count(self, selector: str) -> int:
         return self.run("return document.querySelectorAll(arguments[0]).length", selector)

@@ -14,6 +14,9 @@ from tests.web.page import PageTestCase
 SIZES = {"projector": (1920, 1080), "laptop": (1280, 900), "phone": (390, 844)}
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"><b>bold</b>"
 MOST_SESSIONS, MOST_STEPS = 200, 600
+LAST_STEP_IS_SHOWN = """
+    const steps = document.getElementById("steps"), last = steps.lastChild.getBoundingClientRect();
+    return last.bottom <= steps.getBoundingClientRect().bottom + 1;"""
 
 
 @support.needs_program(*PROGRAMS)
@@ -45,7 +48,14 @@ class SeenTest(BrowserTestCase):
 
     def test_an_empty_page_says_what_to_do(self):
         self.look()
-        self.assertIn("telnet", self.browser.text("#no-session"))
+        self.assertEqual(self.browser.run("return document.getElementById('first-steps').hidden"),
+                         bool(self.page.snapshot()["sessions"]))
+        self.browser.wait_text("#example", "telnet 127.0.0.1 %d\nHELO" % self.server.port)
+        self.assertIn("RCPT TO:<compte@%s>" % self.server.domain, self.browser.text("#example"))
+        self.assertIn("tpmail.info.unicaen.fr → 127.0.0.1:9", self.browser.text("#facts"))
+        self.play("HELO first")
+        self.browser.wait_text("#steps", "HELO first")
+        self.assertEqual(self.browser.count("#first-steps[hidden]"), 1)
 
     def test_a_dialogue_as_it_happens(self):
         self.look()
@@ -57,13 +67,13 @@ class SeenTest(BrowserTestCase):
             self.browser.wait_text("#steps", "de <prof@example.org>, 0 destinataire")
             client.expect("RCPT TO:<nobody@%s>" % self.server.domain, 550)
             self.browser.wait_text(".server.bad", "Personne ici ne porte ce nom. Vérifiez-le, ainsi que le domaine "
-                                                  "après @. (550 5.1.1, RFC 3463 3.2)")
+                                                  "après @ ; VRFY demande si un nom existe. (550 5.1.1, RFC 3463 3.2)")
             client.expect("RCPT TO:<alice@%s>" % self.server.domain, 250)
             client.expect("DATA", 354)
             client.write("Subject: é\r\n\r\nBonjour\nnu\r\n..\r\n.\r\n".encode())
             client.reply()
             self.browser.wait_text(".text", "Subject: é\n\nBonjour ⏎LF\nnu\n..\n.")
-            self.browser.wait_text("#fates", "remis : alice, dans sa boîte (Maildir)")
+            self.browser.wait_text("#fates", "remis : alice, dans %s/alice/Maildir/new" % self.server.mail)
             self.browser.wait_text("#log", "=> alice <alice@")
             client.expect("QUIT", 221)
         self.browser.wait_text("#steps", "fin de la session")
@@ -76,10 +86,83 @@ class SeenTest(BrowserTestCase):
     def test_what_waits_and_until_when(self):
         self.look()
         self.server.send("x@tpmail.info.unicaen.fr", b"Subject: x\r\n\r\nx\r\n.\r\n", sender=self.address("alice"))
-        self.browser.wait_text("#queue", "en file d'attente pour x@tpmail.info.unicaen.fr : 1 tentative, prochaine le ")
-        self.browser.wait_text("#fates", "en file d'attente pour x@tpmail.info.unicaen.fr : 1 tentative, prochaine le ")
-        self.browser.wait_text("#fates", "remis à plus tard")
+        waits = "en file d'attente pour x@tpmail.info.unicaen.fr : 1 tentative, la prochaine "
+        self.browser.wait_text("#queue", waits)
+        fate = self.browser.wait_text("#fates", waits)
+        self.assertRegex(fate, r"à \d\d:\d\d:\d\d \(dans 1[45] min\)\s+"
+                               r"rien n'écoute à cette adresse sur ce port\s+== x@")
+        self.assertRegex(fate, r"Il est dans %s/queue/\S+\.message, jusqu'au \d\d/\d\d/\d{4} au plus tard : "
+                               r"<alice@\S+> recevra alors un avis d'échec" % self.server.spool)
+        self.assertNotIn("remis à plus tard", fate)
         self.browser.wait_text("#counts", "en file")
+
+    def test_where_a_session_stands_is_always_in_view(self):
+        self.look()
+        with self.client() as client:
+            client.expect("HELO moi", 250)
+            for number in range(30):
+                client.expect("NOOP", 250)
+            client.expect("MAIL FROM:<a@b.example>", 250)
+            self.browser.wait_text("#steps", "MAIL FROM:<a@b.example>")
+            for name, (width, height) in SIZES.items():
+                self.browser.resize(width, height, phone=name == "phone")
+                support.wait_for(lambda: self.browser.run(LAST_STEP_IS_SHOWN), "the last step, on a " + name)
+                self.assertIn("transaction ouverte ; RCPT nomme ses destinataires", self.browser.text("#now"))
+            self.browser.run("document.getElementById('steps').scrollTop = 0")
+            client.expect("NOOP", 250)
+            client.expect("RSET", 250)
+            self.browser.wait_text("#now", "présenté")
+            self.browser.wait_text("#steps", "RSET")
+            self.assertEqual(self.browser.run("return document.getElementById('steps').scrollTop"), 0)
+            client.expect("QUIT", 221)
+        self.browser.wait_text("#steps", "fin de la session")
+        self.assertEqual(self.browser.text("#now"), "")
+
+    def session_shown(self, line):
+        """The dialogue's text once a session that says so is there from beginning to end; "" before."""
+        text = self.browser.text("#steps")
+        return text if line in text and "fin de la session" in text else ""
+
+    def test_bare_lf_is_explained_once(self):
+        self.look()
+        with self.client() as client:
+            client.write(b"HELO unix\nNOOP\nQUIT\n")
+            client.rest()
+        steps = support.wait_for(lambda: self.session_shown("HELO unix"), "the session, whole")
+        self.assertEqual(steps.count("SMTP demande CRLF (RFC 5321 2.3.8)"), 1)
+        self.assertEqual(self.browser.text(".client code").count("⏎LF"), 3)
+
+    def test_a_client_that_goes_without_a_word(self):
+        self.look()
+        with self.client() as client:
+            client.expect("HELO rude", 250)
+        self.browser.wait_text("#steps", "fin de la session, sans QUIT")
+        self.play("HELO polite")
+        steps = support.wait_for(lambda: self.session_shown("HELO polite"), "the session, whole")
+        self.assertNotIn("sans QUIT", steps)
+
+    def test_french_is_typeset_and_what_was_typed_is_not(self):
+        self.look()
+        self.play("HELO moi", "NOOP a : b")
+        support.wait_for(lambda: self.session_shown("NOOP a : b"), "the session, whole")
+        shown = self.browser.run("return document.getElementById('steps').textContent")
+        self.assertIn("NOOP a : b", shown)
+        self.assertIn("connecté\xa0; HELO ou EHLO d'abord", shown)
+
+    def test_one_among_many_sessions(self):
+        self.look()
+        for name in ("first", "second", "third"):
+            self.play("HELO " + name)
+        self.browser.wait_text("#session-list", "third")
+        self.browser.click("#wanted")
+        self.browser.press(*"SECOND")
+        self.browser.wait_text("#steps", "HELO second")
+        self.assertNotIn("first", self.browser.text("#session-list"))
+        self.play("HELO fourth")
+        self.page.session("fourth")
+        self.assertIn("HELO second", self.browser.text("#steps"))
+        self.browser.press("x")
+        self.browser.wait_text("#no-session", "Aucune de ce nom, ni de cette adresse.")
 
     def test_under_tls(self):
         self.look()
@@ -130,6 +213,8 @@ class SeenTest(BrowserTestCase):
         self.browser.press("Down", "Enter")
         self.browser.wait_text("#steps", "HELO first")
         self.assertFalse(self.browser.run("return document.getElementById('follow').checked"))
+        self.browser.press("Tab")                   # past all other sessions
+        self.assertEqual(self.browser.run("return document.activeElement.id"), "steps")
 
     def test_the_token_is_not_left_in_the_address(self):
         self.look()

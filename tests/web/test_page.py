@@ -59,7 +59,7 @@ class ToldTest(PageTestCase):
             return told if told["events"][2:] else None
         told = support.wait_for(told_to_the_end, "its end")
         self.assertEqual([entry["label"] for entry in told["events"]], ["reçu", "remis", "terminé"])
-        self.assertIn("alice", told["events"][1]["text"])
+        self.assertEqual(told["events"][1]["sentence"], "remis : alice, dans %s/alice/Maildir/new" % self.server.mail)
 
     def test_a_message_that_waits(self):
         with self.page.events() as events, self.client() as client:
@@ -73,9 +73,22 @@ class ToldTest(PageTestCase):
         def tried():
             told = self.page.json("/message?id=" + message_id)
             return told if told["queue"] and told["queue"]["recipients"][0]["tries"] else None
-        recipient, = support.wait_for(tried, "an attempt")["queue"]["recipients"]
+        told = support.wait_for(tried, "an attempt")
+        recipient, = told["queue"]["recipients"]
         self.assertEqual((recipient["address"], recipient["state"]), ("x@tpmail.info.unicaen.fr", "waiting"))
         self.assertGreater(recipient["next"], time.time())
+        self.assertEqual(recipient["why"], "rien n'écoute à cette adresse sur ce port")
+        queued = told["queue"]
+        self.assertEqual(queued["path"], "%s/queue/%s.message" % (self.server.spool, message_id))
+        self.assertGreater(queued["until"], recipient["next"])
+
+    def test_what_kind_of_server_it_is(self):
+        facts = self.page.snapshot()["facts"]
+        lines = dict(facts["lines"])
+        self.assertEqual(facts["port"], self.server.port)
+        self.assertIn("%s/compte/Maildir" % self.server.mail, lines["Domaine local"])
+        self.assertIn("tpmail.info.unicaen.fr → 127.0.0.1:9", lines["Domaines relayés"])
+        self.assertEqual(lines["File d'attente"], "%s/queue" % self.server.spool)
 
     def test_long_texts_are_cut(self):
         with self.client() as client:
@@ -135,11 +148,12 @@ class BounceTest(unittest.TestCase):
 
             def bounced():
                 told = page.json("/message?id=" + message_id)
-                return told if told["bounces"] and told["bounces"][0]["events"][2:] and told["events"][2:] else None
+                return told if told["reports"] and told["reports"][0]["events"][2:] and told["events"][2:] else None
             told = support.wait_for(bounced, "the bounce, delivered")
             self.assertEqual([entry["label"] for entry in told["events"]], ["reçu", "échec définitif", "terminé"])
             self.assertIn("550 no such user here", told["events"][1]["text"])
-            self.assertEqual([entry["label"] for entry in told["bounces"][0]["events"]], ["reçu", "remis", "terminé"])
+            self.assertIn("réponse 550 : « Refus définitif", told["events"][1]["why"])
+            self.assertEqual([entry["label"] for entry in told["reports"][0]["events"]], ["reçu", "remis", "terminé"])
             self.assertEqual(server.stop(), 0)
 
 
