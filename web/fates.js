@@ -40,7 +40,7 @@ function showFate(told, title) {
     list.append(waiting(recipient, told.queue.aside, last));
   }
   const shown = make("div", "", make("strong", "", title), list);
-  if (waiters.length) shown.append(whereItWaits(told.id, told.queue));
+  if (waiters.length) shown.append(whereItWaits(told.queue));
   for (const report of told.reports || []) shown.append(showFate(report, `Avis ${report.id}, à l'expéditeur`));
   for (const part of told.parts || []) shown.append(showFate(part, `La suite, sous le nom ${part.id}`));
   return shown;
@@ -72,9 +72,10 @@ function waiting(recipient, aside, last) {
   return make("li", "later", ...text, ...reason((last && last.why) || recipient.why), said);
 }
 
-function whereItWaits(id, {path, until, sender, aside}) {
+// warned: who hears of it when it is given up, "" if nobody.
+function whereItWaits({path, until, warned, aside}) {
   const end = aside ? "" : `, jusqu'au ${day(until)} au plus tard` +
-    (sender ? ` : <${sender}> recevra alors un avis d'échec` : "");
+    (warned ? ` : <${warned}> recevra alors un avis d'échec` : "");
   return make("p", "note", "Il est dans ", make("code", "", path), `${end}.`);
 }
 

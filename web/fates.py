@@ -11,6 +11,12 @@ from smtp_client import result
 
 LABELS = {"<=": "reçu", "=>": "remis", "->": "remis aussi", "==": "remis à plus tard", "**": "échec définitif"}
 COMPLETED = "Completed"
+NOTES = {       # how lines begin that are about the whole message
+    COMPLETED: "terminé : plus rien n'attend",
+    "Frozen": "mis de côté : quelqu'un doit s'en occuper",
+    "removed by ": "ôté de la file à la main",
+    "cancelled by timeout_frozen_after": "ôté de la file : mis de côté depuis trop longtemps",
+}
 ADDRESS = r'(?:"(?:[^"\\]|\\.)*"|[^\s"])+'      # a quoted local part may hold blanks
 LINE = re.compile(rf"(<=|=>|->|==|\*\*) ({ADDRESS})(.*)")
 GIVEN = re.compile(r' <((?:"(?:[^"\\]|\\.)*"|[^\s">])+)>')
@@ -73,7 +79,8 @@ def described(event, store):
     store: where mailboxes are, as Settings has it."""
     fate = read(event["text"])
     if not fate:
-        return {**event, "sentence": "terminé : plus rien n'attend" if event["text"] == COMPLETED else "", "why": ""}
+        found = next((french for english, french in NOTES.items() if event["text"].startswith(english)), "")
+        return {**event, "sentence": found, "why": ""}
     sentence = _received(fate) if fate.flag == "<=" else _went(fate, event["times"], store)
     return {**event, "sentence": sentence, "why": _why(fate) if fate.flag in ("==", "**") else ""}
 
@@ -83,7 +90,7 @@ def _received(fate):
     octets = OCTETS.search(fate.rest)
     size = f", {octets[1]} octets" if octets else ""
     if fate.router:
-        return ("écrit par ce serveur" if " U=" in fate.rest else f"mis en file {sender}") + size
+        return ("écrit par ce serveur" if " U=" in fate.rest else "mis en file à part") + size
     return f"reçu {sender}{size}" + (" avec l'en-tête que le serveur ajoute" if size else "")
 
 

@@ -11,6 +11,7 @@ import time
 from collections import deque
 
 from common.mainlog import readable
+from mailstore.envelope import FAILURE
 from queue_manager.queue_store import ID, Gone, QueueStore, UnreadableMessage
 from queue_manager.retry import GIVE_UP
 from web.dialogues import FILE, READ_OCTETS, Source
@@ -113,20 +114,15 @@ class Watcher(threading.Thread):
                 "leftOut": self._left_out, "samples": [*self._samples], "queue": self._queue, "log": [*self._log.lines],
                 "seconds": SAMPLE_SECONDS, "kept": KEPT_DIALOGUES}
 
-    def message(self, message_id):
+    def message(self, message_id, depth=2):
         """What became of a message: what the log says, what the queue says, and the same of the reports to its sender
-        and of its parts."""
+        and of its parts, which may have reports of their own."""
         with self._lock:
-            told = {message_id: self._log.message(message_id)}
-            for other in (*told[message_id]["reports"], *told[message_id]["parts"]):
-                told[other] = self._log.message(other)
-        shown = {one: self._shown(one, lines["events"]) for one, lines in told.items()}
-        related = {name: [shown[other] for other in told[message_id][name]] for name in ("reports", "parts")}
-        return {**shown[message_id], **related}
-
-    def _shown(self, message_id, events):
-        return {"id": message_id, "events": [described(event, self._mail_store) for event in events],
-                "queue": self._waiting(message_id)}
+            told = self._log.message(message_id)
+        related = {name: [self.message(other, depth - 1) for other in told[name]] if depth else []
+                   for name in ("reports", "parts")}
+        return {"id": message_id, "events": [described(event, self._mail_store) for event in told["events"]],
+                "queue": self._waiting(message_id), **related}
 
     def _waiting(self, message_id):
         for aside in (False, True) if ID.fullmatch(message_id) else ():
@@ -134,7 +130,9 @@ class Watcher(threading.Thread):
                 envelope = self._store.load(message_id, aside)
             except (Gone, UnreadableMessage):
                 continue
-            return {"aside": aside, "recipients": _recipients(envelope), "sender": readable(envelope.sender),
+            is_told = any(recipient.wants(FAILURE) for recipient in envelope.waiting())
+            return {"aside": aside, "recipients": _recipients(envelope),
+                    "warned": readable(envelope.sender) if is_told else "",
                     "until": envelope.received + GIVE_UP, "path": self._store.message_path(message_id, aside)}
         return None
 

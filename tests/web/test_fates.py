@@ -40,6 +40,7 @@ class SentenceTest(unittest.TestCase):
                  "reçu de <a@b>, 222 octets avec l'en-tête que le serveur ajoute"),
                 ("<= <> R=%s U=mail P=local S=9" % FIRST, STORE, "écrit par ce serveur, 9 octets"),
                 ("Completed", STORE, "terminé : plus rien n'attend"),
+                ("Frozen (delivery error message)", STORE, "mis de côté : quelqu'un doit s'en occuper"),
                 ("H=mx.r [192.0.2.1] Connection refused", STORE, "")):
             with self.subTest(line=line, store=store):
                 self.assertEqual(told(line, store=store)["sentence"], sentence)

@@ -81,6 +81,7 @@ class ToldTest(PageTestCase):
         queued = told["queue"]
         self.assertEqual(queued["path"], "%s/queue/%s.message" % (self.server.spool, message_id))
         self.assertGreater(queued["until"], recipient["next"])
+        self.assertEqual(queued["warned"], "a@b.example")
 
     def test_what_kind_of_server_it_is(self):
         facts = self.page.snapshot()["facts"]
@@ -89,6 +90,26 @@ class ToldTest(PageTestCase):
         self.assertIn("%s/compte/Maildir" % self.server.mail, lines["Domaine local"])
         self.assertIn("tpmail.info.unicaen.fr → 127.0.0.1:9", lines["Domaines relayés"])
         self.assertEqual(lines["File d'attente"], "%s/queue" % self.server.spool)
+
+    def test_reports_that_are_asked_for(self):
+        """A report of success comes from a part of the message; who asked to hear of nothing is not told of failure."""
+        alice = self.address("alice")
+        with self.client() as client:
+            client.expect("EHLO asking", 250)
+            client.expect("MAIL FROM:<%s>" % alice, 250)
+            client.expect("RCPT TO:<%s> NOTIFY=SUCCESS" % alice, 250)
+            client.expect("RCPT TO:<x@tpmail.info.unicaen.fr> NOTIFY=NEVER", 250)
+            client.expect("DATA", 354)
+            client.write(LETTER)
+            self.assertEqual(client.reply().code, 250)
+            client.expect("QUIT", 221)
+        message_id, = self.page.session("asking")["messages"]
+
+        def reported():
+            told = self.page.json("/message?id=" + message_id)
+            reports = [report for part in told["parts"] for report in part["reports"]]
+            return told if reports and [event for event in reports[0]["events"] if event["flag"] == "=>"] else None
+        self.assertEqual(support.wait_for(reported, "the report, delivered")["queue"]["warned"], "")
 
     def test_long_texts_are_cut(self):
         with self.client() as client:
