@@ -28,14 +28,12 @@ COMMANDS = {
         "RFC 5321 4.1.1.2",
         "Opens a transaction. Reports go to the reverse-path; <> asks for none. RET says how much of the message comes "
         "back, ENVID by which name (RFC 3461).",
-        "Ouvre une transaction et donne l'adresse de retour, où iront les avis. Avec <>, il n'y en aura pas. RET dit "
-        "ce que l'avis renvoie du message, ENVID le nom qu'il lui donne (RFC 3461)."),
+        "Ouvre une transaction et donne l'adresse de retour, où iront les avis. Avec <>, il n'y en aura pas."),
     "RCPT": Explanation(
         "RFC 5321 4.1.1.3",
         "Adds one recipient to the transaction. It is repeated for each of them. NOTIFY says of what the sender is "
         "told (RFC 3461).",
-        "Ajoute un destinataire à la transaction ; la commande est répétée pour chacun. NOTIFY dit de quoi "
-        "l'expéditeur est averti (RFC 3461)."),
+        "Ajoute un destinataire à la transaction ; la commande est répétée pour chacun."),
     "DATA": Explanation(
         "RFC 5321 4.1.1.4", "The text follows, header and body, up to a line of a single dot.",
         "Le texte suit, en-tête puis corps, jusqu'à une ligne faite d'un seul point."),

@@ -12,6 +12,18 @@ FILE = re.compile(r"\d{9,12}\.\d{6}-\d+")
 NAME = re.compile(r"(\d{9,12}\.\d{6}-\d+)@(\d{1,10})")      # of a dialogue: its file, and where it begins there
 ARRIVAL = re.compile(rb'^\[[\d.]+,"arrived",', re.M)
 READ_OCTETS = 1 << 18       # of a file at a time
+WITH_PATH = ("MAIL", "RCPT", "SEND", "SOML", "SAML")
+PARAMETERS = {              # of MAIL and RCPT, which only a line that has them explains: (section, French)
+    "SIZE": ("RFC 1870 3", "SIZE annonce la taille du texte, pour être refusé tout de suite s'il est trop grand."),
+    "BODY": ("RFC 6152 2", "BODY dit si le texte a des octets de 8 bits (8BITMIME) ou de 7 seulement (7BIT)."),
+    "SMTPUTF8": ("RFC 6531 3.4", "SMTPUTF8 permet aux adresses et à l'en-tête d'autres lettres que l'ASCII."),
+    "AUTH": ("RFC 4954 5", "AUTH dit qui a soumis le message au premier serveur."),
+    "RET": ("RFC 3461 4.3", "RET dit ce qu'un avis d'échec renvoie : tout le message (FULL), ou son en-tête (HDRS)."),
+    "ENVID": ("RFC 3461 4.4", "ENVID nomme cet envoi ; les avis le répètent."),
+    "NOTIFY": ("RFC 3461 4.1", "NOTIFY dit de quoi avertir l'expéditeur : succès (SUCCESS), échec (FAILURE), retard "
+                               "(DELAY), ou rien (NEVER)."),
+    "ORCPT": ("RFC 3461 4.2", "ORCPT dit quel était le destinataire au départ ; les avis le répètent."),
+}
 
 
 class Unknown(Exception):
@@ -190,7 +202,15 @@ def _shown(when, kind, *rest):
 
 
 def _heard(line, verb, bare_lf, state):
-    return {"line": readable(line), "lf": bare_lf, **_meaning(verb, COMMANDS.get(verb)), **_state(state)}
+    return {"line": readable(line), "lf": bare_lf, "parameters": _parameters(verb, line),
+            **_meaning(verb, COMMANDS.get(verb)), **_state(state)}
+
+
+def _parameters(verb, line):
+    """What each of a command's parameters means: [(its name, section, French)]."""
+    words = line.partition("> ")[2].split() if verb in WITH_PATH else ()
+    given = {word.partition("=")[0].upper() for word in words}
+    return [(name, *PARAMETERS[name]) for name in PARAMETERS if name in given]
 
 
 def _said(code, enhanced, lines, state):

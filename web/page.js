@@ -261,7 +261,9 @@ function tellLf() {
 }
 
 function meaning(step) {
-  return step.meaning ? [make("p", "", step.meaning + " ", make("cite", "", `(${step.what}, ${step.section})`))] : [];
+  const parts = step.meaning ? [[step.what, step.section, step.meaning]] : [];
+  return [...parts, ...(step.parameters || [])].map(([what, section, text]) =>
+    make("p", "", text + " ", make("cite", "", `(${what}, ${section})`)));
 }
 
 const SHOW = {

@@ -103,7 +103,11 @@ class ToldTest(PageTestCase):
             client.write(LETTER)
             self.assertEqual(client.reply().code, 250)
             client.expect("QUIT", 221)
-        message_id, = self.page.session("asking")["messages"]
+        session = self.page.session("asking")
+        message_id, = session["messages"]
+        heard = [step for step in self.page.steps(session["name"]) if step["kind"] == "heard"]
+        self.assertEqual([[name for name, _, _ in step["parameters"]] for step in heard],
+                         [[], [], ["NOTIFY"], ["NOTIFY"], [], []])
 
         def reported():
             told = self.page.json("/message?id=" + message_id)
