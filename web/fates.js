@@ -5,17 +5,20 @@ const KINDS = {"=>": "done", "->": "done", "==": "later", "**": "bad"};
 const REFRESH_MILLISECONDS = 5000;
 
 async function loadFate(id) {
+  if (!fateOf(id)) at("fate-list").prepend(placed(make("div", ""), id));      // the newest on top, whoever is told first
   let told;
   try {
     told = await (await fetch(`message?id=${encodeURIComponent(id)}`)).json();
   } catch (error) { return; }
   if (!state.messages.has(id)) return;
-  const shown = showFate(told, `Message ${id}`);
-  shown.dataset.id = id;
-  const before = fateOf(id);
-  if (before) before.replaceWith(shown); else at("fate-list").prepend(shown);
+  fateOf(id).replaceWith(placed(showFate(told, `Message ${id}`), id));
   at("fates-title").textContent = state.messages.size > 1 ? "Où sont passés les messages" : "Où est passé le message";
   at("fates").hidden = false;
+}
+
+function placed(element, id) {
+  element.dataset.id = id;
+  return element;
 }
 
 function fateOf(id) {
@@ -114,7 +117,7 @@ function takeQueue(queue) {
     ` de <${message.sender}>, ${plural(message.octets, "octet")}${message.aside ? ", mis de côté" : ""}`,
     make("ul", "fate", ...message.recipients.filter((recipient) => recipient.state === "waiting")
       .map((recipient) => waiting(recipient, message.aside)))));
-  if (!rows.length) rows.push(make("p", "empty", "Vide : rien n'attend d'être porté plus loin."));
+  if (!rows.length) rows.push(make("p", "empty", "Vide : rien n'attend d'être acheminé."));
   const more = queue.count - queue.messages.length;
   if (more > 0) rows.push(make("p", "note", `… et encore ${plural(more, "message")}.`));
   at("queue").replaceChildren(...rows);

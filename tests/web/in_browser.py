@@ -14,6 +14,13 @@ from tests.web.page import PageTestCase
 SIZES = {"projector": (1920, 1080), "laptop": (1280, 900), "phone": (390, 844)}
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"><b>bold</b>"
 MOST_SESSIONS, MOST_STEPS = 200, 600
+COVERED = """
+    scrollTo(0, document.documentElement.scrollHeight);
+    const sections = [...document.querySelectorAll("main > section, #rest > section")].map((section) =>
+      [section.id, section.getBoundingClientRect()]);
+    const covers = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    return sections.flatMap(([one, a], place) =>
+      sections.slice(place + 1).filter(([_, b]) => covers(a, b)).map(([other]) => one + " over " + other));"""
 LAST_STEP_IS_SHOWN = """
     const steps = document.getElementById("steps"), last = steps.lastChild.getBoundingClientRect();
     return last.bottom <= steps.getBoundingClientRect().bottom + 1;"""
@@ -89,6 +96,7 @@ class SeenTest(BrowserTestCase):
         waits = "en file d'attente pour x@tpmail.info.unicaen.fr : 1 tentative, la prochaine "
         self.browser.wait_text("#queue", waits)
         fate = self.browser.wait_text("#fates", waits)
+        self.browser.wait_text("#fates-title", "Où est passé le message")
         self.assertRegex(fate, r"à \d\d:\d\d:\d\d \(dans 1[45] min\)\s+"
                                r"rien n'écoute à cette adresse sur ce port\s+== x@")
         self.assertRegex(fate, r"Il est dans %s/queue/\S+\.message, jusqu'au \d\d/\d\d/\d{4} au plus tard : "
@@ -191,6 +199,7 @@ class SeenTest(BrowserTestCase):
                 self.browser.wait_text("#steps", "zzz")
                 wide, shown = self.browser.run("return [document.documentElement.scrollWidth, innerWidth]")
                 self.assertLessEqual(wide, shown, name)
+                self.assertEqual(self.browser.run(COVERED), [], name)
                 backgrounds.add(self.browser.run("return getComputedStyle(document.body).backgroundColor"))
         self.assertEqual(len(backgrounds), 2)
 
@@ -213,6 +222,7 @@ class SeenTest(BrowserTestCase):
         self.browser.press("Down", "Enter")
         self.browser.wait_text("#steps", "HELO first")
         self.assertFalse(self.browser.run("return document.getElementById('follow').checked"))
+        self.assertEqual(self.browser.count("#session-list [tabindex='0']"), 1)
         self.browser.press("Tab")                   # past all other sessions
         self.assertEqual(self.browser.run("return document.activeElement.id"), "steps")
 
