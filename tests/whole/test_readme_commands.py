@@ -20,6 +20,7 @@ PLAYED = {
     "./relay.py -spool *": TWO,
     "./serveur.sh": TYPED + "test_telnet",
     "./serveur.sh -domain *": TWO,
+    "./serveur.sh -help": "tests.launcher.test_typed.HelpTest.test_fits_a_terminal",
     "./serveur.sh -listen prefork*": HERE + "ServersTest.test_each_starts",
     "./serveur.sh -listen prefork -proxy 10.0.0.1 -store *":
         "tests.whole.test_several_hosts.SeveralHostsTest.test_nothing_is_lost",
@@ -46,7 +47,7 @@ PLAYED = {
     "openssl *": RECIPES + "ByHandTest.test_openssl",
     "php *": SYSTEM + "SendmailTest.test_php",
     "printf '\\0alice*": TYPED + "test_base64_for_auth",
-    "printf 'HELO*": TYPED + "test_netcat",
+    "printf '%s*": TYPED + "test_netcat",
     "printf alice*": TYPED + "test_base64_for_auth",
     "printf secret1*": TYPED + "test_base64_for_auth",
     "ss *": HERE + "PortTest.test_who_listens",

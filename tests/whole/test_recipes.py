@@ -125,7 +125,7 @@ class QueueTest(ReadmeTestCase):
 
 @support.needs_root
 class ReadingTest(ReadmeTestCase):
-    """Section 3: a real account, whose ~/Maildir is not there until the first message."""
+    """Sections 3 and 10: a real account, whose ~/Maildir is not there until the first message."""
 
     def setUp(self):
         super().setUp()
@@ -156,7 +156,7 @@ class ReadingTest(ReadmeTestCase):
 
     def read_too_early(self, courier: Courier):
         """What is said instead while there is no ~/Maildir."""
-        pop3, imap = map(dialogue, blocks(3, "Un compte qui n'a encore rien reçu"))
+        pop3, imap = map(dialogue, blocks(10, "Un compte qui n'a encore rien reçu"))
         wholes = map(dialogue, blocks(3, "puis un client POP3"))
         for lines, whole, port in zip((pop3, imap), wholes, (courier.pop3_port, courier.imap_port)):
             with telnet("telnet 127.0.0.1 0", port) as terminal:
@@ -176,7 +176,7 @@ class ReadingTest(ReadmeTestCase):
     def test_courier_before_the_first_message(self):
         """With the Maildir that README's line makes, Courier lets in, and the message that comes then is read."""
         courier = self.courier()
-        self.as_owner(commands(block(3, "Le premier message y remédie"))[0])
+        self.as_owner(commands(block(10, "Le premier message y remédie"))[0])
         self.assertEqual(courier.pop3("etudiant"), [])
         self.deliver()
         self.read(courier)
