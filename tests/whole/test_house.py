@@ -25,6 +25,7 @@ FLOORS = (
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 LINE_WIDTH = int(re.search(r"^max_line_length = (\d+)$", (support.ROOT / ".editorconfig").read_text(), re.M).group(1))
+README_WIDTH = 80               # it is read in a terminal
 FUNCTION_LINES = 40             # few pass thirty
 FILE_LINES = 400
 # What finds faults, not taste. B023 sees one in each condition that a loop waits for; these are used up in their turn.
@@ -176,6 +177,10 @@ class HouseTest(unittest.TestCase):
         self.assertEqual(long_lines, [], "lines over %d columns" % LINE_WIDTH)
         long_files = [name for name, lines in texts.items() if len(lines) - 1 > FILE_LINES]
         self.assertEqual(long_files, [], "files over %d lines" % FILE_LINES)
+
+    def test_readme_fits_a_terminal(self):
+        lines = (support.ROOT / "README.txt").read_text("utf-8").split("\n")
+        self.assertEqual([line for line in lines if len(line) > README_WIDTH or line.endswith((" ", "\t"))], [])
 
     def files(self) -> typing.Set[pathlib.Path]:
         tests = (support.ROOT / "tests").rglob("*.py")

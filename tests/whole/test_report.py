@@ -194,6 +194,23 @@ class RepliesTest(unittest.TestCase):
 
 class ReadmeTest(unittest.TestCase):
 
+    MEASURES = {"accueil, connexion au 220 (ms)": "greeting_ms", "sessions/s, 1 à la fois": "sessions_1",
+                "sessions/s, 16 à la fois": "sessions_16", "sessions/s, 64 à la fois": "sessions_64",
+                "messages de 1 Kio/s, une session": "small_accepted",
+                "messages de 1 Mio/s, une session": "large_accepted", "de la connexion à new/ (ms)": "delivery_ms",
+                "PSS d'une session, sur 100 (Kio)": "memory_kib", "échecs sur 2000, 100 clients": "failed"}
+
+    def test_measures(self):
+        """The table is what rapport/mesures has, whose medians the report shows."""
+        medians = json.loads((REPORT / "mesures" / "mesures.json").read_text("utf-8"))["medians"]
+        servers = [medians[name] for name in ("netcat", "prefork", "exim", "exim_bs", "postfix", "floor")]
+        for label, figure in self.MEASURES.items():
+            shown = re.search(r"^    %s +([\d ,]+)$" % re.escape(label), README, re.M)[1].split()
+            measured = [server[figure] for server in servers if figure in server]
+            self.assertEqual(shown, ["{:.{}f}".format(value, len(text.partition(",")[2])).replace(".", ",")
+                                     for text, value in zip(shown, measured)], label)
+            self.assertEqual(len(shown), len(measured), label)
+
     def test_refusals(self):
         """Each code that refuses is in its list, and no other one."""
         part = README[README.index("Ce que veulent dire les refus"):README.index("\n7. ")]
