@@ -18,7 +18,7 @@ import unittest
 
 from launcher import options
 from smtp import commands, data, limits
-from tests.helpers import support
+from tests.helpers import readme, support
 
 REPORT = support.ROOT / "rapport"
 sys.path.insert(0, str(REPORT))
@@ -213,8 +213,8 @@ class ReadmeTest(unittest.TestCase):
 
     def test_refusals(self):
         """Each code that refuses is in its list, and no other one."""
-        part = README[README.index("Ce que veulent dire les refus"):README.index("\n7. ")]
-        listed = {int(code) for code in re.findall(r"(?:^ {4}| {3,})(\d{3})(?= )", part, re.M)}
+        part = readme.block(10, "Ce que veulent dire les refus")
+        listed = {int(code) for code in re.findall(r"^(\d{3}) ", part, re.M)}
         ours = {code for codes in reponses.by_command(support.ROOT).values() for code in codes if code >= 400}
         self.assertEqual(listed, ours)
 
