@@ -92,7 +92,7 @@ OPTIONS = (
     Option("-noms", "SMTP_NOMS", "FICHIER", "les noms dont est tiré le domaine local", default="noms.txt", kind=path),
     Option("-domain", "SMTP_DOMAIN", "DOMAINE", "le domaine local lui-même", default=f"<noms>.{settings.LOCAL_SUFFIX}"),
     Option("-store", "SMTP_STORE", "OÙ", "maildir : ~compte/Maildir ; mbox : /var/mail/compte ;",
-           "un dossier dont chaque dossier est un compte ;", "lmtp:HÔTE:PORT ou lmtp:/PRISE : Dovecot, Cyrus",
+           "un dossier dont chaque dossier est un compte ;", "lmtp:HÔTE:PORT ou lmtp:/SOCKET : Dovecot, Cyrus",
            default=settings.STORE, kind=store),
     Option("-aliases", "SMTP_ALIASES", "FICHIER", "alias et listes, au format de /etc/aliases",
            default=settings.SYSTEM_ALIASES, kind=path),

@@ -144,7 +144,7 @@ def _check_lmtp_place(settings):
     try:
         split_place(settings.lmtp)
     except NoPlace as error:
-        raise Problem(f"-store demande lmtp:HÔTE:PORT ou lmtp:/PRISE, pas « {settings.store} »") from error
+        raise Problem(f"-store demande lmtp:HÔTE:PORT ou lmtp:/SOCKET, pas « {settings.store} »") from error
     if settings.tag:
         warn(f"-tag {settings.tag} est sans effet : c'est le serveur LMTP qui lit les étiquettes")
 

@@ -37,7 +37,7 @@ class OptionsTest(LauncherTestCase):
                 (["-bind", "::1"], "-listen prefork"),
                 (["-listen", "inetd"], "inetd"),
                 (["-store", "nulle-part"], "nulle-part"),
-                (["-store", "lmtp:"], "-store demande lmtp:HÔTE:PORT ou lmtp:/PRISE, pas « lmtp: »"),
+                (["-store", "lmtp:"], "-store demande lmtp:HÔTE:PORT ou lmtp:/SOCKET, pas « lmtp: »"),
                 (["-store", "lmtp:mail.example"], "lmtp:mail.example"),
                 (["-store", "lmtp:mail.example:0"], "lmtp:mail.example:0"),
                 (["-store", "lmtp:::1:24"], "lmtp:::1:24"),
