@@ -43,12 +43,18 @@ open_voice() {
     exec {ear}<&-
 }
 
-# close_voice: all has been shown then; what killed launchers left may have something to say for longer than we wait
-close_voice() {
-    local round
+# leave_voice: to those who are still at work; cat ends with the last of them
+leave_voice() {
     [ "$voice" != 2 ] || return
     exec {voice}>&-
     voice=2
+}
+
+# close_voice: all has been shown then; what killed launchers left may have something to say for longer than we wait
+close_voice() {
+    local round
+    leave_voice
+    [ -n "$voice_cat" ] || return
     for ((round = 0; round < 250; round++)); do alive "$voice_cat" 2>/dev/null || return; nap 0.02; done
 }
 
@@ -276,7 +282,8 @@ replace_job() {
     background "${job[@]}"
 }
 
-# await_all: until there is no child any more; a further signal interrupts wait
+# await_all: until there is no child any more; a further signal interrupts wait.  cat must not be one that stays: where
+# bash has forgotten that a job has ended, wait asks the kernel for any child's end, and would wait for that one's.
 await_all() { until wait; do :; done; }
 
 # await_jobs: until nothing of ours is left, which is soon after the pipe was closed.  Not with wait -n: a
@@ -287,6 +294,7 @@ await_jobs() {
         for pid in "${!background_jobs[@]}"; do alive "$pid" 2>/dev/null || replace_job "$pid"; done
         read -r -t 1 -u "$news"
     done
+    leave_voice
     await_all
     for pid in "${!background_jobs[@]}"; do ! alive "-$pid" 2>/dev/null || background end_orphans "$pid:$session"; done
     await_all
