@@ -15,7 +15,7 @@ from common import settings
 
 WIDTH = 80
 COLUMN = 20                 # where the help's text begins
-TAG_SIGNS = "+_=#~."
+TAG_SIGNS = ("+", "_", "=", "#", "~", ".")
 HEAD = """\
 serveur.sh : un serveur de courrier SMTP derrière netcat.
 

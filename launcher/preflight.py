@@ -289,7 +289,7 @@ def check_reachable(settings):
 
 
 def print_resolved(settings, tls, fingerprint):
-    """Every option that a handler reads, on standard output."""
+    """Every option that somebody whom the launcher starts will read, on standard output."""
     relays = " ".join(f"{domain}={host}" if host else domain for domain, host in settings.relays.items())
     resolved = {
         "DOMAIN": settings.domain, "NOMS": settings.noms, "STORE": settings.store,

@@ -1,7 +1,8 @@
 """One message to all its places: everything is prepared, then everything is committed.
 
 If preparing fails anywhere, nothing is kept. Should a commit fail after another one worked, that copy
-goes to the queue, whose manager delivers it: no recipient loses the message, none gets it twice.
+goes to the queue, whose manager delivers it: no recipient loses the message, none gets it twice. (Should the queue not
+take it either, the client must come again, for it alone has the message; who has it gets it twice.)
 A client that has heard of a message id may forget the message.
 """
 import posix
@@ -143,7 +144,8 @@ class Delivery:
         self.queue = queue
 
     def accept(self, message, message_id):
-        """Store `message` in all its places, durably. Raises Later, NoRoom, and then nothing is kept."""
+        """Store `message` in all its places, durably. Raises Later, NoRoom, and then nothing is kept, but where a copy
+        that could not be committed behind others finds no room in the queue."""
         seconds = time()
         received = self._received(message, message_id, [given for given, _ in message.recipients], seconds)
         copies = gather(message.recipients)
@@ -183,15 +185,15 @@ class Delivery:
             self.mainlog.write(arrival(message, len(received)), message_id)
             self._log_dropped(message, message_id)
             late = self._commit(ready, message_id)
+            self._log_done(copies, late, message_id)
+            if late:
+                self._keep_for_later(message, message_id, received, late)
         except Later:
             if reports:
                 reports.discard()
             raise
-        if late:
-            self._keep_for_later(message, message_id, received, late)
-        self._log_done(copies, late, message_id)
-        if reports:
-            self._commit_reports(reports, message, message_id, received, late)
+        if reports and not self._commit_reports(reports, message, message_id, received, late):
+            reports = None
         if remote:
             self.queue.wake(message_id)
         elif not reports:
@@ -206,9 +208,16 @@ class Delivery:
         return Reports(self.queue, self.clock.message_id() if remote else message_id, message, received)
 
     def _commit_reports(self, reports, message, message_id, received, late):
+        """False if the queue does not take them: then nobody hears of it, for who has the message must not get it
+        again."""
+        try:
+            reports.commit({copy.mailbox.user for copy, _ in late})
+        except Later as error:
+            self.mainlog.write(f"cannot queue a report of success: {deferral(error)}", message_id)
+            return False
         if reports.id != message_id:
             self._log_part(message, message_id, received, reports.id)
-        reports.commit({copy.mailbox.user for copy, _ in late})
+        return True
 
     def _received(self, message, message_id, recipients, seconds):
         return trace.received(message.origin, self.domain, message_id, message.sender, recipients, seconds)
@@ -258,7 +267,11 @@ class Delivery:
     def _keep_for_later(self, message, message_id, received, late):
         """Queue the copies that failed, as a message of its own: the first one's entry may be at work already."""
         later_id = self.clock.message_id()
-        self.queue.prepare_local(later_id, message, received, [copy for copy, _ in late]).commit()
+        try:
+            self.queue.prepare_local(later_id, message, received, [copy for copy, _ in late]).commit()
+        except Later:
+            self.mainlog.write("Completed", message_id)
+            raise
         self._log_part(message, message_id, received, later_id)
         self.queue.wake(later_id)
 

@@ -49,16 +49,17 @@ class Order(NamedTuple):
 class LocalDelivery:
     """settings: a Settings. access: to mailboxes (mailstore/direct.py). clock: a trace.Clock. events: an Events,
     through which are called, in the queue manager's thread: answered, with a question and its answer; report, with the
-    traceback of what failed that should not. The methods are that thread's too.
+    traceback of what failed that should not; tell, with a line for the log. The methods are that thread's too.
     """
 
-    def __init__(self, settings, access, clock, events, answered, report):
+    def __init__(self, settings, access, clock, events, answered, report, tell):
         self._settings = settings
         self._access = access
         self._clock = clock
         self._events = events
         self._answered = answered
         self._report = report
+        self._tell = tell
         self._threads = ThreadPoolExecutor(AT_ONCE)
         self._orders = {}       # {account: its orders, the first of them under way}
         self._is_stopping = False
@@ -123,6 +124,7 @@ class LocalDelivery:
     def _expand(self, address):
         """The aliases may have changed since the last time."""
         mailboxes = self._mailboxes()
+        mailboxes.tell = partial(self._events.put, self._tell)
         try:
             resolution = mailboxes.resolve(address.rpartition("@")[0])
         finally:

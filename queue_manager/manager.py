@@ -79,7 +79,8 @@ class QueueManager:
         hearing = (self._events, self._answered)
         self._finder = RouteFinder(router, *hearing)
         self._destinations = Destinations(settings.domain, router.own, limits, *hearing, self._log_traceback)
-        self._local_delivery = local_delivery(settings)(settings, access, clock, *hearing, self._log_traceback)
+        self._local_delivery = local_delivery(settings)(settings, access, clock, *hearing, self._log_traceback,
+                                                        self._mainlog.write)
         self._concluder = Concluder(self._mainlog, self._store, clock, settings.domain, self._now)
         self._dispatcher = Dispatcher(self._finder, self._destinations, self._local_delivery, self._concluder,
                                       Mailboxes(settings, access).is_local, self._store.message_path)

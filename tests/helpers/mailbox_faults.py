@@ -3,7 +3,7 @@
 import time
 
 from mailstore import maildir
-from mailstore.outcome import Later
+from mailstore.outcome import Later, NoRoom
 
 commit, prepare = maildir.Prepared.commit, maildir.prepare
 
@@ -29,3 +29,8 @@ def hang_for_alice(mailbox, *more):
     if mailbox.user == "alice":
         time.sleep(3600)
     return prepare(mailbox, *more)
+
+
+def no_room(*_):
+    """Whatever it is: the disk is full."""
+    raise NoRoom("No room to store the message", 28, "while queueing")

@@ -1,12 +1,14 @@
 """The table of options (launcher/options.py) against what people read and what processes read: -help, README.txt,
 settings."""
 
+import contextlib
+import io
 import re
 import subprocess
 import unittest
 
 from common import settings
-from launcher import options
+from launcher import options, preflight
 from tests.helpers import support
 
 # It tells them to what it starts.
@@ -46,6 +48,13 @@ class OptionTableTest(unittest.TestCase):
         ours = {name for name in Environment.asked if name.startswith("SMTP_")}
         carried = {option.variable for option in options.OPTIONS if option.variable}
         self.assertEqual(ours - BY_THE_LAUNCHER - BY_WHOEVER_STARTS, carried)
+
+    def test_every_variable_is_passed_on(self):
+        """What an option sets reaches those whom the launcher starts: they have what the preflight prints, no more."""
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            preflight.print_resolved(settings.from_environ({b"SMTP_DOMAIN": b"x.example"}), (), "")
+        printed = set(re.findall("^(SMTP_[A-Z_]+)=", said.getvalue(), re.M))
+        self.assertEqual({option.variable for option in options.OPTIONS if option.variable} - printed, set())
 
     def test_bounds(self):
         for name, (default, least, most) in settings.NUMBERS.items():

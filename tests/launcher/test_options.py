@@ -42,6 +42,7 @@ class OptionsTest(LauncherTestCase):
                 (["-store", "lmtp:mail.example:0"], "lmtp:mail.example:0"),
                 (["-store", "lmtp:::1:24"], "lmtp:::1:24"),
                 (["-store", "lmtp:prise"], "lmtp:prise"),
+                (["-tag", "+_"], "-tag demande un signe parmi + _ = # ~ ., pas « +_ »"),
                 (["-pass", "absent.txt"], "absent.txt"),
                 (["-noms", "absent.txt", "-domain", ""], "valeur de l'option -domain"),
                 (["-smtps", "4465"], "-tls"),

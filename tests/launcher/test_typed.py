@@ -48,9 +48,9 @@ class ShellTest(LauncherTestCase):
 
 class HelpTest(unittest.TestCase):
     def test_fits_a_terminal(self):
-        for command in ("serveur.sh", "relay.py", "auth.py"):
-            with self.subTest(command):
-                done = subprocess.run([support.ROOT / command, "-help"], capture_output=True, text=True,
+        for program in ("serveur.sh", "relay.py", "auth.py"):
+            with self.subTest(program):
+                done = subprocess.run([support.ROOT / program, "-help"], capture_output=True, text=True,
                                       timeout=PATIENCE)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
                 self.assertEqual([line for line in done.stdout.splitlines() if len(line) > 80], [])

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import struct
 import typing
@@ -296,6 +297,30 @@ class CommitTest(FailureCase):
             client.expect("DATA", 354)
             client.write(SMALL)
             return client.reply()
+
+    def test_the_second_finds_no_room_in_the_queue(self):
+        """The client alone has the message then for whom it failed, and must hear that."""
+        self.server = self.serve(patch={self.COMMIT: mailbox_faults.fail_for_bob,
+                                        "mailstore.queue.Queue.prepare_local": mailbox_faults.no_room})
+        self.assertRegex(self.send(["alice", "bob"], SMALL), "^452 4.3.1 ")
+        self.assertEqual((len(self.server.messages("alice")), self.server.messages("bob")), (1, []))
+        self.assertEqual(files_below(self.server.spool / "queue"), [])
+        said = [line.split()[3] for line in self.server.log().splitlines() if re.search(r" \S{6}-\S{6}-\S\S ", line)]
+        self.assertEqual(said[:4], ["<=", "=>", "==", "Completed"])
+
+    def test_a_report_of_success_finds_none(self):
+        """Who has the message must not get it again because of that."""
+        self.server = self.serve(patch={"mailstore.queue.Prepared.commit": mailbox_faults.no_room})
+        with self.server.client() as client:
+            client.expect("EHLO client.example.org", 250)
+            client.expect("MAIL FROM:<alice@%s>" % self.server.domain, 250)
+            client.expect("RCPT TO:<bob@%s> NOTIFY=SUCCESS" % self.server.domain, 250)
+            client.expect("DATA", 354)
+            client.write(SMALL)
+            self.assertEqual(client.reply().code, 250)
+        self.assertEqual(len(self.server.messages("bob")), 1)
+        self.server.wait_log("cannot queue a report of success: ")
+        self.server.wait_log(" Completed")
 
     def test_killed_before_the_first(self):
         """What nobody was answered for is not in new/. Where there is a delivery agent, it is what is killed, at each

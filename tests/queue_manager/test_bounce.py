@@ -184,6 +184,13 @@ class BounceTest(ReportCase):
         for account in ("alice", "bob"):
             self.assertIn(b"Envelope-to: both@", relay.messages(account)[0].content)
 
+    def test_sender_is_an_alias_with_a_mistake(self):
+        """It is named at each use, as in a session."""
+        relay, _ = self.run_queue({"rcpt": refuse_some}, {"to": ["bad@sink.example"], "sender": "both@" + DOMAIN},
+                                  aliases="both: alice, a@@b\n")
+        self.assertEqual(len(relay.messages("alice")), 1)
+        self.assertIn(" alias both: skipped error: ", relay.log())
+
     def test_bounce_of_a_bounce_never_leaves(self):
         """What comes from <> is set aside when it fails, for a person to look at."""
         relay, sink = self.run_queue({"rcpt": "550 nobody here"},
