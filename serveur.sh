@@ -2,8 +2,9 @@
 # serveur.sh: keeps netcat listening and hands each connection to smtp_handler.py.  ./serveur.sh -help
 #
 # launcher/preflight.py reads the options, checks them and answers with SMTP_* variables, every value resolved.
-# launcher/machine.sh gets what the machine must give (netcat, the ports), launcher/copy.sh what root
-# serves from, launcher/pool.sh runs the netcats and the relay.  This file knows netcat and nothing of SMTP.
+# launcher/machine.sh gets what the machine must give (netcat, the ports), launcher/orphans.sh ends what a killed
+# launcher left, launcher/copy.sh lays what root serves from, launcher/pool.sh runs the rest: the netcats or
+# listener/prefork.py, the relay, the delivery agent, the page.  This file knows netcat and nothing of SMTP.
 
 # "sh serveur.sh" goes on under bash.  A shell reads line by line, so dash comes as far as this; bash that
 # is called sh (or has POSIXLY_CORRECT) only has to leave its POSIX mode.

@@ -1,1 +1,1 @@
-"""The one process that keeps root while strangers are served, and only delivers."""
+"""Who keeps root while strangers are served: it only delivers, and opens the files that the options name."""

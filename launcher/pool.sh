@@ -1,4 +1,5 @@
-# What runs in the background: keepers with their netcats, the relay; and how all of it ends.
+# What runs in the background: keepers with their netcats or listener/prefork.py, the relay, the delivery agent, the
+# page, what holds a port; and how all of it ends.
 # shellcheck shell=bash
 #
 # nc.traditional takes one client, turns into the handler (nc -e, same process) and ends with the session.

@@ -124,10 +124,6 @@ class Channel:
         """Give back octets that belong to what comes next."""
         self._input = data + self._input
 
-    def pending(self):
-        """Whether input that was read already waits to be used."""
-        return bool(self._input)
-
     def send(self, reply):
         """Queue a Reply; it leaves with the next flush. Raises Disconnected when so much waits that it must
         leave at once."""

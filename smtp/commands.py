@@ -1,4 +1,5 @@
-"""The commands: one row each, with its guards, its handler and its syntax; smtp/explanations.py says what it is for.
+"""The commands: one row each, with its guards, its handler and its syntax (AUTH, STARTTLS and BDAT
+look at their own state); smtp/explanations.py says what it is for.
 
 A guard returns the Reply that refuses, or None. A handler gets the session and the argument's text, has
 its effect, and returns a Reply; it sends none but those that ask for more first (354, 334, STARTTLS's 220). What not
@@ -7,10 +8,10 @@ every session needs is imported by the handler that needs it (common/settings.py
 from smtp import replies
 
 LINE_OCTETS = 512           # RFC 5321 §4.5.3.1.4
-SENDING = ("SEND", "SOML", "SAML")
 AUTH_OCTETS = 12288         # RFC 4954 §4
 MAIL_OCTETS = LINE_OCTETS + 26 + 17 + 500 + 10 + 9 + 107     # RFC 1870 §3, 6152 §2, 4954 §3, 6531 §3.1, 3461 §5.4
 RCPT_OCTETS = LINE_OCTETS + 36 + 507                # RFC 3461 §5.4
+SENDING = ("SEND", "SOML", "SAML")
 
 
 def always_offered(_):
@@ -47,7 +48,6 @@ class Verb:
 
 def sending_works(session):
     return None if terminals_offered(session) else replies.NOT_IMPLEMENTED
-
 
 
 def greeted(session):
@@ -96,7 +96,7 @@ def ehlo(session, name):
 
 
 def _introduce(session, name, extended):
-    """Note who the client says it is; anything printable will do. Ends a transaction (RFC 5321 §4.1.4)."""
+    """Note who the client says it is; anything printable in ASCII will do. Ends a transaction (RFC 5321 §4.1.4)."""
     if not (name.isascii() and name.isprintable()):
         return False
     session.drop_transaction()

@@ -1,7 +1,7 @@
 """One connection, from the process's start to its end.
 
-The process is born after the client has connected, so its start is the greeting's delay: the greeting
-goes out before anything is imported that only the dialogue needs.
+Behind netcat the process is born after the client has connected, so its start is the greeting's delay: the greeting
+goes out before anything is imported that only the dialogue needs. A warm worker (listener/) is there before.
 """
 import _signal
 import _socket

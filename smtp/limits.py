@@ -2,9 +2,14 @@
 
 State                  Octets                           Seconds
 a PROXY header         536; 107 in version 1            HEADER for all of it
-a command or answer    LINE_OCTETS; of a longer one     IDLE for all of it, STRESS under stress
-                       DROPPED are read, then it ends
+a command or answer    each its own (commands.py), at   IDLE for all of it, STRESS under stress
+                       most LINE_OCTETS here; of a
+                       longer one DROPPED are read,
+                       then it ends
 handshake of TLS       OpenSSL's own bound              HANDSHAKE for all of it
+a path in a command    256 (syntax.py)
+a message's header     1 MiB (mailstore/incoming.py),
+                       100 Received (data.py)
 a message's text       -size, and DROPPED more          IDLE of silence, STRESS under stress; text_seconds() in all
 a chunk that is        DROPPED, else the session ends   the same
 refused
@@ -12,6 +17,9 @@ replies to send        OUTPUT are gathered              WRITE for all of them
 between two messages   MOST_ERRORS, MOST_IDLE_COMMANDS  FRUITLESS, STRESS_FRUITLESS under stress
 a password's check     MOST_FAILURES in a session       LONGEST_DELAY, once FREE_FAILURES are over; CHECK for a place
 a text for terminals   terminal_text's lines, columns   a second each (mailstore/terminals.py), TERMINALS for all
+recipients             -rcpts of them, and who they
+                       lead to (mail_rcpt.py; one
+                       list: mailstore/targets.py)
 a refused recipient    -rcpts of them                   LONGEST_DELAY, once FREE_REFUSALS are over
 the whole session                                       SESSION, STRESS_SESSION under stress; its last
                                                         message may end
