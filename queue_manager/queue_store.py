@@ -2,8 +2,8 @@
 
 Further files in the queue's folder: `lock`, held by whoever may change the queue; `wake`, the FIFO, which
 takes a line each for the queue manager: `new ID` tells of new mail, an empty one asks it to look (tests write that),
-`retry [ID]` and `remove ID USER` are orders; `aside/`, where lie the messages that need a person: bounces that cannot be delivered, and files that
-cannot be read.
+`retry [ID]` and `remove ID USER` are orders; `aside/`, where lie the messages that need a person: mail from <> that
+cannot be delivered, and files that cannot be read.
 """
 import fcntl
 import os

@@ -172,7 +172,7 @@ class WhatIsCopiedTest(CopyTestCase):
             self.assertEqual((status.st_uid, status.st_mode & 0o022), (0, 0), path)
             self.assertTrue(path.name == ".lock" or status.st_mode & 0o004, path)
         files = {str(path.relative_to(folder)) for path in all_below(folder) if path.is_file()}
-        page = {"web/" + name for name in ("page.html", "page.css", "page.js", "curves.js", "icon.svg")}
+        page = {"web/" + name for name in ("page.html", "page.css", "page.js", "curves.js", "fates.js", "icon.svg")}
         self.assertEqual({path for path in files if not path.endswith(".py")}, {".lock", "a-room/page.html"} | page)
         ours = {str(path.relative_to(tree)) for path in tree.rglob("*.py") if "rapport" not in path.parts
                 and path.is_file()}
