@@ -62,8 +62,9 @@ class Copy:
     def discard(self):
         self.errand.discard(self)
 
-    def log_name(self):
-        return f"{self.mailbox.user} <{self.given}> R=local_user T={self.mailbox.transport}"
+    def delivered(self):
+        """The log's line for it, once it rests in its mailbox."""
+        return trace.delivered_here(self.mailbox.user, self.given, self.mailbox.transport)
 
 
 def gather(recipients):
@@ -278,20 +279,20 @@ class Delivery:
     def _log_part(self, message, message_id, received, part_id):
         """The arrival of a part of a message that is an entry of the queue by itself."""
         size = message.content.octets + len(received)
-        self.mainlog.write(f"<= {message.sender or '<>'} R={message_id} P=local S={size}", part_id)
+        self.mainlog.write(trace.arrival_here(message.sender, message_id, size), part_id)
 
     def log_shown(self, message, message_id):
         """What stands on terminals, whatever becomes of the message."""
         for user, given in message.shown:
-            self.mainlog.write(f"=> {user} <{given}> R=local_user T=terminal", message_id)
+            self.mainlog.write(trace.delivered_here(user, given, "terminal"), message_id)
 
     def _log_dropped(self, message, message_id):
         """As Exim has it; and what needs no mailbox either."""
         self.log_shown(message, message_id)
         for resolution, given in by_resolution(message.recipients):
             for word in resolution.dropped:
-                transport = "" if word.startswith(":") else " T=**bypassed**"
-                self.mainlog.write(f"=> {word} <{given[0]}> R=system_aliases{transport}", message_id)
+                transport = "" if word.startswith(":") else "**bypassed**"
+                self.mainlog.write(trace.delivered_here(word, given[0], transport, trace.ALIASES), message_id)
 
     def _log_done(self, copies, late, message_id):
         errors = dict(late)
@@ -299,10 +300,11 @@ class Delivery:
             if copy in errors:
                 self._log_late(copy, errors[copy], message_id)
             else:
-                self.mainlog.write(f"=> {copy.log_name()}", message_id)
+                self.mainlog.write(copy.delivered(), message_id)
 
     def _log_late(self, copy, error, message_id):
-        self.mainlog.write(f"== {copy.given} R=local_user T={copy.mailbox.transport} {deferral(error)}", message_id)
+        self.mainlog.write(f"== {copy.given} R={trace.LOCAL_USER} T={copy.mailbox.transport} {deferral(error)}",
+                           message_id)
 
 
 def remote_recipients(recipients):

@@ -174,7 +174,7 @@ class LmtpDelivery(Delivery):
         self._log_dropped(message, message_id)
         for copy, result in results.items():
             if result.outcome == DONE:
-                self.mainlog.write(f"=> {copy.log_name()} {confirmation(result.reply)}", message_id)
+                self.mainlog.write(f"{copy.delivered()} {confirmation(result.reply)}", message_id)
             elif result.outcome == LATER:
                 self._log_late(copy, later_of(result), message_id)
         if entry.recipients:

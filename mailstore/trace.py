@@ -1,10 +1,13 @@
-"""The message's id, the dates, and the header lines that an MTA adds (RFC 5321 §4.4), as Exim writes them."""
+"""The message's id, the dates, the header lines that an MTA adds (RFC 5321 §4.4), and the log's lines that say the same
+of mail that stays here, whoever writes them: all as Exim has them."""
 import posix
 from time import localtime, strftime, time
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 NAME_CHARACTERS = frozenset(DIGITS + "-._:[]/+")    # may stand in a Received comment and a log field and change neither
 TICKS = 2000                # an id tells half milliseconds apart
+
+LOCAL_USER, ALIASES = "local_user", "system_aliases"     # Exim's names for the ways of mail that stays here
 
 
 def base62(number, width):
@@ -111,6 +114,22 @@ def received(origin, domain, message_id, sender, recipients, seconds):
     if len(recipients) == 1:
         lines.append(f"for {recipients[0]}")
     return "\n\t".join(lines) + f";\n\t{mail_date(seconds)}\n"
+
+
+def received_here(user, domain, message_id, recipient):
+    """The Received field of a message that `user` of this machine made for `recipient`."""
+    named = f"\n\tfor {recipient}" if recipient.isascii() else ""
+    return f"Received: from {user} by {domain} with local (serveur)\n\tid {message_id}{named};\n\t{mail_date()}\n"
+
+
+def arrival_here(sender, of, octets, user=""):
+    """The `<=` line's text for what comes of the message called `of`: a part of it, or what `user` tells of it."""
+    return f"<= {sender or '<>'} R={of} {f'U={user} ' if user else ''}P=local S={octets}"
+
+
+def delivered_here(account, given, transport, router=LOCAL_USER):
+    """The `=>` line's text for mail to `given` that rests with `account` here."""
+    return f"=> {account} <{given}> R={router}{f' T={transport}' if transport else ''}"
 
 
 def delivery_header(sender, envelope_to, seconds):

@@ -10,7 +10,7 @@ from common.privileges import user_name
 from mailstore import envelope as states
 from mailstore.envelope import DELAY, DELIVERED, FAILURE, RELAYED, SUCCESS
 from mailstore.outcome import Later, deferral
-from mailstore.trace import mail_date
+from mailstore.trace import arrival_here, received_here
 from queue_manager import bounce, retry
 from queue_manager.attempt import Attempt, Tried, recalled
 from queue_manager.log_lines import ignored_line, note_line, reason, tried_line
@@ -126,12 +126,10 @@ class Concluder:
         message_id = self._clock.message_id()
         message = make(message_id, self._domain, original, told)
         sender = attempt.envelope.sender
-        recipient = f"\n\tfor {sender}" if sender.isascii() else ""     # as trace.received has it
-        received = (f"Received: from {self._user} by {self._domain} with local (serveur)\n"
-                    f"\tid {message_id}{recipient};\n\t{mail_date()}\n")
+        received = received_here(self._user, self._domain, message_id, sender)
         self._store.prepare(message_id, message, received, [(sender, [sender])]).commit()
         size = message.octets + len(received)
-        self._mainlog.write(f"<= <> R={attempt.id} U={self._user} P=local S={size}", message_id)
+        self._mainlog.write(arrival_here("", attempt.id, size, self._user), message_id)
         attempt.reports.append(message_id)
 
     def _postpone(self, attempt):

@@ -6,8 +6,9 @@ from typing import Dict, List, NamedTuple
 
 from mailstore.dsn import for_members
 from mailstore.envelope import DONE, EXPANDED, SUCCESS, Recipient
+from mailstore.trace import LOCAL_USER
 from queue_manager.attempt import Attempt, Tried
-from queue_manager.local_delivery import LOCAL_USER, Members
+from queue_manager.local_delivery import Members
 from smtp_client.destination import Job, Requests
 from smtp_client.result import NEVER, DeliveryResult
 from smtp_client.routing import NoRoute, Route

@@ -1,8 +1,9 @@
 """Copies for the mailboxes of an LMTP server: those that a session could not hand over."""
 from mailstore.lmtp import LmtpMailboxes
 from mailstore.outcome import Never
+from mailstore.trace import LOCAL_USER
 from queue_manager.attempt import Tried
-from queue_manager.local_delivery import LOCAL_USER, LocalDelivery
+from queue_manager.local_delivery import LocalDelivery
 from smtp_client.lmtp import Line, LmtpServer
 from smtp_client.result import DONE
 

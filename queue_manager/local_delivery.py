@@ -20,13 +20,13 @@ from mailstore.delivery import Copy, gather, make_up
 from mailstore.envelope import Envelope, Recipient
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never
+from mailstore.trace import ALIASES, LOCAL_USER
 from queue_manager.attempt import Tried
 from queue_manager.log_lines import result_of
 from smtp_client.encoding import PIECE
 from smtp_client.result import DONE, LATER, UNKNOWN, DeliveryResult
 
 AT_ONCE = 8                 # accounts
-LOCAL_USER, ALIASES = "local_user", "system_aliases"     # Exim's names for the ways of mail that stays here
 
 
 class Members(NamedTuple):

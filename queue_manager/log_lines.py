@@ -3,6 +3,7 @@ from os import strerror
 
 from mailstore.envelope import Recipient
 from mailstore.outcome import Never, Outcome
+from mailstore.trace import delivered_here
 from queue_manager.attempt import Tried
 from smtp_client.result import DONE, LATER, NEVER, UNKNOWN, DeliveryResult, Note, confirmation
 
@@ -28,7 +29,7 @@ def tried_line(tried: Tried, follows=False) -> str:
         return f"** {_name(tried.recipient)}: {GAVE_UP}"
     if tried.account:
         reply = f" {confirmation(tried.result.reply)}" if tried.result.reply else ""
-        return f"=> {tried.account} <{tried.recipient.address}>{_via(tried)}{reply}"
+        return delivered_here(tried.account, tried.recipient.address, tried.transport, tried.router) + reply
     if tried.result.outcome == DONE:
         return _done_line(tried, follows)
     return _later_line(tried) if tried.result.outcome == LATER else _never_line(tried)
