@@ -260,7 +260,7 @@ CASES = {
                                      "\u0300".encode(), "\u00a0".encode()], 1 << 9),
     "path": Case(path, ["<", ">", '"', '"\\', "\\", "<@a,", "@a,", "@a:", "a.", "a@", "[", "<\"\" ", " ", "é",
                         "<a@b.c> ", "1."]),
-    "parameters": Case(parameters, [" ", "\t", "=", "-", "a=b ", "a= "], 1 << 18),
+    "parameters": Case(parameters, [" ", "\t", "=", "-", "a=b ", "a= "], 1 << 14),
     "different parameters": Case(lambda text: parameters(" ".join("K%d=x" % n for n in range(len(text)))), ["x"],
                                  1 << 12),
     "requests": Case(requests, ["+2B", "+", "x", "NEVER,", "SUCCESS,", ",", "utf-8;", ";", "é", "utf-8;é"]),

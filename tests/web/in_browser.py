@@ -108,7 +108,7 @@ class SeenTest(BrowserTestCase):
         self.look()
         with self.client() as client:
             client.expect("HELO moi", 250)
-            for number in range(30):
+            for _ in range(30):
                 client.expect("NOOP", 250)
             client.expect("MAIL FROM:<a@b.example>", 250)
             self.browser.wait_text("#steps", "MAIL FROM:<a@b.example>")
