@@ -1,6 +1,11 @@
-"""The indexes of large files of names, made before the first client would wait for them."""
+"""The indexes of large files of names, made before the first client would wait for them.
+
+What make() needs is imported from the start: once root is given up, the checkout may be closed to us.
+"""
 import os
 
+import common.account_index     # noqa: F401
+import mailstore.alias_index    # noqa: F401
 from common.settings import Settings
 from mailstore.aliases import AliasFile
 from smtp.authentication import AccountFile

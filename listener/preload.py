@@ -2,7 +2,7 @@
 code once run."""
 import _socket
 
-ALWAYS = ("common.domains", "common.nss", "common.xtext", "mailstore.alias_index", "mailstore.dsn",
+ALWAYS = ("common.domains", "common.nss", "common.xtext", "mailstore.alias_index", "mailstore.dsn_requests",
           "mailstore.envelope", "mailstore.expansion", "mailstore.queue", "smtp.vrfy_expn", "smtp.data", "smtp.backend",
           "smtp.session", "smtp.explanations")
 WITH_AGENT = ("mailstore.agent_client",)       # which writes the mailboxes; without one, sessions do it themselves
@@ -10,7 +10,7 @@ WITHOUT_AGENT = ("mailstore.direct", "mailstore.maildir", "mailstore.mbox")
 WITH_LMTP = ("mailstore.lmtp",)
 WITH_TLS = ("smtp.tls",)
 WITH_PROXIES = ("smtp.proxy_header",)
-WITH_TERMINALS = ("smtp.sending", "smtp.terminal_text", "mailstore.terminals")
+WITH_TERMINALS = ("smtp.send_soml_saml", "smtp.terminal_text", "mailstore.terminals")
 WITH_ACCOUNTS = ("common.account_index", "common.french", "common.guesses", "smtp.authentication", "hashlib", "hmac")
 REHEARSALS = 20
 NOBODY = "0.0.0.0"          # no client has it, and no proxy
@@ -28,7 +28,7 @@ def warm_up(settings):
     if settings.watched:
         __import__("smtp.transcript")
     if settings.verbose:
-        __import__("smtp.terminal")
+        __import__("smtp.console")
     if settings.web:
         __import__("smtp.recorder")
 

@@ -205,7 +205,7 @@ class Delivery:
         queue, and may be sent before all mailboxes are written, they have an entry of their own."""
         if not (message.dsn and message.dsn.told):
             return None
-        from mailstore.dsn import Reports
+        from mailstore.dsn_requests import Reports
         return Reports(self.queue, self.clock.message_id() if remote else message_id, message, received)
 
     def _commit_reports(self, reports, message, message_id, received, late):

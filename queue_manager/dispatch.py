@@ -4,7 +4,7 @@ send() asks, hear() takes each answer, and either tells the Concluder what came 
 """
 from typing import Dict, List, NamedTuple
 
-from mailstore.dsn import for_members
+from mailstore.dsn_requests import for_members
 from mailstore.envelope import DONE, EXPANDED, SUCCESS, Recipient
 from mailstore.trace import LOCAL_USER
 from queue_manager.attempt import Attempt, Tried

@@ -14,6 +14,7 @@ from typing import Callable, List, NamedTuple
 
 import common.domains           # noqa: F401
 import common.nss               # noqa: F401
+import mailstore.alias_index    # noqa: F401
 import mailstore.expansion      # noqa: F401
 import mailstore.mbox           # noqa: F401
 from mailstore.delivery import Copy, gather, make_up

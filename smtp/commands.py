@@ -169,14 +169,14 @@ def mail(session, argument):
 def sending(name):
     """The handler of SEND, SOML or SAML."""
     def open_sending(session, argument):
-        from smtp.sending import open_transaction
+        from smtp.send_soml_saml import open_transaction
         return open_transaction(session, name, argument)
     return open_sending
 
 
 def rcpt(session, argument):
-    from smtp.mail_rcpt import rcpt as add_recipient
-    return add_recipient(session, argument)
+    from smtp.mail_rcpt import rcpt as take_recipient
+    return take_recipient(session, argument)
 
 
 def data(session, argument):

@@ -52,7 +52,7 @@ class Transaction:
     def requests(self):
         """The dsn.Requests, to be changed."""
         if not self.dsn:
-            from mailstore.dsn import Requests
+            from mailstore.dsn_requests import Requests
             self.dsn = Requests(self.recipients)
         return self.dsn
 

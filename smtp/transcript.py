@@ -1,6 +1,6 @@
 """The dialogue as it happens, told to whoever watches: the launcher's terminal (`serveur.sh -v`), the page (`-web`).
 
-A session tells a Transcript, and that tells each of its watchers: smtp/terminal.py's Terminal, smtp/recorder.py's
+A session tells a Transcript, and that tells each of its watchers: smtp/console.py's Console, smtp/recorder.py's
 Recorder. None of them ever gets a secret: a session masks those first.
 """
 LINE_END = b"\n"
@@ -12,8 +12,8 @@ def watch(endpoint):
     settings = endpoint.settings
     watchers = []
     if settings.verbose:
-        from smtp.terminal import Terminal
-        watchers.append(Terminal(coloured=settings.coloured, explains=settings.verbose > 1))
+        from smtp.console import Console
+        watchers.append(Console(coloured=settings.coloured, explains=settings.verbose > 1))
     if settings.web:
         from smtp.recorder import Recorder, Recording
         if not endpoint.recording:

@@ -17,7 +17,7 @@ from queue_manager.retry import GIVE_UP
 from web.dialogues import FILE, READ_OCTETS, Source
 from web.facts import facts
 from web.fates import described, reason
-from web.mainlog import MainLog
+from web.log_reader import LogReader
 
 KEPT_DIALOGUES = 500
 TICK_SECONDS = 0.25
@@ -73,7 +73,7 @@ class Watcher(threading.Thread):
         self.folder = f"{settings.spool}/web/dialogues"
         self._facts = facts(settings)
         self._mail_store = settings.store
-        self._log = MainLog(settings.log)
+        self._log = LogReader(settings.log)
         self._store = QueueStore(f"{settings.spool}/queue")
         self._lock = threading.Lock()
         self._subscribers = []

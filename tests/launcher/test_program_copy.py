@@ -11,7 +11,7 @@ import unittest
 from tests.helpers import support
 from tests.helpers.secure import ALICE, log_in, start_tls
 from tests.lab import namespace
-from tests.helpers.launcher import LETTER, LauncherTestCase, copy_tree, write_program
+from tests.helpers.launcher import LETTER, LauncherTestCase, copy_tree, set_constant, write_program
 from tests.lab.lmtp_sink import LmtpSink
 
 HOMES = (pathlib.Path("/run"), pathlib.Path("/var/lib"))
@@ -214,7 +214,10 @@ class WhoseCopyTest(CopyTestCase):
                 if pid != ours and "/delivery_agent" not in command:    # which the session needs
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
-            another = self.make_server().start()        # tells the session to end after its transaction
+            another = self.make_server()
+            another.script = copy_tree(self) / "serveur.sh"
+            set_constant(another.script, "launcher/pool.sh", "GRACE", 60)      # however slow we are
+            another.start()                             # tells the session to end after its transaction
             client.expect("RCPT TO:<alice@%s>" % killed.domain, 250)
             client.expect("DATA", 354)
             client.write(LETTER)

@@ -80,7 +80,7 @@ ELSEWHERE = {
     "STRESS_IDLE_COMMANDS": "test_hostile", "MOST_FAILURES": "test_authentication", "FREE_REFUSALS": "test_guessing",
     "LONGEST_DELAY": "test_guessing", "FIRST_DELAY": "test_guessing", "FREE_FAILURES": "test_guessing",
     "CHECK_SECONDS": "test_guessing", "LEAST_OCTETS_A_SECOND": "with GRACE_SECONDS",
-    "TEXT_LINGER_SECONDS": "test_chunking", "HEADER_SECONDS": "test_proxy", "TERMINALS_SECONDS": "test_sending",
+    "TEXT_LINGER_SECONDS": "test_chunking", "HEADER_SECONDS": "test_proxy", "TERMINALS_SECONDS": "test_send_soml_saml",
 }
 
 

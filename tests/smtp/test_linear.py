@@ -29,7 +29,7 @@ from queue_manager.queue_store import QueueStore
 from smtp import replies, syntax
 from smtp.channel import Channel
 from smtp.data_reader import ChunkReader, DataReader
-from smtp.terminal import Terminal
+from smtp.console import Console
 from smtp.terminal_text import terminal_text
 from smtp_client import connection, dns, encoding as wire
 from tests.helpers import support
@@ -93,7 +93,7 @@ def chunks(text: bytes) -> None:
 
 def shown(text: bytes) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
-    terminal = Terminal(nothing)
+    terminal = Console(nothing)
     for piece in octet_by_octet(text):
         terminal.text(piece)
     os.close(nothing)

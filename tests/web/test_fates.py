@@ -5,7 +5,7 @@ import tempfile
 import unittest
 
 from web import fates
-from web.mainlog import MainLog
+from web.log_reader import LogReader
 
 FIRST, SECOND, THIRD = "1xWyVK-0005DF-Oe", "1xWyVK-0005DF-Of", "1xWyVK-0005DF-Og"
 STORE = "/courrier"
@@ -79,7 +79,7 @@ class LogTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         path = pathlib.Path(folder.name, "mainlog")
         path.write_text("".join("2026-11-27 16:08:0%d %s\n" % (number % 10, line) for number, line in enumerate(lines)))
-        log = MainLog(str(path))
+        log = LogReader(str(path))
         log.read()
         return log
 

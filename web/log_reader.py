@@ -15,7 +15,7 @@ KEPT_MESSAGES = 2000
 KEPT_EVENTS = 100           # of each message
 
 
-class MainLog:
+class LogReader:
     """lines: the last ones. arrivals: how many messages were received since the page runs."""
 
     def __init__(self, path):

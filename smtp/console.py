@@ -14,7 +14,7 @@ LINE_OCTETS = 1000          # of each
 BARE_LF = " ⏎LF"            # behind a line that did not end in CRLF
 
 
-class Terminal:
+class Console:
     """Writes to `sink`, a descriptor; in colours if that is a terminal, or `coloured` says that it leads to one.
     explains: whether each step is (-vv)."""
 

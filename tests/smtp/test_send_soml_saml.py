@@ -7,7 +7,7 @@ import types
 import unittest
 from unittest import mock
 
-from smtp import limits, sending
+from smtp import limits, send_soml_saml
 from smtp.terminal_text import MOST_LINES
 from tests.helpers import support
 from tests.helpers.accounts import system_users
@@ -350,11 +350,11 @@ class TimeTest(unittest.TestCase):
         """Each may keep us waiting; the last of many are not waited for, and not reached."""
         people = [types.SimpleNamespace(user=name) for name in ("alice", "bob", "carol")]
         recipients = [(person.user + "@b.example", object()) for person in people]
-        transaction = sending.Sending("SOML", None)
+        transaction = send_soml_saml.Sending("SOML", None)
         transaction._found = {id(resolution): [person] for person, (_, resolution) in zip(people, recipients)}
         now = [0]
         slow = types.SimpleNamespace(write=lambda *_: now.append(now[-1] + limits.TERMINALS_SECONDS * 2 // 3))
-        with mock.patch.object(sending, "monotonic", lambda: now[-1]):
+        with mock.patch.object(send_soml_saml, "monotonic", lambda: now[-1]):
             shown = transaction._write(slow, recipients, b"")
         self.assertEqual([user for user, _ in shown], ["alice", "bob"])
 
