@@ -73,13 +73,19 @@ alive() { kill -0 "$1"; }
 # How each begins.  Signals are the launcher's business, also those of "pkill -f serveur.sh"; a program
 # started from here sets its own handlers.  The watch is one more child, which ends with the launcher.
 become_background() {
-    local descriptor
     trap '' INT TERM HUP
-    for descriptor in "${launcher_only[@]}"; do exec {descriptor}>&-; done
+    close_launchers
     exec {terminal}>&2 2>/dev/null          # where bash would report each child that a signal ended
     read -r -u "$life" &
     watch=$!
     read -r own_name <"/proc/$BASHPID/comm"
+}
+
+# close_launchers: what only the launcher is to have, once: such a number may be another file's afterwards
+close_launchers() {
+    local descriptor
+    for descriptor in "${launcher_only[@]}"; do exec {descriptor}>&-; done
+    launcher_only=()
 }
 
 # run COMMAND...: a child that has none of our descriptors, but for those by which the agent knows that it is needed
@@ -162,6 +168,7 @@ supervise() {
 # its successor no longer than 10 s
 supervise_agent() {
     local longest=1
+    close_launchers
     exec {life}<&- {need_end}>&-
     life=$need
     exec {need}<&"$life"

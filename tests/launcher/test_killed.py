@@ -78,9 +78,11 @@ class KillTest(PoolTestCase):
         for _ in range(2):
             before = server.output().count("est remplacé")
             keepers = [pid for pid in children(server.process.pid) if len(children(pid)) > 2]
+            orphans = set(children(keepers[0]))
             os.kill(keepers[0], signal.SIGKILL)
             support.wait_for(lambda: server.output().count("est remplacé") > before, "a new keeper")
             self.assertIn("un gardien du port %d (processus %d) est mort" % (server.port, keepers[0]), server.output())
+            support.wait_for(lambda: orphans.isdisjoint(server.processes()), "the end of what it left")
             support.wait_for(lambda: support.listeners(server.port) == POOL, "a whole pool")
             with server.client() as client:
                 client.expect("QUIT", 221)

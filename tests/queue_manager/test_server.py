@@ -64,7 +64,8 @@ class HandOverTest(SinkServerCase):
         self.assertEqual(message.recipients, ["TO:<x@sink.example>", "TO:<y@sink.example>"])
         stored = self.server.messages("bob")[-1].content
         self.assertEqual(message.data.replace(b"\r\n", b"\n"), stored[stored.index(b"Received: "):])
-        self.assertEqual(self.messages_in_queue(), [])
+        # `Completed` comes first, so that the log has each message's end.
+        support.wait_for(lambda: not self.messages_in_queue(), "the end of what lay in the queue")
 
     def test_queue_that_cannot_be_written(self):
         """451 after the dot, and nothing is kept, here or there."""
