@@ -39,6 +39,7 @@ MARGIN_SECONDS = 5          # and we what hangs so that it cannot
 RESTART_SECONDS = 10        # that a dead agent may take to be replaced
 PAUSE = 0.02
 TRIES = 5
+FRESH_SECONDS = 0.1         # for which a mailbox that has just taken a session's message is not asked about again
 SEEK_SET = 0                # as os has it, which a session does not import
 DESCRIPTOR_OCTETS = _socket.CMSG_SPACE(4)
 ALONE = ("check", "deliver", "open", "include", "forward", "active", "write")    # behind the answers to these it closes
@@ -83,11 +84,16 @@ class Agent:
         self._path = path
         self._spare = Spare()
         self._usable = set()        # users of whom forward() has heard what check() asks next
+        self._fresh = {}            # {user: until when his mailbox needs no question (monotonic seconds)}
+
+    def begin_session(self):
+        """What the session before has learnt does not count for the next one in this process."""
+        self._fresh.clear()
 
     def check(self, mailbox):
         if mailbox.user in self._usable:
             self._usable.remove(mailbox.user)
-        else:
+        elif monotonic() >= self._fresh.get(mailbox.user, 0):
             self._ask("check", mailbox.user)
 
     def open(self, name):
@@ -109,7 +115,10 @@ class Agent:
         return file
 
     def errand(self):
-        return Errand(self._path, self._spare)
+        return Errand(self._path, self._spare, self._note_delivery)
+
+    def _note_delivery(self, mailbox):
+        self._fresh[mailbox.user] = monotonic() + FRESH_SECONDS
 
     def check_active(self, mailbox):
         self._ask("active", mailbox.user)
@@ -244,9 +253,11 @@ class Errand:
     """See mailstore/direct.py. Its copies are prepared and committed over one connection, which is made when the first
     of them needs it. When that breaks, whatever was ready is made ready again over another one."""
 
-    def __init__(self, path, spare):
+    def __init__(self, path, spare, delivered):
+        """delivered: called with a Mailbox that has taken a copy."""
         self._path = path
         self._spare = spare
+        self._delivered = delivered
         self._line = None
         self._ready = []
         self._gone = None
@@ -309,6 +320,7 @@ class Errand:
     def _deliver(self, copy, again):
         self._ask(("deliver", copy.mailbox.user, copy.name, *again), copy.text())
         self.close()
+        self._delivered(copy.mailbox)
 
     def _ask(self, words, pieces=()):
         if self._gone:

@@ -21,6 +21,9 @@ class Direct:
         self._clock = clock
         self.uid = posix.getuid()
 
+    def begin_session(self):
+        """Nothing is remembered here from one session to the next."""
+
     def check(self, mailbox):
         """Raise Later if mail could not be stored in `mailbox` now, for a reason one can see."""
         check_usable(mailbox)

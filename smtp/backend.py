@@ -30,6 +30,8 @@ class Backend:
 
     def session(self, channel, address, ask_own_address):
         """A Session of this server."""
+        if "access" in self.__dict__:
+            self.access.begin_session()
         return Session(channel, self, address, ask_own_address)
 
     @on_first_use

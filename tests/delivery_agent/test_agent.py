@@ -9,7 +9,9 @@ import random
 import signal
 import socket
 import time
+import types
 import unittest
+from unittest import mock
 
 from mailstore import agent_client
 from tests.helpers import harness, mailbox_faults, support
@@ -126,6 +128,26 @@ class LongTextTest(unittest.TestCase):
         self.assertEqual(spare._file, -1)
         with self.assertRaises(OSError):
             os.fstat(file)
+
+
+class FreshTest(unittest.TestCase):
+    """Who has just taken a message is not asked whether he can: not for long, and not in the next session."""
+
+    def test_questions(self):
+        now, asked = [0.0], []
+        access, mailbox = agent_client.Agent("nowhere"), types.SimpleNamespace(user="alice")
+        access._ask = lambda *words: asked.append(words)
+        with mock.patch.object(agent_client, "monotonic", lambda: now[0]):
+            access.check(mailbox)
+            access._note_delivery(mailbox)
+            access.check(mailbox)
+            self.assertEqual(asked, [("check", "alice")])
+            now[0] += agent_client.FRESH_SECONDS
+            access.check(mailbox)
+            access._note_delivery(mailbox)
+            access.begin_session()
+            access.check(mailbox)
+        self.assertEqual(asked, [("check", "alice")] * 3)
 
 
 @support.needs_root
