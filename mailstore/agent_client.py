@@ -25,6 +25,7 @@ Whoever asks gives each copy its name. So when the agent dies, he can ask again:
 import _socket
 import posix
 from errno import ETIMEDOUT
+from stat import S_ISREG
 from sys import byteorder
 from time import monotonic, sleep
 
@@ -76,12 +77,14 @@ def _unavailable(doing):
 
 
 class Agent:
-    """The one whose socket is at `path`. See mailstore/direct.py for what the methods do."""
+    """The one whose socket is at `path`. See mailstore/direct.py for what the methods do. aliases: the file's path, for
+    it may be everybody's to read: then it takes no question."""
 
     uid = 0
 
-    def __init__(self, path):
+    def __init__(self, path, aliases=""):
         self._path = path
+        self._aliases = aliases
         self._spare = Spare()
         self._usable = set()        # users of whom forward() has heard what check() asks next
         self._fresh = {}            # {user: until when his mailbox needs no question (monotonic seconds)}
@@ -97,7 +100,8 @@ class Agent:
             self._ask("check", mailbox.user)
 
     def open(self, name):
-        return self._open("open", name)
+        file = _open_readable(self._aliases) if name == "aliases" else -1
+        return self._open("open", name) if file < 0 else file
 
     def include(self, path):
         return self._open("include", path)
@@ -138,6 +142,18 @@ class Agent:
             except Lost:
                 pass
         raise _unavailable("it dies again and again")
+
+
+def _open_readable(path):
+    """A descriptor to read the regular file at `path` by; -1 if there is none that we may read."""
+    try:
+        file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except OSError:
+        return -1
+    if S_ISREG(posix.fstat(file).st_mode):
+        return file
+    posix.close(file)
+    return -1
 
 
 class Spare:

@@ -74,7 +74,7 @@ class QueueManager:
     def _make_parts(self, settings, logins, limits):
         """Who is asked, and who concludes."""
         clock = Clock(settings.domain)
-        access = Agent(settings.agent) if settings.agent else Direct(settings, clock)
+        access = Agent(settings.agent, settings.aliases) if settings.agent else Direct(settings, clock)
         router = Router(settings, Resolver(settings.dns), canonical, logins)
         hearing = (self._events, self._answered)
         self._finder = RouteFinder(router, *hearing)

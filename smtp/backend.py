@@ -44,7 +44,7 @@ class Backend:
         """The way to what belongs to others, or to root: mailboxes, and files that the settings name."""
         if self.settings.agent:
             from mailstore.agent_client import Agent
-            return Agent(self.settings.agent)
+            return Agent(self.settings.agent, self.settings.aliases)
         from mailstore.direct import Direct
         return Direct(self.settings, self.clock)
 

@@ -8,6 +8,7 @@ import pathlib
 import random
 import signal
 import socket
+import tempfile
 import time
 import types
 import unittest
@@ -128,6 +129,28 @@ class LongTextTest(unittest.TestCase):
         self.assertEqual(spare._file, -1)
         with self.assertRaises(OSError):
             os.fstat(file)
+
+
+class AliasesTest(unittest.TestCase):
+    """A file that everybody may read takes no question; whatever else lies there does, and waits for nobody."""
+
+    def test_what_takes_a_question(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            (folder / "file").write_text("postmaster: alice\n")
+            (folder / "folder").mkdir()
+            os.mkfifo(folder / "fifo")
+            asked = []
+            for kind in ("file", "folder", "fifo", "nothing"):
+                access = agent_client.Agent("nowhere", str(folder / kind))
+                access._ask = lambda *words: asked.append((kind, *words)) or (-1, [])
+                file = access.open("aliases")
+                if file >= 0:
+                    self.assertEqual(os.read(file, 100), b"postmaster: alice\n")
+                    os.close(file)
+            access.open("key")
+        self.assertEqual(asked, [(kind, "open", "aliases") for kind in ("folder", "fifo", "nothing")]
+                         + [("nothing", "open", "key")])
 
 
 class FreshTest(unittest.TestCase):
