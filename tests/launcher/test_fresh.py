@@ -54,3 +54,7 @@ class WholeTest(unittest.TestCase):
 
     def test_ordinary_user(self):
         self.check("-user", "trixie")
+
+    def test_archive(self):
+        """What is handed in, where nobody has git."""
+        self.check("-archive", "bookworm")

@@ -1,21 +1,14 @@
-"""Our corpus of nasty messages, and a recorded one: what we store is what Exim stores, in Maildir and mbox.
+"""Our corpus of nasty messages: what we store is what the Exim that runs beside us stores, in Maildir and mbox.
 
-Compared are each copy's bytes, mode, owner and file name; with the Exim that runs beside us also the replies' kind
-and the log.  The differences we want stand in the corpus, as `--- stored` parts, and in RECORDED_DIFFERENCES; and a
-mailbox gets one copy of a message from us, however its recipient is spelled: `--- one copy`, and RECORDED_AS_ONE.
+Compared are each copy's bytes, mode, owner and file name, the replies' kind and the log.  The differences we want stand
+in the corpus, as `--- stored` parts; and a mailbox gets one copy of a message from us, however its recipient is
+spelled: `--- one copy`.
 
-What is stored does not depend on who listens, so each listener serves in one class of each kind.
-
-The recorded corpus lies beside the source tree, or where EXIM_RECORDED says.
+What is stored does not depend on who listens, so each listener serves in one class.
 """
 
 import contextlib
 import dataclasses
-import json
-import os
-import pathlib
-import stat
-import unittest
 
 from tests.helpers import support
 from tests.helpers.accounts import system_users
@@ -24,17 +17,6 @@ from tests.lab.exim import ALIASES, Exim, needs_model_exim
 
 USERS = ("eximalice", "eximbob")
 TAKE = {"maildir": compare.take_maildir, "mbox": compare.take_mbox}
-RECORDED = pathlib.Path(os.environ.get("EXIM_RECORDED", support.ROOT.parent / "shared" / "exim"))
-# Where Exim wrote a space for a bare LF in a body, we end the line.
-RECORDED_DIFFERENCES = {
-    "22-bare-lf": (b"one two three\n", b"one\ntwo\nthree\n"),
-    "27-crlf-then-lf-dot-lf": (b"body . after", b"body\n.\nafter"),
-    "29-crlf-dot-lf": (b"body\n after", b"body\n\nafter"),
-}
-RECORDED_AS_ONE = {
-    "61-duplicate-recipients": b"EximAlice@BINOME.TP.INFO.UNICAEN.FR,\n eximalice@binome.tp.info.unicaen.fr,\n"
-                               b" eximalice@binome.tp.info.unicaen.fr\n",
-}
 
 
 def converse(client: support.Client, commands, wire: bytes):
@@ -145,53 +127,3 @@ class MaildirTest(AgainstExim, StoreCase):
 class MboxTest(AgainstExim, StoreCase):
     store = "mbox"
     listener = "prefork"
-
-
-class AgainstRecorded:
-    """Each message of the recorded corpus goes to us; Exim's copies are there."""
-
-    def test_stored_as_exim_did(self):
-        self.recorded = json.loads((RECORDED / "stored.json").read_text())
-        for path in sorted((RECORDED / "corpus").glob("*.json")):
-            with self.subTest(path.stem):
-                self.check(path)
-
-    def check(self, path: pathlib.Path) -> None:
-        theirs = sorted(self.recorded_copies(path.stem))
-        message = json.loads(path.read_text())
-        commands = [message["helo"], message["mail"], *message["rcpt"]]
-        replies = converse(self.client(), commands, path.with_suffix(".eml").read_bytes())
-        ours = self.take()
-        if path.stem in RECORDED_AS_ONE:
-            theirs = compare.as_one(theirs, RECORDED_AS_ONE[path.stem])
-        if theirs:
-            self.assertEqual(replies[-1].code, 250, replies[-1].raw)
-            self.assert_same_copies(ours, theirs)
-
-    def recorded_copies(self, name: str):
-        """Exim's copies of one message in this store; none where Exim refused or bounced it."""
-        exims, ours = RECORDED_DIFFERENCES.get(name, (b"", b""))
-        for entry in self.recorded.get(name, ()):
-            path = RECORDED / "stored" / entry["file"]
-            if entry["kind"] == self.store and path.exists():
-                folder = "new/" if self.store == "maildir" else ""
-                yield compare.Copy(folder + compare.blank_name(entry["stored_name"]),
-                                   stat.filemode(stat.S_IFREG | int(entry["mode"], 8)), entry["owner"], entry["group"],
-                                   compare.blank(path.read_bytes()).replace(exims, ours, 1))
-
-
-needs_recorded = unittest.skipUnless(
-    (RECORDED / "stored.json").exists(), "pas de corpus enregistré dans %s" % RECORDED)
-
-
-@support.needs_root
-@needs_recorded
-class RecordedMaildirTest(AgainstRecorded, StoreCase):
-    store = "maildir"
-    listener = "prefork"
-
-
-@support.needs_root
-@needs_recorded
-class RecordedMboxTest(AgainstRecorded, StoreCase):
-    store = "mbox"
