@@ -198,6 +198,7 @@ class ReadmeTest(unittest.TestCase):
                 "sessions/s, 16 à la fois": "sessions_16", "sessions/s, 64 à la fois": "sessions_64",
                 "messages de 1 Kio/s, une session": "small_accepted",
                 "messages de 1 Mio/s, une session": "large_accepted", "de la connexion à new/ (ms)": "delivery_ms",
+                "soumissions/s (TLS, AUTH, 1 Kio)": "submissions", "PSS de tout, par session (Kio)": "whole_memory_kib",
                 "PSS d'une session, sur 100 (Kio)": "memory_kib", "échecs sur 2000, 100 clients": "failed"}
 
     def test_measures(self):
