@@ -52,7 +52,7 @@ class Content:
         A message that is resent, with any Resent- field, gets the Resent- forms, all but From in front.
         """
         names = {name for name, _ in self._fields}
-        resent = any(name.startswith(b"resent-") for name in names)
+        resent = self.is_resent()
         prefix = "Resent-" if resent else ""
         added = {name: f"{prefix}{name}: {value}\n".encode("utf-8", "surrogateescape") for name, value in (
                      ("Message-Id", f"<E{message_id}@{domain}>"), ("From", sender), ("Date", mail_date()))
@@ -60,6 +60,10 @@ class Content:
         in_front = ("Date", "Message-Id") if resent else ()
         self._before = [added.pop(name) for name in in_front if name in added]
         self._after = list(added.values())
+
+    def is_resent(self):
+        """Whether somebody has sent it again (RFC 5322 §3.6.6)."""
+        return any(name.startswith(b"resent-") for name, _ in self._fields)
 
     def values(self, name):
         """The values (bytes, unfolded, stripped) of the fields called `name` (bytes, lower case)."""

@@ -341,9 +341,10 @@ def arrival(message, received_octets):
 
 
 def message_identity(content):
-    """The message's own Message-ID without its brackets, as the log shows it; "" if it is none. Of a long one the
-    beginning: the log is no place for a megabyte."""
-    ids = content.values(b"resent-message-id") or content.values(b"message-id") or [b""]
+    """The message's own Message-ID without its brackets, as the log shows it; "" if it is none. Of a message that was
+    sent again it is the one that it got then, as for Exim. Of a long one the beginning: the log is no place for a
+    megabyte."""
+    ids = content.values(b"resent-message-id" if content.is_resent() else b"message-id") or [b""]
     text = _without_comments(ids[0].decode("utf-8", "surrogateescape"))
     if text.startswith("<") and text.endswith(">"):
         text = text[1:-1]

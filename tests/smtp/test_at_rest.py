@@ -20,6 +20,13 @@ def times_woken(pid: int) -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("voluntary_ctxt_switches"))
 
 
+def woken(pids, seconds: float):
+    """{pid: how often it was woken within so many seconds from now}."""
+    before = {pid: times_woken(pid) for pid in pids}
+    time.sleep(seconds)
+    return {pid: times_woken(pid) - before[pid] for pid in pids}
+
+
 @support.both_listeners
 class AtRestTest(support.ServerTestCase):
 
@@ -32,9 +39,8 @@ class AtRestTest(support.ServerTestCase):
             if self.listener == "prefork":
                 support.wait_for(lambda: len(workers(self.server)) >= 7, "idle workers")
                 pids.update(workers(self.server))
-            before = {pid: times_woken(pid) for pid in pids}
-            time.sleep(SECONDS)
-            self.assertEqual({pid: times_woken(pid) - before[pid] for pid in pids}, dict.fromkeys(pids, 0))
+            support.wait_for(lambda: woken(pids, 0.3) == dict.fromkeys(pids, 0), "the end of their beginning")
+            self.assertEqual(woken(pids, SECONDS), dict.fromkeys(pids, 0))
             for client in clients:
                 client.expect("QUIT", 221)
 

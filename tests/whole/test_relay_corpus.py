@@ -11,7 +11,6 @@ from tests.helpers import support
 from tests.helpers.mime_messages import Maker, structure
 from tests.lab import corpus
 from tests.lab.sink import EXIM, MAILHOG, MAILPIT, UTF8_ALONE, Sink
-from tests.mailstore.test_corpus import RECORDED
 from tests.smtp_client.test_encoding import CHANGED, UNCHANGED
 
 HOSTS = {"mailhog": MAILHOG, "mailpit": MAILPIT, "exim": EXIM, "utf8": UTF8_ALONE}
@@ -22,7 +21,6 @@ RANDOM = 100 if support.LONG else 10
 def wires():
     """{name: the octets after the 354}."""
     found = {message.name: message.wire for message in corpus.all_messages()}
-    found.update({"recorded-" + path.stem: path.read_bytes() for path in sorted((RECORDED / "corpus").glob("*.eml"))})
     # Python shows a base64 text that is none as it is; in this one octets that mean nothing were replaced.
     texts = {name: text for name, (text, _) in CHANGED.items() if name != "footer-behind-base64"}
     texts.update({name: text for name, text in UNCHANGED.items() if len(text) < 100000})
