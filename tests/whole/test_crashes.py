@@ -88,7 +88,7 @@ class KilledStarterTest(unittest.TestCase):
         """`victims(server)`: whom to kill."""
         with support.Server(("-listen", listener, "-max", "16")).start() as server:
             with Load(server.port, ["alice@" + server.domain], 120, clients=4) as load:
-                support.wait_for(lambda: len(load.acknowledged) > 20, "a part of the messages")
+                support.wait_for(lambda: len(load.acknowledged) > 20, "a part of the messages", 3 * support.PATIENCE)
                 for pid in victims(server):
                     os.kill(pid, signal.SIGKILL)
                 if start_again:
