@@ -2,7 +2,7 @@
 import posix
 
 from common.logins import BLANKS, BOM, SCRYPT, Accounts, Clear, Hashed, Trouble, decoded, record_of, split_line
-from common.name_index import open_index
+from common.name_index import lines_of, open_index
 
 CLEAR = b"clear"
 ANY_LINE = (0, 80)          # is read for who has none, so that the time says nothing of who has one
@@ -59,17 +59,10 @@ def _is_first(file, login, begin):
 
 def _lines(file):
     """Yield (login, password as written, where it begins, its octets) of the lines that are for somebody."""
-    place = 0
-    with open(posix.dup(file), "rb") as stream:
-        stream.seek(0)
-        for line in stream:
-            if not place and line.startswith(BOM):
-                place = len(BOM)
-                line = line[place:]
-            text = line.rstrip(b"\n")
-            if parts := _parts(text):
-                yield (*parts, place, len(text))
-            place += len(line)
+    for place, line in lines_of(file, BOM):
+        text = line.rstrip(b"\n")
+        if parts := _parts(text):
+            yield (*parts, place, len(text))
 
 
 def _parts(line):

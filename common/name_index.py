@@ -21,6 +21,20 @@ PLACE = (1 << PLACE_BITS) - 1
 WRITE_NEW = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
 
 
+def lines_of(file, bom):
+    """Yield (where it begins, the line with its end, in bytes) of the lines of the open file, without a byte order mark
+    (bytes) before the first."""
+    place = 0
+    with open(posix.dup(file), "rb") as stream:
+        stream.seek(0)
+        for line in stream:
+            if not place and line.startswith(bom):
+                place = len(bom)
+                line = line[place:]
+            yield place, line
+            place += len(line)
+
+
 class Index:
     """The table in the open file `file`, a descriptor that it closes in the end. Raises ValueError if it is none of a
     file with this `stamp`.

@@ -1,7 +1,7 @@
 """A large aliases file: each entry is read when somebody asks for its name."""
 import posix
 
-from common.name_index import open_index
+from common.name_index import lines_of, open_index
 from mailstore.aliases import BOM, is_counted, parse, text_of
 from mailstore.files import is_settled, stamp_of
 
@@ -57,14 +57,8 @@ def entries(file):
 
 def _lines(file):
     """Yield (where it begins, the line without its end) of the open file."""
-    place = 0
-    with open(posix.dup(file), "rb") as stream:
-        stream.seek(0)
-        for several in stream:
-            if not place and several.startswith(BOM_OCTETS):
-                place = len(BOM_OCTETS)
-                several = several[place:]
-            # A file may also have CR alone as its line end: then these are all of its lines.
-            for line in several.splitlines(keepends=True):
-                yield place, line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
-                place += len(line)
+    for place, several in lines_of(file, BOM_OCTETS):
+        # A file may also have CR alone as its line end: then these are all of its lines.
+        for line in several.splitlines(keepends=True):
+            yield place, line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+            place += len(line)

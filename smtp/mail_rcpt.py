@@ -65,9 +65,7 @@ def mail(session, argument):
     if argument[:5].upper() != "FROM:":
         return replies.argument_needed("MAIL FROM:<reverse-path>")
     try:
-        sender, rest = parse_path(argument[5:])
-        parameters = parse_parameters(rest)
-        requests = take_requests(parameters, MAIL_REQUESTS) if session.extended else ()
+        sender, _, parameters, requests = _parse(session, argument[5:], MAIL_REQUESTS)
     except MalformedParameter:
         return replies.BAD_PARAMETER
     except Malformed as error:
@@ -83,6 +81,14 @@ def mail(session, argument):
         if any(requests):
             session.transaction.requests().of_message(*requests)
     return refusal or replies.SENDER_OK
+
+
+def _parse(session, text, requests):
+    """A path with parameters: (the Address, the text behind it, its parameters, what DSN asks by them). requests: those
+    that a client may make here, once it has said EHLO. Raises Malformed, MalformedParameter."""
+    address, rest = parse_path(text)
+    parameters = parse_parameters(rest)
+    return address, rest, parameters, take_requests(parameters, requests) if session.extended else ()
 
 
 def _check_parameters(session, parameters):
@@ -156,9 +162,7 @@ def rcpt(session, argument):
     if argument[:3].upper() != "TO:":
         return replies.argument_needed("RCPT TO:<forward-path>")
     try:
-        address, rest = parse_path(argument[3:])
-        parameters = parse_parameters(rest)
-        requests = take_requests(parameters, RCPT_REQUESTS) if session.extended else ()
+        address, rest, parameters, requests = _parse(session, argument[3:], RCPT_REQUESTS)
     except MalformedParameter:
         return replies.BAD_PARAMETER
     except Malformed as error:

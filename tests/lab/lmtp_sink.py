@@ -10,7 +10,7 @@ import re
 import socket
 import typing
 
-from tests.lab.sink import DROP, USUAL, Finished, Received, Sink, Visit
+from tests.lab.sink import DROP, USUAL, Received, Sink, Visit
 
 DOVECOT = ("8BITMIME", "ENHANCEDSTATUSCODES", "PIPELINING")
 
@@ -49,15 +49,11 @@ class LmtpVisit(Visit):
         super().obey(b"EHLO" + line[4:] if verb == b"LHLO" else line)
 
     def take_data(self) -> None:
-        lines = []
-        while (line := self.file.readline()) != b".\r\n":
-            if not line:
-                raise Finished
-            lines.append(line[1:] if line.startswith(b".") else line)
+        data = self.read_text()
         for recipient in self.recipients:
             reply = self.choose("dot", recipient)
             if isinstance(reply, str) and reply.startswith("2"):
-                self.sink.keep(Received(self.sender, [recipient], b"".join(lines), self.number, self.encrypted))
+                self.sink.keep(Received(self.sender, [recipient], data, self.number, self.encrypted))
             self.give(reply)
 
 

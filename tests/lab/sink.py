@@ -202,13 +202,17 @@ class Visit:
         self.sink.note(line)
         return line
 
-    def take_data(self) -> None:
+    def read_text(self) -> bytes:
+        """What comes up to the final dot, each doubled dot single again."""
         lines = []
         while (line := self.file.readline()) != b".\r\n":
             if not line:
                 raise Finished
             lines.append(line[1:] if line.startswith(b".") else line)
-        data = b"".join(lines)
+        return b"".join(lines)
+
+    def take_data(self) -> None:
+        data = self.read_text()
         # What is kept was answered with 250, even if the client is not there to hear it.
         reply = self.choose("dot", data)
         if isinstance(reply, str) and reply.startswith("2"):
