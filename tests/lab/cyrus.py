@@ -12,7 +12,6 @@ import imaplib
 import os
 import pathlib
 import pwd
-import shutil
 import subprocess
 import tempfile
 import typing
@@ -20,6 +19,7 @@ import typing
 from tests.helpers import support
 from tests.lab import unpacked
 from tests.lab.dovecot import PASSWORD, read_all
+from tests.lab.imap_store import ImapStore
 
 MASTER = "/usr/sbin/cyrmaster"
 PACKAGE = "cyrus-imapd", "cyrus-common"
@@ -54,7 +54,7 @@ SERVICES {{
 """
 
 
-class Cyrus:
+class Cyrus(ImapStore):
     """See the module.  users: their names."""
 
     def __init__(self, users: typing.Sequence[str]):
@@ -93,27 +93,6 @@ class Cyrus:
             assert connection.create("user/" + self.users.pop())[0] == "OK"
         connection.logout()
         return self
-
-    def _listening(self) -> bool:
-        return bool(support.listeners(self.lmtp_port) and support.listeners(self.imap_port))
-
-    def end(self) -> None:
-        """End all of it; start() goes on with the same mail."""
-        if self.process:
-            self.process.terminate()
-            self.process.wait()
-            support.end_marked(self.mark)
-
-    def stop(self) -> None:
-        """End all of it and remove its folder.  Safe to repeat."""
-        self.end()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self):
-        return self.start()
-
-    def __exit__(self, *_):
-        self.stop()
 
     def imap(self, user: str) -> typing.List[bytes]:
         """All messages of a user's INBOX."""

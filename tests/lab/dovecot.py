@@ -11,13 +11,13 @@ import atexit
 import imaplib
 import os
 import pathlib
-import shutil
 import subprocess
 import tempfile
 import typing
 
 from tests.helpers import support
 from tests.lab import unpacked
+from tests.lab.imap_store import ImapStore
 
 PASSWORD = "secret"
 OWNER = 54321                   # of all mail; no account has the number
@@ -92,7 +92,7 @@ def is_before_24() -> bool:
     return not unpacked.version_of(PACKAGE[1]).startswith("1:2.4")
 
 
-class Dovecot:
+class Dovecot(ImapStore):
     """See the module.  users: their names; address: where it listens; more: of the configuration."""
 
     def __init__(self, users: typing.Sequence[str], address: str = "127.0.0.1", more: str = ""):
@@ -141,28 +141,6 @@ class Dovecot:
             raise AssertionError("Dovecot does not start: %s%s" % (
                 (self.folder / "output").read_text(), self.log()))
         return self
-
-    def _listening(self) -> bool:
-        return bool(support.listeners(self.lmtp_port) and support.listeners(self.imap_port))
-
-    def end(self) -> None:
-        """End all of it; start() goes on with the same mail."""
-        if self.process:
-            self.process.terminate()
-            self.process.wait()
-            support.end_marked(self.mark)
-
-    def stop(self) -> None:
-        """End all of it and remove its folder.  Safe to repeat."""
-        self.end()
-        support.end_marked(self.mark)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self):
-        return self.start()
-
-    def __exit__(self, *_):
-        self.stop()
 
     def log(self) -> str:
         path = self.folder / "log"
