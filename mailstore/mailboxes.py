@@ -100,6 +100,13 @@ class Resolution:
         """How many there are to deliver to."""
         return len(self.mailboxes) + len(self.remote) + len(self.unknown_local) + len(self.dropped)
 
+    def without(self, users):
+        """The same without the mailboxes of `users` (a set)."""
+        rest = Resolution()
+        rest.__dict__.update(self.__dict__)
+        rest.mailboxes = {path: entry for path, entry in self.mailboxes.items() if entry[0].user not in users}
+        return rest
+
     def has_moved(self):
         """Whether an alias says that who is meant has one address elsewhere. Where people have their own mail sent on
         is nobody else's business."""

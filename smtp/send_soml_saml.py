@@ -119,13 +119,10 @@ class Sending:
     def _rest(self, resolution, users):
         """The Resolution of those whom `resolution` stands for, without `users`. What goes elsewhere goes there, unless
         it is a .forward's of the one person meant."""
-        rest = Resolution()
         people = self._found[id(resolution)]
         if people and not resolution.is_alias and users.issuperset(person.user for person in people):
-            return rest
-        rest.__dict__.update(resolution.__dict__)
-        rest.mailboxes = {path: entry for path, entry in resolution.mailboxes.items() if entry[0].user not in users}
-        return rest
+            return Resolution()
+        return resolution.without(users)
 
 
 def _is_active(access, person):
