@@ -38,8 +38,10 @@ from tests.helpers import mailboxes, processes, sockets
 from tests.helpers.client import PATIENCE, Client, Reply, greeted_client
 from tests.helpers.sockets import listeners
 
-# A TERM ends the tests as Ctrl-C does: what they have started is stopped and removed.
-signal.signal(signal.SIGTERM, signal.default_int_handler)
+# A TERM ends the tests as Ctrl-C does: what they have started is stopped and removed. A shell's background job ignores
+# INT, and so would all that it starts, servers too.
+for _number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(_number, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DOMAIN = "binome.tp.info.unicaen.fr"

@@ -224,7 +224,6 @@ class StopTest(PoolTestCase):
         environment = {**os.environ, server.mark.partition("=")[0]: server.mark.partition("=")[2]}
         pid, terminal = pty.fork()
         if pid == 0:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)    # who runs the tests in the background ignores it
             os.execve(server.script, [str(server.script), *server.arguments], environment)
         self.addCleanup(os.close, terminal)
         text = self.read_terminal(terminal, "telnet")
