@@ -111,7 +111,7 @@ class Master:
         # Made by the workers' user, who will open it anew.
         alive, self.alive_writer = posix.pipe2(posix.O_CLOEXEC)
         self.worker = Worker(self.scoreboard, self.wake_writer, alive)
-        if not self.settings.watched:       # whoever watches the dialogues would see these too
+        if not self.settings.verbose:       # the terminal would show these sessions too
             rehearse(self.worker, Endpoint(self.settings, self.scoreboard))
             self.scoreboard.clear(self.scoreboard.slot)
 

@@ -37,8 +37,12 @@ def rehearse(worker, endpoint):
     """Serve a few sessions for nobody. worker: a Worker that does not listen yet; endpoint: one of plain text.
 
     The interpreter rewrites code that has run a few times, and remembers where it found things. Done before
-    workers are forked, this lies in memory that they share; else each would write a copy of its own.
+    workers are forked, this lies in memory that they share; else each would write a copy of its own. The page (-web) is
+    told nothing of them.
     """
+    if endpoint.settings.web:
+        from smtp.recorder import Recording
+        endpoint.recording = Recording("", worker.dev_null)
     for _ in range(REHEARSALS):
         client, server = _socket.socketpair()
         client.send(b"EHLO rehearsal\r\nNOOP\r\nQUIT\r\n")

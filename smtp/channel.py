@@ -241,12 +241,10 @@ class Channel:
     def _await_readable(self, deadline):
         ready = False
         self._waiting = True
-        if self.transcript:
-            self.transcript.waiting(self._readable)
         while not ready and (wait := deadline - monotonic()) > 0:
             if self._unwanted:
                 raise Interrupted
-            ready = self._poll(wait)
+            ready = self._poll(min(wait, self.transcript.patience()) if self.transcript else wait)
         self._waiting = False
         if not ready:
             raise TimedOut

@@ -2,7 +2,7 @@
 import posix
 
 from common.mainlog import readable
-from smtp.transcript import OPENING, Lines
+from smtp.transcript import FOREVER, OPENING, Lines, State
 
 CLIENT_COLOUR = "\033[36m"
 SERVER_COLOUR = "\033[32m"
@@ -36,7 +36,7 @@ class Console:
         rows = [("C: ", CLIENT_COLOUR, readable(line) + BARE_LF * bare_lf)]
         if self._explains:
             from smtp.explanations import state_text
-            self._state = state_text(state)
+            self._state = state_text(State(*state))
             rows += self._notes(f"état : {self._state}", *explained_verb(verb))
         self._show(rows)
 
@@ -44,7 +44,7 @@ class Console:
         rows = [("S: ", SERVER_COLOUR, line) for line in map(readable, reply.lines())]
         if self._explains:
             from smtp.explanations import state_text
-            before, self._state = self._state, state_text(state)
+            before, self._state = self._state, state_text(State(*state))
             becomes = [] if before == self._state else [f"état : {self._state}"]
             rows += self._notes(*explained_reply(reply), *becomes)
         self._show(rows)
@@ -72,8 +72,9 @@ class Console:
     def secured(self, cipher):
         self._note(f"[TLS : {cipher}]")
 
-    def waiting(self, _):
+    def patience(self):
         """Everything is shown already."""
+        return FOREVER
 
     def gone(self):
         self._note("fin de la session")

@@ -4,6 +4,8 @@ A session tells a Transcript, and that tells each of its watchers: smtp/console.
 Recorder. None of them ever gets a secret: a session masks those first.
 """
 LINE_END = b"\n"
+FOREVER = float("inf")      # seconds
+ARRIVED = ("connected", "", "", "", None, 0)    # a State's fields
 OPENING = ("MAIL", "SEND", "SOML", "SAML")  # what begins a transaction, and hence a text
 
 
@@ -15,15 +17,16 @@ def watch(endpoint):
         from smtp.console import Console
         watchers.append(Console(coloured=settings.coloured, explains=settings.verbose > 1))
     if settings.web:
-        from smtp.recorder import Recorder, Recording
         if not endpoint.recording:
+            from smtp.recorder import Recording
             endpoint.recording = Recording(f"{settings.spool}/web/dialogues")
-        watchers.append(Recorder(endpoint.recording))
+        watchers.append(endpoint.recording.begin_session())
     return Transcript(watchers)
 
 
 class State:
-    """Where a session stands. name: a key of explanations.STATES. The rest as of Session; recipients: how many."""
+    """Where a session stands. name: a key of explanations.STATES. The rest as of Session; recipients: how many.
+    Watchers are told its fields alone, in this order: most want no more."""
 
     __slots__ = ("name", "client", "cipher", "login", "sender", "recipients")
 
@@ -35,18 +38,12 @@ class State:
         self.sender = sender
         self.recipients = recipients
 
-    def fields(self):
-        """All of it, in the order of __slots__."""
-        return self.name, self.client, self.cipher, self.login, self.sender, self.recipients
-
 
 class Transcript:
     """bare_lf: whether the command line that comes next ended in LF alone; a Channel says so."""
 
     bare_lf = False
     _session = None
-    _number = 0
-    _address = ""
 
     def __init__(self, watchers):
         self._watchers = watchers
@@ -60,30 +57,30 @@ class Transcript:
         """What is told from now on happens in `session`."""
         self._session = session
 
-    def state(self):
-        """The State at this moment."""
+    def _state(self):
+        """The fields of the State at this moment, in their order."""
         session = self._session
         if not session:
-            return State("connected")
+            return ARRIVED
         transaction = session.transaction
         if not transaction:
-            return State("greeted" if session.name else "connected", session.name, session.cipher, session.login)
+            return ("greeted" if session.name else "connected", session.name, session.cipher, session.login, None, 0)
         name = "chunks" if transaction.chunks else "recipients" if transaction.recipients else "transaction"
-        return State(name, session.name, session.cipher, session.login, transaction.sender.text,
-                     len(transaction.recipients))
+        return (name, session.name, session.cipher, session.login, transaction.sender.text,
+                len(transaction.recipients))
 
     def heard(self, line, verb=""):
         """A command line (str) that the client sent, without its secrets. verb: its name, "" if it is no command."""
         bare_lf, self.bare_lf = self.bare_lf, False
-        state = self.state()
+        state = self._state()
         for watcher in self._watchers:
             watcher.heard(line, verb, bare_lf, state)
 
     def said(self, reply):
         """A Reply."""
-        state = self.state()
+        state = self._state()
         if reply.code == 354:
-            state.name = "text"
+            state = ("text", *state[1:])
         for watcher in self._watchers:
             watcher.said(reply, state)
 
@@ -112,10 +109,12 @@ class Transcript:
         for watcher in self._watchers:
             watcher.secured(cipher)
 
-    def waiting(self, readable):
-        """The client is waited for. readable: a poll() of its descriptor."""
+    def patience(self):
+        """The client is waited for: how many seconds at most before this is to be asked again."""
+        patience = FOREVER
         for watcher in self._watchers:
-            watcher.waiting(readable)
+            patience = min(patience, watcher.patience())
+        return patience
 
     def gone(self):
         """The session is over."""
@@ -129,11 +128,12 @@ class Lines:
     A line is (its text (str), its octets, how it ended: "CRLF", "LF" or "" where the text just stops).
     """
 
+    _kept = b""
+    _octets = 0
+    _cr = False             # whether the last octet was one
+
     def __init__(self, longest):
         self._longest = longest
-        self._kept = b""
-        self._octets = 0
-        self._cr = False        # whether the last octet was one
 
     def feed(self, piece):
         """The lines that end in `piece`."""

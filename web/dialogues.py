@@ -1,17 +1,19 @@
 """The dialogues that sessions leave in the state folder (smtp/recorder.py says how), and what the page is told of
 them."""
-import json
 import os
 import re
+from itertools import islice
+from marshal import loads
 
 from common.mainlog import readable
 from smtp.explanations import COMMANDS, explain, state_text
-from smtp.transcript import State
+from smtp.recorder import LENGTH_OCTETS
+from smtp.transcript import ARRIVED, State
 
 FILE = re.compile(r"\d{9,12}\.\d{6}-\d+")
-NAME = re.compile(r"(\d{9,12}\.\d{6}-\d+)@(\d{1,10})")      # of a dialogue: its file, and where it begins there
-ARRIVAL = re.compile(rb'^\[[\d.]+,"arrived",', re.M)
 READ_OCTETS = 1 << 18       # of a file at a time
+HELD_STEPS = 100            # of a dialogue that are not yet looked at
+SHOWN_STEPS = 500           # of a dialogue at a time
 WITH_PATH = ("MAIL", "RCPT", "SEND", "SOML", "SAML")
 PARAMETERS = {              # of MAIL and RCPT, which only a line that has them explains: (section, French)
     "SIZE": ("RFC 1870 3", "SIZE annonce la taille du texte, pour être refusé tout de suite s'il est trop grand."),
@@ -30,38 +32,31 @@ class Unknown(Exception):
     """No such dialogue (any more)."""
 
 
-def steps_from(path, offset):
-    """([(where it begins, a step as it was recorded)], where the next begins) in the file from `offset` on.
-    Raises Unknown."""
-    data = read_lines(path, offset)
-    steps = []
-    for line in data.splitlines(keepends=True):
-        step = _parsed(line)
-        if step:
-            steps.append((offset, step))
-        offset += len(line)
-    return steps, offset
+def pieces_from(path, offset):
+    """The next pieces of the file (smtp/recorder.py): [(where it begins, where it ends, its steps)]. None of one that is
+    still being written. Raises Unknown."""
+    data = _read(path, offset)
+    pieces = []
+    begin = 0
+    while (end := _end_of_piece(data, begin)) <= len(data):
+        pieces.append((offset + begin, offset + end, loads(data[begin + LENGTH_OCTETS:end])))
+        begin = end
+    return pieces
 
 
-def read_lines(path, offset):
-    """The next whole lines (octets) of the file. Raises Unknown."""
+def _end_of_piece(data, begin):
+    return begin + LENGTH_OCTETS + int.from_bytes(data[begin:begin + LENGTH_OCTETS], "big")
+
+
+def _read(path, offset):
+    """At least one piece, if a whole one is there."""
     try:
         with open(path, "rb") as file:
             file.seek(offset)
             data = file.read(READ_OCTETS)
-            while data and b"\n" not in data and (more := file.read(READ_OCTETS)):
-                data += more
+            return data + file.read(max(0, _end_of_piece(data, 0) - READ_OCTETS))
     except OSError:
         raise Unknown(path) from None
-    return data[:data.rfind(b"\n") + 1]
-
-
-def _parsed(line):
-    try:
-        step = json.loads(line.decode("utf-8", "surrogateescape"))
-    except ValueError:
-        return None             # half of it was written when the disk became full
-    return step if isinstance(step, list) and len(step) > 1 else None
 
 
 class Source:
@@ -85,30 +80,31 @@ class Source:
 
     def read(self):
         """The Dialogues, new ones too, that have news in the next octets; an empty set if there are none."""
-        try:
-            steps, self._offset = steps_from(self.path, self._offset)
-        except Unknown:
-            steps = []
-            self._end()
         touched = set()
-        for offset, step in steps:
-            if step[1] == "arrived":
-                self._current = Dialogue(f"{self.name}@{offset}", self)
+        for begin, steps in self._next_pieces():
+            if steps[0][1] == "arrived":
+                self._current = Dialogue(self, begin, steps[0][0])
                 self.dialogues += 1
             if self._current:
-                self._current.take(*step)
+                self._current.take(steps)
                 touched.add(self._current)
         return touched
+
+    def _next_pieces(self):
+        try:
+            pieces = pieces_from(self.path, self._offset)
+        except Unknown:
+            self._end()
+            return []
+        if pieces:
+            self._offset = pieces[-1][1]
+        return [(begin, steps) for begin, _, steps in pieces]
 
     def skip(self):
         """Pass over all that is new; returns how many dialogues began in it."""
         count = 0
-        try:
-            while data := read_lines(self.path, self._offset):
-                count += len(ARRIVAL.findall(data))
-                self._offset += len(data)
-        except Unknown:
-            self._end()
+        while pieces := self._next_pieces():
+            count += sum(steps[0][1] == "arrived" for _, steps in pieces)
         if self._current:
             self._current.is_over = True
         self._current = None
@@ -123,8 +119,8 @@ class Source:
             return self._end()
         try:
             os.lockf(file, os.F_TEST, 0)
-            return None if self.unread() else self._end()
-        except OSError:
+            return None if pieces_from(self.path, self._offset) else self._end()
+        except (OSError, Unknown):
             return None
         finally:
             os.close(file)
@@ -138,59 +134,72 @@ class Source:
 
 
 class Dialogue:
-    """What is known of one session. name: see NAME; source: the Source it is in; number: which one it is since the page
-    runs, for whoever counts them to set."""
+    """What is known of one session. name: nobody else's; source: the Source it is in; begin: where it begins there;
+    began: when, in seconds since 1970; number: which one it is since the page runs, for whoever counts them to set.
 
-    def __init__(self, name, source):
-        self.name = name
+    Of what it takes in, nothing is looked at before somebody wants to see it: of thousands that come and go, the page
+    shows the last ones."""
+
+    number = 0
+    is_over = False
+    _address = _last = ""
+    _state = ARRIVED
+    _refusals = 0
+    _messages = ()
+
+    def __init__(self, source, begin, began):
+        self.name = f"{source.name}@{begin}"
         self.source = source
-        self.number = 0
-        self.is_over = False
-        self._began = 0
-        self._address = ""
-        self._state = State("connected")
-        self._last = ""
-        self._refusals = 0
-        self._messages = []
+        self.began = began
+        self._begin = begin
+        self._held = []
 
-    def take(self, when, kind, *rest):
-        """Take in one step."""
+    def take(self, steps):
+        """Take in what was recorded."""
+        self._held += steps
+        self.is_over = steps[-1][1] == "gone"
+        if len(self._held) > HELD_STEPS:
+            self._look()
+
+    def _look(self):
+        steps, self._held = self._held, []
+        for _, kind, *rest in steps:
+            self._look_at(kind, *rest)
+
+    def _look_at(self, kind, *rest):
         if kind == "arrived":
-            self._began = when
             self._address = rest[0]
         elif kind == "said":
             self._last = f"{rest[0]} {rest[1]}".rstrip()
             self._refusals += rest[0] >= 400
-            self._state = State(*rest[3])
+            self._state = rest[3]
         elif kind == "accepted":
             self._messages = [*self._messages, rest[0]][-100:]
-        elif kind == "gone":
-            self.is_over = True
+
+    def steps(self):
+        """Its steps as they were recorded, one by one. Raises Unknown."""
+        offset = self._begin
+        while pieces := pieces_from(self.source.path, offset):
+            for begin, offset, steps in pieces:
+                if steps[0][1] == "arrived" and begin != self._begin:
+                    return              # another session's
+                yield from steps
 
     def summary(self):
         """What the list of sessions shows."""
-        state = self._state
+        self._look()
+        state = State(*self._state)
         return {"name": self.name, "number": self.number, "address": readable(self._address),
-                "began": self._began, "over": self.is_over, "client": readable(state.client),
+                "began": self.began, "over": self.is_over, "client": readable(state.client),
                 "login": readable(state.login), "tls": bool(state.cipher), "last": self._last,
-                "state": readable(state_text(state)), "refusals": self._refusals, "messages": self._messages}
+                "state": readable(state_text(state)), "refusals": self._refusals, "messages": [*self._messages]}
 
 
-def shown_from(folder, name, offset):
-    """{"steps": [...], "next": offset} for the page: of the dialogue called so, from `offset` in its file on, or from
-    its beginning. Raises Unknown."""
-    found = NAME.fullmatch(name)
-    if not found:
-        raise Unknown(name)
-    begin = int(found[2])
-    steps, following = steps_from(f"{folder}/{found[1]}", max(offset, begin))
-    shown = []
-    for where, step in steps:
-        if step[1] == "arrived" and where != begin:
-            following = where       # another session's, and so for ever
-            break
-        shown.append(_shown(*step))
-    return {"steps": shown, "next": following}
+def shown(dialogue, first):
+    """{"steps": [...], "next": number} for the page: those steps of a Dialogue that begin with number `first`. Raises
+    Unknown."""
+    steps = list(islice(dialogue.steps(), first, first + SHOWN_STEPS))
+    return {"steps": [_shown(*step) for step in steps], "next": first + len(steps)}
 
 
 def _shown(when, kind, *rest):
@@ -213,9 +222,9 @@ def _parameters(verb, line):
     return [(name, *PARAMETERS[name]) for name in PARAMETERS if name in given]
 
 
-def _said(code, enhanced, lines, state):
+def _said(code, enhanced, octets, state):
     codes = f"{code} {enhanced}".rstrip()
-    return {"code": code, "lines": [readable(line) for line in lines], **_meaning(codes, explain(code, enhanced)),
+    return {"code": code, "lines": list(map(readable, octets.decode().splitlines())), **_meaning(codes, explain(code, enhanced)),
             **_state(state)}
 
 

@@ -8,7 +8,7 @@ from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
-from web.dialogues import Unknown, shown_from
+from web.dialogues import Unknown, shown
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FILES = {
@@ -150,11 +150,11 @@ class Pages(BaseHTTPRequestHandler):
             self._send(200, kind, file.read())
 
     def _send_dialogue(self, query):
-        offset = query.get("from", "0")
+        first = query.get("from", "0")
         try:
-            if not (offset.isascii() and offset.isdigit() and len(offset) < 10):
-                raise Unknown(offset)
-            self._send_json(shown_from(self.server.watcher.folder, query.get("name", ""), int(offset)))
+            if not (first.isascii() and first.isdigit() and len(first) < 10):
+                raise Unknown(first)
+            self._send_json(shown(self.server.watcher.dialogue(query.get("name", "")), int(first)))
         except Unknown:
             self._refuse(404)
 

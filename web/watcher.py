@@ -14,7 +14,7 @@ from common.mainlog import readable
 from mailstore.envelope import FAILURE
 from queue_manager.queue_store import ID, Gone, QueueStore, UnreadableMessage
 from queue_manager.retry import GIVE_UP
-from web.dialogues import FILE, READ_OCTETS, Source
+from web.dialogues import FILE, READ_OCTETS, Source, Unknown
 from web.facts import facts
 from web.fates import described, reason
 from web.log_reader import LogReader
@@ -66,11 +66,11 @@ class Subscriber:
 
 
 class Watcher(threading.Thread):
-    """settings: a Settings. folder: where the dialogues are."""
+    """settings: a Settings."""
 
     def __init__(self, settings):
         super().__init__(daemon=True)
-        self.folder = f"{settings.spool}/web/dialogues"
+        self._folder = f"{settings.spool}/web/dialogues"
         self._facts = facts(settings)
         self._mail_store = settings.store
         self._log = LogReader(settings.log)
@@ -114,6 +114,13 @@ class Watcher(threading.Thread):
                 "leftOut": self._left_out, "samples": [*self._samples], "queue": self._queue, "log": [*self._log.lines],
                 "seconds": SAMPLE_SECONDS, "kept": KEPT_DIALOGUES}
 
+    def dialogue(self, name):
+        """The Dialogue called so. Raises Unknown."""
+        try:
+            return self._dialogues[name]
+        except KeyError:
+            raise Unknown(name) from None
+
     def message(self, message_id, depth=2):
         """What became of a message: what the log says, what the queue says, and the same of the reports to its sender
         and of its parts, which may have reports of their own."""
@@ -141,15 +148,19 @@ class Watcher(threading.Thread):
     def look(self):
         """See what is new, and tell."""
         with self._lock:
-            changed = self._look_at_dialogues()
+            self._tell_dialogues(self._look_at_dialogues())
             lines, touched = self._log.read()
-            self._tell("sessions", {"sessions": changed, "leftOut": self._left_out}, changed)
             self._tell("log", lines, lines)
             self._tell("messages", sorted(touched), touched)
             if time.monotonic() >= self._queue_rest and (self._is_due("queue", CHECK_SECONDS) or self._queue_changed()):
                 self._look_at_queue()
             if self._is_due("sample", SAMPLE_SECONDS):
                 self._sample()
+
+    def _tell_dialogues(self, dialogues):
+        if self._subscribers:
+            sessions = [dialogue.summary() for dialogue in dialogues]
+            self._tell("sessions", {"sessions": sessions, "leftOut": self._left_out}, sessions)
 
     def _tell(self, event, data, is_new):
         if is_new and self._subscribers:
@@ -165,10 +176,11 @@ class Watcher(threading.Thread):
         return True
 
     def _look_at_dialogues(self):
-        """The summaries of those that have news."""
+        """Those that have news, in the order in which they began. None of those that are forgotten before anybody has
+        heard of them."""
         changed = set()
         for name in self._new_files():
-            self._sources[name] = Source(self.folder, name)
+            self._sources[name] = Source(self._folder, name)
         waiting = {source: source.unread() for source in self._sources.values() if not source.is_over}
         if sum(waiting.values()) > BEHIND_OCTETS:
             self._left_out += sum(source.skip() for source, octets in waiting.items() if octets)
@@ -180,23 +192,27 @@ class Watcher(threading.Thread):
                 room -= min(octets, READ_OCTETS)
         if self._is_due("check", CHECK_SECONDS):
             changed |= {source.check() for source in self._sources.values() if not source.is_over} - {None}
-        self._number_new(changed)
+        new = self._number_new(changed)
         self._forget_old()
-        return [dialogue.summary() for dialogue in sorted(changed, key=_by_number)]
+        unheard_of = {dialogue for dialogue in new if dialogue.name not in self._dialogues}
+        return sorted(changed - unheard_of, key=_by_number)
 
     def _new_files(self):
         try:
-            names = os.listdir(self.folder)
+            names = os.listdir(self._folder)
             return sorted(name for name in names if name not in self._sources and FILE.fullmatch(name))
         except OSError:
             return []
 
     def _number_new(self, changed):
-        for dialogue in sorted((dialogue for dialogue in changed if not dialogue.number), key=_by_name):
+        """Number those that have none yet, and return them."""
+        new = sorted((dialogue for dialogue in changed if not dialogue.number), key=_by_beginning)
+        for dialogue in new:
             self._number += 1
             dialogue.number = self._number
-            self._sessions += 1
             self._dialogues[dialogue.name] = dialogue
+        self._sessions += len(new)
+        return new
 
     def _forget_old(self):
         """Forget the oldest dialogues that are over, when there are too many; remove the files that hold no other."""
@@ -254,8 +270,8 @@ def _by_number(dialogue):
     return dialogue.number
 
 
-def _by_name(dialogue):
-    return dialogue.name
+def _by_beginning(dialogue):
+    return dialogue.began
 
 
 def _recipients(envelope):

@@ -1,15 +1,16 @@
 """smtp/recorder.py: whatever a stranger sends, the page reads it back as it was."""
 
-import json
+import os
 import pathlib
 import tempfile
 import unittest
 
 from smtp import recorder, replies
-from smtp.transcript import State
+from web.dialogues import pieces_from
 
 ODD = ['quote " and \\', "tab\tescape \x1b[31m", "\0\x01\x1f\x7f", "é ☃ 😀", "\udcff\udc80 no UTF-8", "\u2028", "",
        "\\u0041"]
+ARRIVED = ("connected", "", "", "", None, 0)
 
 
 class RecorderTest(unittest.TestCase):
@@ -17,26 +18,33 @@ class RecorderTest(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
-        self.recorder = recorder.Recorder(recorder.Recording(folder.name))
+        self.recording = recorder.Recording(folder.name)
+        self.recorder = self.recording.begin_session()
+
+    def pieces(self):
+        """What was written at a time, in lists of steps without their times."""
+        path, = self.folder.iterdir()
+        offset = 0
+        while pieces := pieces_from(path, offset):
+            for _, offset, steps in pieces:
+                yield [step[1:] for step in steps]
 
     def steps(self):
         """The steps that were recorded, without their times, once the session is over."""
         self.recorder.gone()
-        path, = self.folder.iterdir()
-        lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
-        return [json.loads(line)[1:] for line in lines[:-1]]
+        return [step for piece in self.pieces() for step in piece]
 
     def test_commands(self):
         for text in ODD:
-            self.recorder.heard(text, "", True, State("greeted", text, text, text, text, 3))
-        self.assertEqual(self.steps(), [["heard", text, "", True, ["greeted", text, text, text, text, 3]]
-                                        for text in ODD] + [["gone"]])
+            self.recorder.heard(text, "", True, ("greeted", text, text, text, text, 3))
+        self.assertEqual(self.steps(), [("heard", text, "", True, ("greeted", text, text, text, text, 3))
+                                        for text in ODD] + [("gone",)])
 
     def test_replies(self):
         reply = replies.Reply(250, "2.1.5", 'first "one" \\', "second")
-        self.recorder.said(reply, State("connected"))
-        self.assertEqual(self.steps()[0], ["said", 250, "2.1.5", ['250-2.1.5 first "one" \\', "250 2.1.5 second"],
-                                           ["connected", "", "", "", None, 0]])
+        self.recorder.said(reply, ARRIVED)
+        self.assertEqual(self.steps()[0], ("said", 250, "2.1.5",
+                                           b'250-2.1.5 first "one" \\\r\n250 2.1.5 second\r\n', ARRIVED))
 
     def test_texts(self):
         octets = b'a "line"\r\n\xff\xfe\n\0\x1b\r\nrest'
@@ -44,15 +52,39 @@ class RecorderTest(unittest.TestCase):
             self.recorder.text(octets[place:place + 1])
         self.recorder.end_of_text(len(octets))
         lines = [line for kind, *rest in self.steps() if kind == "text" for line in rest[0]]
-        self.assertEqual(lines, [['a "line"', 8, "CRLF"], ["\udcff\udcfe", 2, "LF"], ["\0\x1b", 2, "CRLF"],
-                                 ["rest", 4, ""]])
+        self.assertEqual(lines, [('a "line"', 8, "CRLF"), ("\udcff\udcfe", 2, "LF"), ("\0\x1b", 2, "CRLF"),
+                                 ("rest", 4, "")])
 
     def test_long_session(self):
-        """Beyond its room nothing is kept but the end, however long the last step was."""
+        """Beyond its room nothing is kept but the end, however long the last step was. What is kept back is bounded."""
         for _ in range(200):
-            self.recorder.heard("x" * 60000, "", False, State("greeted"))
+            self.recorder.heard("x" * 60000, "", False, ARRIVED)
         *_, before, full, gone = self.steps()
-        self.assertEqual((before[0], full, gone), ("heard", ["full"], ["gone"]))
+        self.assertEqual((before[0], full, gone), ("heard", ("full",), ("gone",)))
+        self.assertLessEqual(max(map(len, self.pieces())), 2)
+
+    def test_patience(self):
+        """Only a client that takes its time costs a write."""
+        self.assertEqual(self.recorder.patience(), recorder.FOREVER)
+        for _ in range(3):
+            self.recorder.heard("NOOP", "NOOP", False, ARRIVED)
+            self.assertEqual(self.recorder.patience(), recorder.PATIENCE)
+        self.assertEqual([*self.folder.iterdir()], [])
+        self.assertEqual(self.recorder.patience(), recorder.FOREVER)
+        self.assertEqual(len(self.steps()), 4)
+
+    def test_full_disk(self):
+        """Of a piece that could be written in part nothing is read, and nothing is written behind it."""
+        self.recorder.heard("NOOP", "NOOP", False, ARRIVED)
+        whole, write = os.write, recorder.posix.write
+        recorder.posix.write = lambda file, octets: whole(file, octets[:-1])
+        try:
+            self.assertEqual(self.steps(), [])
+        finally:
+            recorder.posix.write = write
+        another = self.recording.begin_session()
+        another.gone()
+        self.assertEqual(len([*self.folder.iterdir()]), 2)
 
 
 if __name__ == "__main__":

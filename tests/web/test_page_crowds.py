@@ -38,6 +38,25 @@ class CrowdTest(PageTestCase):
             snapshot = support.wait_for(lambda: self.all_seen(begun + KEPT + 100), "all of them")
             self.assertEqual((len(snapshot["sessions"]), snapshot["leftOut"]), (KEPT, 0))
             self.assertIn("staying", [session["client"] for session in snapshot["sessions"] if not session["over"]])
+            self.assert_in_order(snapshot["sessions"])
+
+    def assert_in_order(self, sessions):
+        """Also those that one worker served, and that lie behind one another in its file."""
+        begun = [session["began"] for session in sorted(sessions, key=lambda session: session["number"])]
+        self.assertEqual(begun, sorted(begun))
+
+    def test_a_browser_that_watches_a_crowd_pass(self):
+        """It is told of whoever it will have on its page, and of the end of each of them."""
+        with self.page.events() as browser:
+            told = {session["name"]: session for session in browser.next("snapshot")["sessions"]}
+            with self.client() as last:
+                self.come_and_go(KEPT + 100)
+                last.expect("HELO last", 250)
+                while "last" not in [session["client"] for session in told.values()]:
+                    told.update((session["name"], session) for session in browser.next("sessions")["sessions"])
+        newest = sorted(told.values(), key=lambda session: session["number"])[-KEPT:]
+        self.assertEqual(len(newest), KEPT)
+        self.assertEqual([session for session in newest if not session["over"] and session["client"] != "last"], [])
 
     def all_seen(self, number):
         snapshot = self.page.snapshot()
