@@ -2,7 +2,7 @@
 import posix
 
 from common.mainlog import readable
-from smtp.transcript import FOREVER, OPENING, Lines, State
+from smtp.transcript import FOREVER, Lines, State
 
 CLIENT_COLOUR = "\033[36m"
 SERVER_COLOUR = "\033[32m"
@@ -24,70 +24,73 @@ class Console:
         self._explains = explains
         self._number = 0
         self._state = ""
-        self._begin_text()
+        self.begin_text()
 
-    def arrived(self, number, address):
+    def take(self, step):
+        """Show it."""
+        _, kind, *rest = step
+        getattr(self, f"_{kind}")(*rest)
+
+    def _arrived(self, address, number, pid):
         self._number = number
-        self._show([("", NOTE_COLOUR, f"connexion de {address} (processus {posix.getpid()})")])
+        self._note(f"connexion de {address} (processus {pid})")
 
-    def heard(self, line, verb, bare_lf, state):
-        if verb in OPENING:
-            self._begin_text()
+    def _heard(self, line, verb, bare_lf):
         rows = [("C: ", CLIENT_COLOUR, readable(line) + BARE_LF * bare_lf)]
         if self._explains:
-            from smtp.explanations import state_text
-            self._state = state_text(State(*state))
             rows += self._notes(f"état : {self._state}", *explained_verb(verb))
         self._show(rows)
 
-    def said(self, reply, state):
-        rows = [("S: ", SERVER_COLOUR, line) for line in map(readable, reply.lines())]
+    def _said(self, code, enhanced, octets, state):
+        rows = [("S: ", SERVER_COLOUR, line) for line in map(readable, octets.decode().split("\r\n")[:-1])]
         if self._explains:
-            from smtp.explanations import state_text
-            before, self._state = self._state, state_text(State(*state))
+            before = self._state
+            self._take_state(state)
             becomes = [] if before == self._state else [f"état : {self._state}"]
-            rows += self._notes(*explained_reply(reply), *becomes)
+            rows += self._notes(*explained_reply(code, enhanced), *becomes)
         self._show(rows)
+
+    def _take_state(self, state):
+        from smtp.explanations import state_text
+        self._state = state_text(State(*state))
 
     def text(self, piece):
         lines = self._lines.feed(piece)
         self._show_text(lines[:max(0, MESSAGE_LINES - self._count)])
         self._count += len(lines)
 
-    def end_of_text(self, octets):
-        self._show_rest()
+    def end_line(self):
+        rest = self._lines.rest()
+        if self._count < MESSAGE_LINES:
+            self._show_text(rest)
+
+    def _end(self, octets):
         if self._count > MESSAGE_LINES:
             self._note(f"[... encore {self._count - MESSAGE_LINES} lignes]")
         self._note(f"[fin du message, {octets} octets]")
-        self._begin_text()
 
-    def end_of_chunk(self, octets, dropped):
-        self._show_rest()
+    def _chunk(self, octets, dropped):
         self._note(f"[morceau de {octets} octets{', lu et jeté' if dropped else ''}]")
 
-    def accepted(self, message_id):
+    def _accepted(self, message_id):
         if self._explains:
             self._note(f"le message s'appelle {message_id} : le journal et relay.py disent ce qu'il devient")
 
-    def secured(self, cipher):
+    def _secured(self, cipher, state):
         self._note(f"[TLS : {cipher}]")
+        if self._explains:
+            self._take_state(state)
 
     def patience(self):
         """Everything is shown already."""
         return FOREVER
 
-    def gone(self):
+    def finish(self, _):
         self._note("fin de la session")
 
-    def _begin_text(self):
+    def begin_text(self):
         self._lines = Lines(LINE_OCTETS)
         self._count = 0
-
-    def _show_rest(self):
-        if self._count < MESSAGE_LINES:
-            self._show_text(self._lines.rest())
-        else:
-            self._lines.rest()
 
     def _show_text(self, lines):
         self._show([("C: ", CLIENT_COLOUR, _shown(*line)) for line in lines])
@@ -125,9 +128,9 @@ def explained_verb(verb):
     return [f"{verb} ({entry.section}) : {entry.french}"] if entry else []
 
 
-def explained_reply(reply):
-    """The same for a Reply."""
+def explained_reply(code, enhanced):
+    """The same for a reply."""
     from smtp.explanations import explain
-    entry = explain(reply.code, reply.enhanced)
-    codes = f"{reply.code} {reply.enhanced}".rstrip()
+    entry = explain(code, enhanced)
+    codes = f"{code} {enhanced}".rstrip()
     return [f"{codes} ({entry.section}) : {entry.french}"] if entry else []

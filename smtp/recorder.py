@@ -2,36 +2,21 @@
 
 A file a process, in web/dialogues/ of the state folder, called by its beginning and pid, so that names sort by time:
 behind netcat that is one session, a warm worker writes its sessions one behind the other. A file is a row of pieces,
-each of one session: its length (4 octets, the highest first), and a list of steps as marshal has it. That is the
-interpreter's own form, which costs a session a tenth of what any text does; only this server's own processes, all of
-one user, write and read it. The steps, each with its seconds since 1970:
-
-    (seconds, "arrived", address, pid)
-    (seconds, "heard", line, verb, whether it ended in LF alone, state)
-    (seconds, "said", code, enhanced, the reply's octets, state)
-    (seconds, "text", lines)            a line: (text, its octets, "CRLF", "LF" or "")
-    (seconds, "end", octets)            of a message
-    (seconds, "chunk", octets, whether it was dropped)
-    (seconds, "accepted", message id)
-    (seconds, "secured", cipher)
-    (seconds, "full")                   no more is recorded, but the end
-    (seconds, "gone")
-
-A state is smtp.transcript.State's fields. In texts, octets that are no UTF-8 are surrogates. As long as the process
-writes there it holds a lock on the file.
+each of one session: its length (4 octets, the highest first), and a list of smtp.transcript's steps as marshal has it.
+That is the interpreter's own form, which costs a session a tenth of what any text does; only this server's own
+processes, all of one user, write and read it. As long as the process writes there it holds a lock on the file.
 """
 import posix
 from marshal import dumps
 from time import time
 
-from smtp.transcript import FOREVER, OPENING, Lines
+from smtp.transcript import FOREVER, Lines
 
 TEXT_OCTETS = 65536         # of a message that are kept
 LINE_OCTETS = 16384         # of each of its lines
 SESSION_OCTETS = 1 << 20    # of a session's dialogue
 FILE_OCTETS = 1 << 20       # after which the next session begins a file anew
-DUE_OCTETS = 1 << 16        # that are kept back at most
-STEP_OCTETS = 100           # of a step, beside what strangers say in it; roughly
+DUE_STEPS = 50              # that are kept back at most
 PATIENCE = 0.02             # seconds: a client that answers sooner costs no write of its own
 LENGTH_OCTETS = 4           # before each piece
 VERSION = 2                 # of marshal's form: what is there twice is written twice, which is faster
@@ -85,46 +70,36 @@ class Recording:
 class Recorder:
     """Writes one session's dialogue to `recording`."""
 
-    _due_octets = 0
     _asked = 0              # how many steps were due when the client was last waited for
     _room = SESSION_OCTETS
 
     def __init__(self, recording):
         self._recording = recording
         self._due = []
-        self._begin_text()
+        self.begin_text()
 
-    def arrived(self, _, address):
-        self._note((time(), "arrived", address, posix.getpid()))
+    def take(self, step):
+        """Keep it for the next write."""
+        if self._room > 0:
+            self._due.append(step)
+            if len(self._due) >= DUE_STEPS:
+                self._write()
 
-    def heard(self, line, verb, bare_lf, state):
-        if verb in OPENING:
-            self._begin_text()
-        self._note((time(), "heard", line, verb, bare_lf, state), len(line))
-
-    def said(self, reply, state):
-        octets = reply.encode()
-        self._note((time(), "said", reply.code, reply.enhanced, octets, state), len(octets))
+    def begin_text(self):
+        self._lines = Lines(LINE_OCTETS)
+        self._text_room = TEXT_OCTETS
 
     def text(self, piece):
         if self._text_room > 0:
-            self._note_lines(self._lines.feed(piece[:self._text_room]))
+            self._take_lines(self._lines.feed(piece[:self._text_room]))
             self._text_room -= len(piece)
 
-    def end_of_text(self, octets):
-        self._note_lines(self._lines.rest())
-        self._note((time(), "end", octets))
-        self._begin_text()
+    def end_line(self):
+        self._take_lines(self._lines.rest())
 
-    def end_of_chunk(self, octets, dropped):
-        self._note_lines(self._lines.rest())
-        self._note((time(), "chunk", octets, dropped))
-
-    def accepted(self, message_id):
-        self._note((time(), "accepted", message_id))
-
-    def secured(self, cipher):
-        self._note((time(), "secured", cipher))
+    def _take_lines(self, lines):
+        if lines:
+            self.take((time(), "text", lines))
 
     def patience(self):
         """What is due is written once the client has let this pass."""
@@ -136,31 +111,16 @@ class Recorder:
         self._write()
         return FOREVER
 
-    def gone(self):
-        self._due.append((time(), "gone"))
+    def finish(self, step):
+        """Write what is due, and this step, the last one."""
+        self._due.append(step)
         self._recording.write(self._due)
         self._recording.end_session()
-
-    def _begin_text(self):
-        self._lines = Lines(LINE_OCTETS)
-        self._text_room = TEXT_OCTETS
-
-    def _note_lines(self, lines):
-        if lines:
-            self._note((time(), "text", lines), sum(len(text) for text, _, _ in lines))
-
-    def _note(self, step, octets=0):
-        """Keep a step for the next write. octets: of what a stranger says in it."""
-        if self._room > 0:
-            self._due.append(step)
-            self._due_octets += octets + STEP_OCTETS
-            if self._due_octets > DUE_OCTETS:
-                self._write()
 
     def _write(self):
         written = self._recording.write(self._due)
         self._due = []
-        self._due_octets = self._asked = 0
+        self._asked = 0
         self._room = self._room - written if written else 0
         if self._room <= 0:
             self._recording.write([(time(), "full")])

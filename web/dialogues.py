@@ -33,8 +33,8 @@ class Unknown(Exception):
 
 
 def pieces_from(path, offset):
-    """The next pieces of the file (smtp/recorder.py): [(where it begins, where it ends, its steps)]. None of one that is
-    still being written. Raises Unknown."""
+    """The next pieces of the file (smtp/recorder.py), without one that is still being written: [(where it begins, where
+    it ends, its steps)]. Raises Unknown."""
     data = _read(path, offset)
     pieces = []
     begin = 0
@@ -173,6 +173,8 @@ class Dialogue:
             self._last = f"{rest[0]} {rest[1]}".rstrip()
             self._refusals += rest[0] >= 400
             self._state = rest[3]
+        elif kind == "secured":
+            self._state = rest[1]
         elif kind == "accepted":
             self._messages = [*self._messages, rest[0]][-100:]
 
@@ -180,10 +182,11 @@ class Dialogue:
         """Its steps as they were recorded, one by one. Raises Unknown."""
         offset = self._begin
         while pieces := pieces_from(self.source.path, offset):
-            for begin, offset, steps in pieces:
+            for begin, end, steps in pieces:
                 if steps[0][1] == "arrived" and begin != self._begin:
                     return              # another session's
                 yield from steps
+                offset = end
 
     def summary(self):
         """What the list of sessions shows."""
@@ -210,9 +213,9 @@ def _shown(when, kind, *rest):
     return step
 
 
-def _heard(line, verb, bare_lf, state):
+def _heard(line, verb, bare_lf):
     return {"line": readable(line), "lf": bare_lf, "parameters": _parameters(verb, line),
-            **_meaning(verb, COMMANDS.get(verb)), **_state(state)}
+            **_meaning(verb, COMMANDS.get(verb))}
 
 
 def _parameters(verb, line):
@@ -224,7 +227,8 @@ def _parameters(verb, line):
 
 def _said(code, enhanced, octets, state):
     codes = f"{code} {enhanced}".rstrip()
-    return {"code": code, "lines": list(map(readable, octets.decode().splitlines())), **_meaning(codes, explain(code, enhanced)),
+    lines = octets.decode().split("\r\n")[:-1]
+    return {"code": code, "lines": [readable(line) for line in lines], **_meaning(codes, explain(code, enhanced)),
             **_state(state)}
 
 
@@ -242,12 +246,12 @@ def _text(lines):
 
 
 DESCRIPTIONS = {
-    "arrived": lambda address, pid: {"address": readable(address), "pid": pid},
+    "arrived": lambda address, _, pid: {"address": readable(address), "pid": pid},
     "heard": _heard,
     "said": _said,
     "text": _text,
     "end": lambda octets: {"octets": octets},
     "chunk": lambda octets, dropped: {"octets": octets, "dropped": dropped},
     "accepted": lambda message_id: {"id": message_id},
-    "secured": lambda cipher: {"cipher": readable(cipher)},
+    "secured": lambda cipher, state: {"cipher": readable(cipher), **_state(state)},
 }

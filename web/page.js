@@ -314,7 +314,10 @@ const SHOW = {
     state.messages.add(step.id);
     loadFate(step.id);
   },
-  secured: (step) => add(make("p", "event", `TLS commence : ${step.cipher}`)),
+  secured: (step) => {
+    add(make("p", "event", `TLS commence : ${step.cipher}`));
+    addState(step.state);
+  },
   full: () => add(make("p", "event", "Ce dialogue est trop long : la suite n'est pas gardée.")),
   gone: (step) => {
     const how = CLOSING.includes(state.lastCode) ? "" : ", sans QUIT";
