@@ -39,7 +39,7 @@ COMMANDS = {
         "Le texte suit, en-tête puis corps, jusqu'à une ligne faite d'un seul point."),
     "BDAT": Explanation(
         "RFC 3030 2", "A part of the text follows, of exactly so many octets; LAST marks the last one.",
-        "Un morceau du texte suit, d'exactement tant d'octets ; LAST désigne le dernier."),
+        "Un morceau du texte suit, du nombre d'octets annoncé ; LAST désigne le dernier."),
     "RSET": Explanation(
         "RFC 5321 4.1.1.5", "Drops the transaction; who greeted, and who authenticated, stays so.",
         "Abandonne la transaction ; la présentation et l'authentification restent acquises."),
@@ -157,7 +157,7 @@ CODES = {
         "Le login ou le mot de passe est faux ; lequel des deux n'est pas dit."),
     550: Explanation(
         "RFC 5321 4.2.2", "Refused for good: no such mailbox, or mail for that domain is not taken here.",
-        "Refus définitif : pas de telle boîte, ou le courrier de ce domaine n'est pas pris ici."),
+        "Refus définitif : aucune boîte de ce nom, ou le courrier de ce domaine n'est pas pris ici."),
     551: Explanation(
         "RFC 5321 3.4", "The user is elsewhere: send to the address that the reply gives.",
         "L'utilisateur est ailleurs : envoyez à l'adresse que donne la réponse."),

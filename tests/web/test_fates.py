@@ -57,8 +57,8 @@ class SentenceTest(unittest.TestCase):
                 ("** x@r: retry timeout exceeded", "échec définitif : x@r",
                  "essayé jusqu'au bout du délai, sans succès"),
                 ("** x@r R=h T=remote_smtp H=mx.r [192.0.2.1]: SMTP error after RCPT TO:<x@r>: 550 no",
-                 "échec définitif : x@r", "réponse 550 : « Refus définitif : pas de telle boîte, ou le courrier de ce "
-                 "domaine n'est pas pris ici »"),
+                 "échec définitif : x@r", "réponse 550 : « Refus définitif : aucune boîte de ce nom, ou le courrier de "
+                 "ce domaine n'est pas pris ici »"),
                 ("** x@r R=h T=remote_smtp H=mx.r [192.0.2.1]: odd: 599 x", "échec définitif : x@r", "réponse 599")):
             with self.subTest(line=line):
                 self.assertEqual((told(line)["sentence"], told(line)["why"]), (sentence, why))
