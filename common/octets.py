@@ -2,7 +2,7 @@
 
 
 def partial_match_length(data, mark):
-    """How many of the last octets of `data` are a beginning of `mark` that its next piece may complete."""
+    """How many of `data`'s last octets begin `mark`, which the next piece may complete."""
     for length in range(min(len(mark) - 1, len(data)), 0, -1):
         if data.endswith(mark[:length]):
             return length

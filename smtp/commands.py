@@ -235,7 +235,8 @@ VERBS = {
     "MAIL": Verb(mail, "MAIL FROM:<reverse-path> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8] "
                        "[RET=FULL|HDRS] [ENVID=xtext]",
                  (greeted, authorised, no_transaction), "some", MAIL_OCTETS),
-    "RCPT": Verb(rcpt, "RCPT TO:<forward-path> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]",
+    "RCPT": Verb(rcpt, "RCPT TO:<forward-path> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] "
+                       "[ORCPT=type;xtext]",
                  (greeted, authorised, in_transaction), "some", RCPT_OCTETS),
     "DATA": Verb(data, "DATA", (greeted, authorised, has_recipient), "none"),
     "BDAT": Verb(bdat, "BDAT octets [LAST]", argument="some"),

@@ -32,6 +32,8 @@ OTHERS_OPTIONS = {"-ES", "-bs", "-e", "-l", "-p", "-n"}             # Python's, 
 OF_THE_TESTS = {"-thunderbird", "-browser", "-long", "-mesures", "-rapport", "-court", "-install", "-clair"}
 PATH = re.compile(r"(?<![\w-])(?:%s|tests|rapport)/[\w./*-]*[\w/]" % "|".join(faits.ROOMS))
 MADE_BY = "rapport/enregistrer"
+PAGE_COLUMNS = 94              # of an excerpt, that fit on a page
+IN_WORDS = {3: "trois", 5: "cinq"}
 TYPST = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "serveur-smtp-rapport")
 
 
@@ -86,6 +88,7 @@ class NamesTest(unittest.TestCase):
         self.assertGreater(len(found["values"]), 5)
         for name, text in found["excerpts"].items():
             self.assertTrue(text.strip(), name)
+            self.assertLessEqual(max(map(len, text.split("\n"))), PAGE_COLUMNS, name)
 
 
 class StatesTest(unittest.TestCase):
@@ -203,8 +206,9 @@ class ReadmeTest(unittest.TestCase):
 
     def test_measures(self):
         """The table is what rapport/mesures has, whose medians the report shows."""
-        medians = json.loads((REPORT / "mesures" / "mesures.json").read_text("utf-8"))["medians"]
-        servers = [medians[name] for name in ("netcat", "prefork", "exim", "exim_bs", "postfix", "floor")]
+        found = json.loads((REPORT / "mesures" / "mesures.json").read_text("utf-8"))
+        self.assertIn("Médianes de %s tours" % IN_WORDS[len(found["rounds"])], flat(README))
+        servers = [found["medians"][name] for name in ("netcat", "prefork", "exim", "exim_bs", "postfix", "floor")]
         for label, figure in self.MEASURES.items():
             shown = re.search(r"^    %s +([\d ,]+)$" % re.escape(label), README, re.M)[1].split()
             measured = [server[figure] for server in servers if figure in server]
