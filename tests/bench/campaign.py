@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import typing
@@ -49,8 +50,10 @@ def account_of(name: str) -> str:
 
 
 def machine() -> str:
+    """Its Python is the one that the servers run under, whichever runs this."""
     linux = platform.release().partition("-")[0]
-    return "%d processeurs, Linux %s, Python %s" % (os.cpu_count(), linux, platform.python_version())
+    python = subprocess.run(["/usr/bin/python3", "-V"], capture_output=True, text=True, check=True).stdout.strip()
+    return "%d processeurs, Linux %s, %s" % (os.cpu_count(), linux, python)
 
 
 def start(name: str, stack: contextlib.ExitStack, found: Findings) -> typing.Optional[Contestant]:
