@@ -18,6 +18,6 @@
 2> QUIT
 2< Connection closed
 == lanceur
-3$ kill -9 $(pgrep -o -f serveur.sh)
+3$ kill -9 $(pgrep -o -u $UID -f '^bash ./serveur.sh')
 @ ! pgrep nc.traditional
 3$ pgrep -a nc.traditional
