@@ -240,12 +240,14 @@ class Channel:
 
     def _await_readable(self, deadline):
         ready = False
-        self._waiting = True
         while not ready and (wait := deadline - monotonic()) > 0:
+            if self.transcript:
+                wait = min(wait, self.transcript.patience())
+            self._waiting = True
             if self._unwanted:
-                raise Interrupted
-            ready = self._poll(min(wait, self.transcript.patience()) if self.transcript else wait)
-        self._waiting = False
+                self.interrupt()
+            ready = self._poll(wait)
+            self._waiting = False
         if not ready:
             raise TimedOut
 

@@ -44,18 +44,29 @@ class Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
 
     def process_request(self, request, client_address):
-        if not self._places.acquire(blocking=False):
+        if not self.take_place():
             self.shutdown_request(request)
             return
         self._heads[request] = time.monotonic()
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:        # the system has no thread more
+            self._leave(request)
+            self.shutdown_request(request)
+
+    def take_place(self):
+        """Take a place for a request. Whether there was one."""
+        return self._places.acquire(blocking=False)
 
     def process_request_thread(self, request, client_address):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.head_is_read(request)
-            self._places.release()
+            self._leave(request)
+
+    def _leave(self, request):
+        self.head_is_read(request)
+        self._places.release()
 
     def head_is_read(self, request):
         """What `request`, a socket, asks for is known."""

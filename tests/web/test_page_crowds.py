@@ -2,10 +2,13 @@
 
 import os
 import signal
+import socket
 import unittest
+import unittest.mock
 
 from tests.helpers import support
 from tests.web.page import LETTER, PageTestCase
+from web.server import MOST_REQUESTS, Server
 from web.watcher import NEWS, Subscriber, encoded as event
 
 KEPT = 500                      # dialogues
@@ -113,6 +116,21 @@ class CrowdTest(PageTestCase):
             return self.page.get("/").status == 200
         except OSError:
             return False
+
+
+class NoThreadTest(unittest.TestCase):
+    """A browser for which the system has no thread is sent away, and takes nobody's place."""
+
+    def test_it(self):
+        server = Server("127.0.0.1", 0, "token", None)
+        self.addCleanup(server.server_close)
+        with unittest.mock.patch("threading.Thread.start", side_effect=RuntimeError("can't start new thread")):
+            for _ in range(MOST_REQUESTS + 1):
+                ours, theirs = socket.socketpair()
+                with ours:
+                    server.process_request(theirs, ("127.0.0.1", 1))
+                    self.assertEqual(ours.recv(1), b"")
+        self.assertEqual([server.take_place() for _ in range(MOST_REQUESTS + 1)], [True] * MOST_REQUESTS + [False])
 
 
 class SlowBrowserTest(unittest.TestCase):
