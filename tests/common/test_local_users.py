@@ -205,7 +205,7 @@ class NetcatTest(unittest.TestCase):
             tools.mkdir()
             for folder in ("/usr/bin", "/bin"):
                 for path in pathlib.Path(folder).iterdir():
-                    if not path.name.startswith(("nc", "apt", "dpkg")) and not (tools / path.name).exists():
+                    if not path.name.startswith(("nc", "apt", "dpkg")) and not (tools / path.name).is_symlink():
                         (tools / path.name).symlink_to(path)
             planted = server.spool / "netcat" / "bin" / "nc.traditional"
             planted.parent.mkdir(parents=True)

@@ -23,7 +23,7 @@ import subprocess
 import tempfile
 import typing
 
-from tests.helpers import mailboxes, support
+from tests.helpers import mailboxes, programs, support
 from tests.lab import namespace
 
 ALIASES = """\
@@ -162,11 +162,7 @@ plain:
 @functools.lru_cache(maxsize=None)
 def version() -> typing.Tuple[int, ...]:
     """That of the machine's Exim, e.g. (4, 96); () if there is none."""
-    program = support.find_program("exim4")
-    if not program:
-        return ()
-    words = subprocess.run([program, "--version"], capture_output=True, text=True).stdout.split()
-    return tuple(int(number) for number in words[2].split(".")[:2])
+    return programs.version("exim4", "--version")[:2] if support.find_program("exim4") else ()
 
 
 def long_lines() -> str:

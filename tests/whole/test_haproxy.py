@@ -4,7 +4,7 @@ checks find it well."""
 import re
 import unittest
 
-from tests.helpers import secure, support
+from tests.helpers import programs, secure, support
 from tests.helpers.client import greeted_client
 from tests.lab.haproxy import HAProxy, needs_haproxy
 
@@ -74,8 +74,10 @@ class HAProxyTest(secure.TlsPorts, support.ServerTestCase):
         for section in ("smtp", "first"):
             for name in ("un", "deux"):
                 self.haproxy.wait_checked(section, name, "L7OK")
-        self.assertNotIn(" lost", self.server.log())
         self.assertNotIn("dropped", self.server.log())
+        if programs.version("haproxy", "-v") < (2, 6):
+            self.skipTest("un haproxy d'avant 2.6 coupe sans QUIT")      # and so is lost
+        self.assertNotIn(" lost", self.server.log())
 
 
 if __name__ == "__main__":

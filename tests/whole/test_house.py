@@ -13,7 +13,7 @@ import subprocess
 import typing
 import unittest
 
-from tests.helpers import support
+from tests.helpers import programs, support
 
 # Imports run downwards: a room may know those on lower floors.  smtp_client knows nothing of ours at all.
 FLOORS = (
@@ -230,8 +230,10 @@ class HouseTest(unittest.TestCase):
     @support.needs_program("shellcheck")
     def test_shellcheck(self):
         """Each program with all that it sources."""
-        programs = [str(path.relative_to(support.ROOT)) for path in (*scripts(b"bash"), *scripts(b"sh"))]
-        done = subprocess.run(["shellcheck", "-x", "-a", *programs], cwd=support.ROOT, capture_output=True, text=True)
+        if programs.version("shellcheck", "--version") < (0, 9):
+            self.skipTest("shellcheck d'avant 0.9 ne suit pas tout ce que nos programmes lisent")
+        names = [str(path.relative_to(support.ROOT)) for path in (*scripts(b"bash"), *scripts(b"sh"))]
+        done = subprocess.run(["shellcheck", "-x", "-a", *names], cwd=support.ROOT, capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stdout), (0, ""))
 
     @unittest.skipUnless(RUFF.exists(), "programme absent : ruff (de PyPI, que tests/run installe s'il le peut)")
