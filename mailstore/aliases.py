@@ -18,10 +18,14 @@ class AliasFile(EditedFile):
     """
 
     def __init__(self, access, index):
-        super().__init__(lambda: access.open("aliases"), self._entries)
+        super().__init__()
+        self._access = access
         self._index = index
 
-    def _entries(self, file):
+    def _open(self):
+        return self._access.open("aliases")
+
+    def _read(self, file):
         if posix.fstat(file).st_size > SMALL_OCTETS:
             from mailstore.alias_index import IndexedAliases
             return IndexedAliases(file, self._index)

@@ -14,17 +14,16 @@ CLOCK_TICK = 0.1            # seconds: a file that changed so lately may change 
 
 
 class EditedFile:
-    """A file that people edit, and what was read from it, until it changes. open_file: gives a descriptor of it; read:
-    makes something of one. The descriptor stays open: a file whose name another one takes gets a new ctime by that."""
+    """A file that people edit, and what was read from it, until it changes. Each kind says how: _open() gives a
+    descriptor of it, _read() makes something of one. The descriptor stays open as long as this object is there, and is
+    its own: a file whose name another one takes gets a new ctime by that."""
 
-    def __init__(self, open_file, read):
-        self._open = open_file
-        self._read = read
+    def __init__(self):
         self._file = -1
         self._stamp = self._found = None
 
     def current(self):
-        """What is in it now. Raises OSError, and what `read` raises."""
+        """What is in it now. Raises OSError, and what _read() raises."""
         if self._file < 0 or stamp_of(self._file) != self._stamp:
             self._forget()
             self._look()
@@ -45,6 +44,8 @@ class EditedFile:
             posix.close(self._file)
             self._file = -1
             self._found = None
+
+    __del__ = _forget
 
 
 def stamp_of(file):

@@ -30,11 +30,15 @@ class AccountFile(EditedFile):
     opens it; index: the path of its index, which a large one gets."""
 
     def __init__(self, path, access, index):
-        super().__init__(lambda: access.open("accounts"), self._accounts)
+        super().__init__()
         self._path = path
+        self._access = access
         self._index = index
 
-    def _accounts(self, file):
+    def _open(self):
+        return self._access.open("accounts")
+
+    def _read(self, file):
         if posix.fstat(file).st_size > SMALL_OCTETS:
             from common.account_index import IndexedAccounts
             return IndexedAccounts(file, self._index, stamp_of(file), is_settled(file))

@@ -117,7 +117,8 @@ class CostTest(FileTestCase):
             aliases = self.file(count)
             self.settle()
             aliases.current()                               # makes the index
-            entries = AliasFile(self, str(self.index)).current()
+            other = AliasFile(self, str(self.index))
+            entries = other.current()
             costs.append(self.octets_for(look_up))
         self.assertLess(max(costs), 1000)
 
@@ -179,7 +180,8 @@ class CostTest(FileTestCase):
         for junk in (b"", b"\0" * 300, b"1 2 3 4 5 6 7 8\n", os.urandom(300)):
             self.index.unlink(missing_ok=True)
             self.index.write_bytes(junk)
-            self.assertIn("user999", AliasFile(self, str(self.index)).current())
+            aliases = AliasFile(self, str(self.index))
+            self.assertIn("user999", aliases.current())
 
 
 @support.both_listeners
