@@ -45,7 +45,7 @@ class Command:
             envelope = self._store.load(message_id, aside)
         except Gone:
             return ""
-        except UnreadableMessage:
+        except (UnreadableMessage, OSError):
             return f" ? {size:>5} {message_id} *** illisible ***\n"
         frozen = " *** frozen *** (mis de côté)" if aside else ""     # its first half is what exiqsumm knows
         age = age_text(self._now() - envelope.received)

@@ -1,7 +1,8 @@
 """The relay at work: finds what is due, has it carried, concludes the attempt, and sleeps until there is more.
 
-All of this happens in one thread, which alone of the relay's touches the queue's files and the log. Clients, look-ups
-and the local agent reach it through Events; sessions and the command wake it through a FIFO. A message's way:
+All of this happens in one thread, which alone of the relay's changes the queue's files and writes the log. Clients,
+look-ups and the threads of the local delivery reach it through Events; sessions and the command wake it through a FIFO.
+A message's way:
 
     QueueManager._begin     an Attempt, with the message's envelope
     Dispatcher.send         asks for routes, for what aliases stand for, for copies to be carried and delivered
@@ -121,8 +122,11 @@ class QueueManager:
     def _rest(self):
         """Nothing is under way: time for what need not be done for each message."""
         if self._has_removed:
-            self._store.sync()
             self._has_removed = False
+            try:
+                self._store.sync()
+            except OSError as error:        # a power cut may bring back what was sent
+                self._mainlog.write(f"queue folder cannot be synced now: {error.strerror}")
 
     def _stop(self):
         self._is_stopping = True
@@ -179,14 +183,23 @@ class QueueManager:
                 self._loaded[message_id] = envelope
 
     def _load(self, message_id):
-        """A message's envelope, or None; what cannot be read is set aside."""
+        """A message's envelope, or None; what cannot be read is set aside, or tried again where that may be over by
+        then."""
+        try:
+            return self._load_or_set_aside(message_id)
+        except OSError as error:
+            self._mainlog.write(f"queue file cannot be read now: {error.strerror}", message_id)
+            self._timers.put(message_id, self._now() + AFTER_TROUBLE)
+            return None
+
+    def _load_or_set_aside(self, message_id):
         try:
             return self._store.load(message_id)
         except Gone:
             return None
         except UnreadableMessage as error:
-            self._mainlog.write(f"Frozen (queue file cannot be read: {error})", message_id)
             self._store.set_aside(message_id)
+            self._mainlog.write(f"Frozen (queue file cannot be read: {error})", message_id)
             return None
 
     # Orders
@@ -218,9 +231,15 @@ class QueueManager:
             self.look()
         for message_id in filter(ID.fullmatch, ids or self._timers.ids()):
             if self._store.has(message_id, aside=True):
-                unfreeze(self._store, self._mainlog, message_id)
+                self._unfreeze(message_id)
             if message_id not in self._attempts:
                 self._begin(message_id, None)
+
+    def _unfreeze(self, message_id):
+        try:
+            unfreeze(self._store, self._mainlog, message_id)
+        except OSError as error:
+            self._mainlog.write(f"queue file cannot be written now: {error.strerror}", message_id)
 
     def _remove(self, message_id, user):
         attempt = self._attempts.get(message_id)

@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import time
+from errno import EIO, EMFILE, ENFILE, ENOMEM, ESTALE
 
 from mailstore.envelope import from_json
 from mailstore.files import remove, sync_folder
@@ -16,6 +17,7 @@ from mailstore.queue import ENVELOPE, MESSAGE, Queue
 
 ID = re.compile(r"[0-9A-Za-z]{6}-[0-9A-Za-z]{6}-[0-9A-Za-z]{2}")
 ASIDE = "aside"
+PASSING = (EIO, EMFILE, ENFILE, ENOMEM, ESTALE)    # what may keep a file from being read that nothing is wrong with
 LEFTOVER_SECONDS = 3600     # what was not committed by then never will be
 LOCK_SECONDS = 2            # how long a relay that was just ended may still hold the lock
 CLOCK_TICK = 2              # seconds: a folder that changed so lately may change again and show the same time
@@ -118,7 +120,7 @@ class QueueStore(Queue):
             return 0
 
     def load(self, message_id, aside=False):
-        """A message's envelope. Raises Gone, UnreadableMessage."""
+        """A message's envelope. Raises Gone, UnreadableMessage, and OSError where it may be readable later."""
         path = f"{self._place(aside)}/{message_id}{ENVELOPE}"
         try:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
@@ -129,6 +131,8 @@ class QueueStore(Queue):
                 raise Gone(message_id) from None
             raise UnreadableMessage("its text is missing") from None
         except OSError as error:
+            if error.errno in PASSING:
+                raise
             raise UnreadableMessage(error.strerror) from None
         except ValueError as error:
             raise UnreadableMessage(f"its envelope is malformed: {error}") from None
@@ -137,8 +141,9 @@ class QueueStore(Queue):
         return self._unwritten.get(message_id, envelope)
 
     def replace(self, envelope):
-        """Put `envelope` in the place of the one before, durably. Should that fail, it is what load() gives
-        all the same: a full disk must not have mail sent again that is there already."""
+        """Put `envelope` in the place of the one before, which a power cut may bring back: then it is sent again, and
+        not lost. Should that fail, it is what load() gives all the same: a full disk must not have mail sent again that
+        is there already. Raises OSError."""
         self._unwritten[envelope.id] = envelope
         self.write_new_envelope(envelope)
         name = envelope.id + ENVELOPE

@@ -10,6 +10,7 @@ import time
 import unittest
 
 from tests.helpers import processes, support
+from tests.helpers.tracing import Tracing
 from tests.lab.relay import Relay
 from tests.lab.sink import DROP, SILENCE, Sink
 
@@ -244,7 +245,9 @@ class FilesTest(unittest.TestCase):
         def answer(argument, _):
             return "450 later" if "later" in argument else "250 OK"
         with Sink({"rcpt": answer}) as sink, Relay({"s.example": sink.port}) as relay:
+            first = relay.enqueue("first@s.example")
             relay.start()
+            relay.wait_log(first + " Completed")        # what it does as it starts is over
             message_id = relay.enqueue("x@s.example", "later@s.example")
             folder = relay.queue / "tmp"
             moved = folder.rename(relay.queue / "tmp.away")
@@ -258,7 +261,21 @@ class FilesTest(unittest.TestCase):
             sink.script["rcpt"] = "250 OK"
             relay.wake("retry")
             relay.wait_log(message_id + " Completed")
-            self.assertEqual(recipients_of(sink), {"x@s.example": 1, "later@s.example": 1})
+            self.assertEqual(recipients_of(sink), {"first@s.example": 1, "x@s.example": 1, "later@s.example": 1})
+
+    def test_full_disk_when_a_person_asks(self):
+        """An order that cannot be noted is obeyed as far as may be, and does not end the relay."""
+        with Sink({"rcpt": "550 no"}) as sink, Relay({"s.example": sink.port}) as relay:
+            relay.start()
+            message_id = relay.enqueue("x@s.example", sender="")
+            relay.wake()
+            relay.wait_log(message_id + " Frozen")
+            (relay.queue / "tmp").rename(relay.queue / "tmp.away")
+            (relay.queue / "tmp").write_text("not a folder")
+            sink.script["rcpt"] = "250 OK"
+            relay.wake("retry " + message_id)
+            relay.wait_log(message_id + " queue file cannot be written now")
+            relay.wait_log(message_id + " Completed")
 
     def test_log_that_is_rotated(self):
         with Sink() as sink, Relay({"s.example": sink.port}) as relay:
@@ -271,6 +288,38 @@ class FilesTest(unittest.TestCase):
                 support.shutil.chown(relay.log_path, "mail")
             message_id = relay.enqueue("y@s.example")
             relay.wake()
+            relay.wait_log(message_id + " Completed")
+
+
+class DescriptorsTest(unittest.TestCase):
+
+    def test_none_stays_open(self):
+        """However many addresses of ours were looked up among the aliases, as each bounce's is."""
+        with Relay(aliases="list: alice, bob\n") as relay:
+            def open_files_after(count):
+                for _ in range(count):
+                    relay.enqueue("list@" + support.DOMAIN)
+                relay.wake()
+                relay.wait_empty()
+                return len(os.listdir("/proc/%d/fd" % relay.process.pid))
+            relay.start()
+            before = open_files_after(10)
+            self.assertLess(open_files_after(30), before + 15)
+
+    @support.needs_root
+    @support.needs_program("strace")
+    def test_too_many(self):
+        """A message that cannot be opened for want of descriptors stays in the queue: nothing is wrong with it."""
+        with Sink() as sink, Relay({"s.example": sink.port}) as relay:
+            first = relay.enqueue("first@s.example")
+            relay.start()
+            relay.wait_log(first + " Completed")        # its look as it starts is over
+            message_id = relay.enqueue("x@s.example")
+            with Tracing([relay.process.pid], "inject=openat:error=EMFILE:when=1"):
+                relay.wake("new " + message_id)
+                relay.wait_log(message_id + " queue file cannot be read now: Too many open files")
+            self.assertEqual((relay.ids(), relay.ids(aside=True)), ([message_id], []))
+            relay.wake("retry " + message_id)
             relay.wait_log(message_id + " Completed")
 
 
