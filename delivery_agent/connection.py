@@ -40,10 +40,15 @@ class Connection:
         return (protocol.words_of(self._buffer[1:end]), self._text(end + 1, size)) if end > 0 else None
 
     def _next(self):
-        size, passed, _, _ = self._socket.recvmsg_into([self._buffer], DESCRIPTOR_OCTETS, _socket.MSG_CMSG_CLOEXEC)
+        """The octets of the next packet, 0 at the end. Raises ConnectionError."""
+        size, passed, flags, _ = self._socket.recvmsg_into([self._buffer], DESCRIPTOR_OCTETS, _socket.MSG_CMSG_CLOEXEC)
         if passed:
             self._forget_file()
-            self._file = memoryview(passed[0][2]).cast("i")[0]
+            self._file, *others = memoryview(passed[0][2]).cast("i")
+            for file in others:     # there is room for two, and nobody honest passes so many
+                posix.close(file)
+        if flags & _socket.MSG_CTRUNC:      # what is missing may be the text, and an empty one must not be delivered
+            raise ConnectionAbortedError(103, "a descriptor could not be taken in")
         self._goes_on = bool(size) and self._buffer[:1] == protocol.MORE
         return size
 

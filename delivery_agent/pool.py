@@ -27,7 +27,7 @@ MOST = 64
 QUIET_SECONDS = 60          # after which an idle worker too many ends
 BACKLOG = 1024
 LOOK_SECONDS = 0.01         # that a worker gets to become idle before a further one is forked
-REST_SECONDS = 0.1          # after a worker that failed, so that a lasting trouble does not fork for ever
+REST_SECONDS = 0.1          # after a worker that failed, or could not be forked, so that a lasting trouble costs little
 
 
 class Pool:
@@ -54,8 +54,7 @@ class Pool:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         while not self.stopping:
             self._reap()
-            self._fork_enough()
-            self._await_news()
+            self._await_news(None if self._fork_enough() else REST_SECONDS)
             time.sleep(LOOK_SECONDS)
         self.socket.close()
         posix.close(self.alive_writer)
@@ -68,9 +67,9 @@ class Pool:
         self.stopping = self.asked_to_stop or self.need < 0
         self.asked_to_stop = True
 
-    def _await_news(self):
+    def _await_news(self, seconds=None):
         pipes = [self.woken] + [self.need] * (self.asked_to_stop and not self.stopping)
-        ready, _, _ = select.select(pipes, [], [])
+        ready, _, _ = select.select(pipes, [], [], seconds)
         if self.need in ready:
             self.stopping = True
         if self.woken in ready:
@@ -86,11 +85,18 @@ class Pool:
                 time.sleep(REST_SECONDS)
 
     def _fork_enough(self):
+        """Whether there are as many as there should be. If the system has no process for one more, those at hand go
+        on."""
         while not self.stopping and self.board.count_idle() < SPARE and (place := self.board.reserve()) is not None:
-            worker = posix.fork()
+            try:
+                worker = posix.fork()
+            except OSError:
+                self.board.clear(place)
+                return False
             if not worker:
                 self._be_worker(place)
             self.workers[worker] = place
+        return True
 
     def _be_worker(self, place):
         status = 1

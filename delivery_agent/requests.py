@@ -13,10 +13,10 @@ from mailstore import agent_client as protocol
 from mailstore import terminals
 from mailstore.direct import Errand
 from mailstore.mailboxes import Mailboxes
-from mailstore.outcome import Later, Never, NoRoom, Outcome
+from mailstore.outcome import Later, Never, Outcome
 from mailstore.usable import check_usable, open_forward
 
-WORDS = {Later: "later", NoRoom: "room", Never: "never"}
+WORDS = {kind: word for word, kind in protocol.OUTCOMES.items()}
 UNUSABLE = "Mailbox cannot be used now"
 LATE_SECONDS = 2            # a delivery that takes longer hangs, or waits for a lock
 MOST_LATE = 16              # of those, for one account: a quarter of all workers

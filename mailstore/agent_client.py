@@ -91,6 +91,7 @@ class Agent:
 
     def begin_session(self):
         """What the session before has learnt does not count for the next one in this process."""
+        self._usable.clear()
         self._fresh.clear()
 
     def check(self, mailbox):
@@ -158,23 +159,25 @@ def _open_readable(path):
 
 class Spare:
     """The nameless file that the last text went in. Written over for the next, it takes a fifth of the time of a new
-    one, whose memory the kernel clears first."""
+    one, whose memory the kernel clears first. The relay's threads share one."""
 
     def __init__(self):
-        self._file = -1
+        self._files = []
 
     def take(self):
         """A descriptor to write a text to, from its beginning on: the caller's until he gives it back or closes it."""
-        file, self._file = self._file, -1
-        return posix.memfd_create("text", posix.MFD_CLOEXEC) if file < 0 else file
+        try:
+            return self._files.pop()        # in one step: no two threads get the same
+        except IndexError:
+            return posix.memfd_create("text", posix.MFD_CLOEXEC)
 
     def give_back(self, file):
         """`file` is nobody else's any more."""
-        if self._file < 0:
-            posix.lseek(file, 0, SEEK_SET)
-            self._file = file
-        else:
+        if self._files:
             posix.close(file)
+        else:
+            posix.lseek(file, 0, SEEK_SET)
+            self._files.append(file)
 
 
 class Line:
@@ -206,11 +209,14 @@ class Line:
         started = monotonic()
         try:
             self._send(words, pieces)
-            answer, ancillary, _, _ = self._socket.recvmsg(PIECE, DESCRIPTOR_OCTETS, _socket.MSG_CMSG_CLOEXEC)
+            answer, ancillary, flags, _ = self._socket.recvmsg(PIECE, DESCRIPTOR_OCTETS, _socket.MSG_CMSG_CLOEXEC)
         except _socket.timeout:
+            self.close()        # what comes over it now would be taken for the answer to the next question
             raise _slow() from None
         except OSError:
-            answer = b""
+            answer, flags = b"", 0
+        if flags & _socket.MSG_CTRUNC:
+            raise _unavailable("a descriptor could not be taken in")
         if not answer:
             raise _slow() if monotonic() - started >= SECONDS * 0.9 else Lost
         self._give_back()

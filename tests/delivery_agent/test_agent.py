@@ -6,16 +6,20 @@ import fcntl
 import os
 import pathlib
 import random
+import resource
 import signal
 import socket
+import struct
 import tempfile
 import time
 import types
 import unittest
 from unittest import mock
 
+from delivery_agent.connection import Connection
 from mailstore import agent_client
-from tests.helpers import harness, mailbox_faults, support
+from mailstore.outcome import Later, Unavailable
+from tests.helpers import faults, harness, mailbox_faults, support
 from tests.helpers.accounts import system_users
 from tests.helpers.load import ENDLESS, Load, split_mbox
 from tests.helpers.terminals import FIRST_UID, PseudoTerminal
@@ -126,7 +130,7 @@ class LongTextTest(unittest.TestCase):
         line = agent_client.Line.__new__(agent_client.Line)
         line._socket, line._spare, line._file = socket.socket(), spare, file
         line.close()
-        self.assertEqual(spare._file, -1)
+        self.assertEqual(spare._files, [])
         with self.assertRaises(OSError):
             os.fstat(file)
 
@@ -173,6 +177,82 @@ class FreshTest(unittest.TestCase):
         self.assertEqual(asked, [("check", "alice")] * 3)
 
 
+    def test_what_forward_has_told(self):
+        """Who has no .forward may receive, as far as this session goes."""
+        asked = []
+        access, mailbox = agent_client.Agent("nowhere"), types.SimpleNamespace(user="alice")
+        access._ask = lambda *words: asked.append(words[0]) or (None, ["usable"])
+        for between in (bool, access.begin_session):
+            access.forward(mailbox)
+            between()
+            access.check(mailbox)
+        self.assertEqual(asked, ["forward", "forward", "check"])
+
+
+class LateAnswerTest(unittest.TestCase):
+    """An answer that nobody waits for any more."""
+
+    def test_is_none_to_the_next_question(self):
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as agent, \
+                mock.patch.multiple(agent_client, SECONDS=0.1, MARGIN_SECONDS=0):
+            agent.bind(folder + "/socket")
+            agent.listen()
+            errand = agent_client.Errand(folder + "/socket", agent_client.Spare(), print)
+            self.addCleanup(errand.close)
+            mailbox = types.SimpleNamespace(user="alice", is_mbox=True)
+            with self.assertRaises(Later):
+                errand.prepare(types.SimpleNamespace(name="one", mailbox=mailbox))
+            asked, _ = agent.accept()
+            with asked, contextlib.suppress(BrokenPipeError):
+                asked.send(b".done\n")
+            with self.assertRaises(Later):
+                errand.prepare(types.SimpleNamespace(name="two", mailbox=mailbox))
+
+
+class DescriptorsTest(unittest.TestCase):
+    def test_more_than_one(self):
+        """Whoever asks may have been taken over: none of what he passes stays open."""
+        theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        before = len(os.listdir("/proc/self/fd"))
+        theirs.sendmsg([b".check\0alice\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("ii", 0, 0))])
+        connection = Connection(ours)
+        self.assertEqual(connection.receive()[0], ["check", "alice"])
+        connection.close()
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before - 1)
+        theirs.close()
+
+    def test_no_room(self):
+        """What comes without its descriptor is no question, and no answer."""
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as agent:
+            agent.bind(folder + "/socket")
+            agent.listen()
+            line = agent_client.Line(folder + "/socket")
+            self.addCleanup(line.close)
+            asked, _ = agent.accept()
+            connection = Connection(asked)
+            self.addCleanup(connection.close)
+            asked.sendmsg([b".done\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", 0))])
+            line._socket.sendmsg([b".deliver\0alice\0name\n"],
+                                 [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", 0))])
+            with no_further_descriptor():
+                self.assertIsNone(connection.receive())
+                with self.assertRaises(Unavailable):
+                    line.ask(["forward", "alice"])
+
+
+@contextlib.contextmanager
+def no_further_descriptor():
+    """This process can open nothing more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 @support.needs_root
 class HangingTest(unittest.TestCase):
     """A mailbox that keeps its delivery waiting for ever."""
@@ -213,6 +293,17 @@ class HangingTest(unittest.TestCase):
                 client.expect("RCPT TO:<essaiagent@%s>" % server.domain, 450)
                 server.wait_log("(11) Resource temporarily unavailable: %s" % mbox)
             self.assertEqual(server.send("essaiagent@" + server.domain, SMALL).code, 250)
+
+
+@support.needs_root
+class NoProcessTest(unittest.TestCase):
+    def test_fork_that_fails(self):
+        """The agent goes on with whom it has, and asks again."""
+        with harness.Handlers(patch={"posix.fork": faults.fork_every_other_time}) as server:
+            for _ in range(3):
+                self.assertEqual(server.send("alice@" + server.domain, SMALL).code, 250)
+            support.wait_for(lambda: len(server.agent.workers()) >= 3, "as many as should be idle")
+            self.assertIsNone(server.agent.process.poll())
 
 
 @support.needs_root

@@ -2,8 +2,8 @@
 
 import posix
 
-whole_write = posix.write
-clock_calls = [0]
+whole_write, whole_link, whole_fork = posix.write, posix.link, posix.fork
+clock_calls, forks = [0], [0]
 
 
 def fail(*_):
@@ -19,6 +19,20 @@ def fail_full(*_):
 def die(*_):
     """Killed, at this very moment."""
     posix.kill(posix.getpid(), 9)
+
+
+def link_and_deny(source: str, target: str) -> None:
+    """As over NFS, where the first answer was lost."""
+    whole_link(source, target)
+    raise FileExistsError(17, "File exists")
+
+
+def fork_every_other_time() -> int:
+    """The system has as many processes as it takes, now and then."""
+    forks[0] += 1
+    if forks[0] % 2:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return whole_fork()
 
 
 def yes(*_) -> bool:
