@@ -27,12 +27,11 @@ def lock(path, clock, seconds):
     hitching_post = f"{path}.lock.{clock.host}.{now:08x}{microseconds:05x}.{posix.getpid():08x}"
     try:
         _write_new(hitching_post, f"{posix.getpid()} {posix.uname().nodename}\n")
-        try:
-            _link_patiently(hitching_post, path, seconds)
-        finally:
-            remove(hitching_post)
+        _link_patiently(hitching_post, path, seconds)
     except OSError as error:
         raise outcome_of(error, f"creating lock file hitching post {hitching_post}") from error
+    finally:
+        remove(hitching_post)
 
 
 def tries(seconds):
@@ -81,7 +80,8 @@ def _link(hitching_post, path):
     try:
         posix.link(hitching_post, f"{path}.lock")
     except FileExistsError:
-        return False
+        # Ours all the same, where an NFS server was asked a second time, for its first answer was lost.
+        return posix.stat(hitching_post).st_nlink == 2
     return True
 
 
@@ -109,7 +109,11 @@ def _is_current(file, path):
 
 
 def _break_foreign(lock_path):
-    if time() - posix.stat(lock_path, follow_symlinks=False).st_ctime <= STALE:
+    try:
+        age = time() - posix.stat(lock_path, follow_symlinks=False).st_ctime
+    except FileNotFoundError:
+        return True             # whoever held it has just let go
+    if age <= STALE:
         return False
     remove(lock_path)
     return True

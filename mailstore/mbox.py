@@ -21,6 +21,7 @@ FEW = 100                   # mailboxes that may be open at once under any limit
 OTHER_FILES = 64            # that a process has open beside them
 FROM_LINE = b"\nFrom "
 MODE = 0o660
+OPEN = dotlock.OPEN | posix.O_APPEND
 
 
 class Prepared:
@@ -33,17 +34,22 @@ class Prepared:
     def commit(self, pieces):
         """Append a message (pieces of bytes, as message() has them), synced. Raises Later, NoRoom, and then the file
         is as it was."""
-        file = self.file
-        length = posix.fstat(file).st_size
         try:
-            for piece in pieces:
-                write_all(file, piece)
-            posix.fsync(file)
+            self._append(pieces)
         except OSError as error:
-            posix.ftruncate(file, length)
             raise outcome_of(error, f"error while writing to {self.path}") from error
         finally:
             self.discard()
+
+    def _append(self, pieces):
+        length = posix.fstat(self.file).st_size
+        try:
+            for piece in pieces:
+                write_all(self.file, piece)
+            posix.fsync(self.file)
+        except OSError:
+            posix.ftruncate(self.file, length)
+            raise
 
     def discard(self):
         """Let go of the locks."""
@@ -109,8 +115,10 @@ def _lock(mailbox, clock):
 
 def _open_locked(mailbox):
     """The mbox's descriptor, opened for append, locked with fcntl, and checked to be what it was."""
-    file = _open(mailbox)
+    before = _state(mailbox)
+    file = posix.open(mailbox.path, OPEN if before else OPEN | posix.O_CREAT | posix.O_EXCL, MODE)
     try:
+        _settle(mailbox, file, before)
         for _ in dotlock.tries(LOCK_SECONDS):
             if _try_lock(file):
                 dotlock.note_length(mailbox.path, posix.fstat(file).st_size)
@@ -122,30 +130,29 @@ def _open_locked(mailbox):
         raise
 
 
-def _open(mailbox):
-    # Non-blocking: its owner may hold a lease on it (fcntl(2)), and we would wait for him.
-    flags = posix.O_RDWR | posix.O_APPEND | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK
+def _state(mailbox):
+    """The mbox's state (of lstat), None if it is to be made. Raises Later unless only its owner holds it."""
     try:
-        before = posix.lstat(mailbox.path)
+        state = posix.lstat(mailbox.path)
     except FileNotFoundError:
-        return _create(mailbox, flags)
-    check_mbox_state(mailbox, before)
-    file = posix.open(mailbox.path, flags)
+        return None
+    check_mbox_state(mailbox, state)
+    return state
+
+
+def _settle(mailbox, file, before):
+    """See to it that the mbox that is open now is the one that was looked at, and its mode no wider than it should be;
+    or, if there was none, that the new one lasts."""
+    if not before:
+        posix.fchmod(file, MODE)
+        sync_folder(parent(mailbox.path))
+        return
     after = posix.fstat(file)
     if (after.st_dev, after.st_ino) != (before.st_dev, before.st_ino):
-        posix.close(file)
         raise Later("Mailbox cannot be used now", errno=-4,
                     doing=f"{mailbox.path} changed while it was opened")
     if after.st_mode & 0o777 & ~MODE:
         posix.fchmod(file, after.st_mode & MODE)
-    return file
-
-
-def _create(mailbox, flags):
-    file = posix.open(mailbox.path, flags | posix.O_CREAT | posix.O_EXCL, MODE)
-    posix.fchmod(file, MODE)
-    sync_folder(parent(mailbox.path))
-    return file
 
 
 def _try_lock(file):

@@ -1,6 +1,7 @@
 """mbox files that cannot be used, as tests/mailstore/test_maildir_failures.py has it for Maildirs; in a spool of the
 test's own, and with locks that are waited for only a moment."""
 
+import contextlib
 import fcntl
 import grp
 import os
@@ -181,6 +182,11 @@ class LockTest(MboxCase):
             self.assertEqual(client.reply().code, 250)
         self.assertEqual(self.mbox.read_bytes().count(b"\nSubject: small\n"), 1)
 
+    def test_answer_that_an_nfs_server_gives_twice(self):
+        """The link is there, though the call says that something was there before."""
+        self.server.patch["posix.link"] = faults.link_and_deny
+        self.assert_appends()
+
     def test_killed_while_it_appends(self):
         """The next one cuts off what nobody was answered for, and goes on."""
         self.server.patch["mailstore.mbox.write_all"] = faults.write_half_and_die
@@ -192,10 +198,23 @@ class LockTest(MboxCase):
 
 
 class FullDiskTest(MboxCase):
+    NO_ROOM = "452 4.3.1 Insufficient system storage, please try later"
+
+    def test_no_room_for_a_lock(self):
+        """What a lock file is made of does not stay there."""
+        with full_disk(self.spool, "128k"):
+            self.make_mbox()
+            with contextlib.suppress(OSError):
+                (self.spool / "filler").write_bytes(bytes(1 << 18))
+            self.assertEqual(self.send([self.name], SMALL), self.NO_ROOM)
+            (self.spool / "filler").unlink()
+            self.assert_untouched()
+            self.assert_appends()
+
     def test_full(self):
         with full_disk(self.spool, "128k"):
             self.make_mbox()
-            self.assertEqual(self.send([self.name], LARGE), "452 4.3.1 Insufficient system storage, please try later")
+            self.assertEqual(self.send([self.name], LARGE), self.NO_ROOM)
             self.server.wait_log("temporarily rejected after DATA: defer (28): No space left on device: "
                                  "error while writing to %s" % self.mbox)
             self.assert_untouched()
