@@ -81,9 +81,8 @@ def open_index(path, stamp, entries, may_keep):
 
 def _make(path, stamp, entries, may_keep):
     table = _table(stamp, entries)
-    kept = may_keep and _keep(path, table)
-    file = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW) if kept else _nameless(table)
-    return Index(file, stamp)
+    file = _keep(path, table) if may_keep else -1
+    return Index(_nameless(table) if file < 0 else file, stamp)
 
 
 def _table(stamp, entries):
@@ -116,21 +115,22 @@ def _collect(entries, rows):
 
 
 def _keep(path, table):
-    """Whether the table stands at `path` now, whole even if the power fails."""
+    """Put the table at `path`, whole even if the power fails. Its descriptor, for by now another may stand there; -1 if
+    it cannot be kept."""
     temporary = f"{path}.{posix.getpid()}"
     _remove(temporary)          # of a process of that number that was killed
+    file = -1
     try:
         file = posix.open(temporary, WRITE_NEW, 0o600)
-        try:
-            _write(file, table)
-            posix.fsync(file)
-            posix.rename(temporary, path)
-        finally:
-            posix.close(file)
+        _write(file, table)
+        posix.fsync(file)
+        posix.rename(temporary, path)
     except OSError:
         _remove(temporary)
-        return False
-    return True
+        if file >= 0:
+            posix.close(file)
+        return -1
+    return file
 
 
 def _remove(path):
