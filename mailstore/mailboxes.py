@@ -1,5 +1,6 @@
 """Who has mail here: accounts, aliases, lists. The only place where a name becomes a path."""
 import posix
+from errno import EFBIG, ENAMETOOLONG
 from stat import S_ISDIR
 
 from common.settings import canonical
@@ -43,7 +44,7 @@ def text_of(file, path):
     with open(file, encoding="utf-8", errors="surrogateescape") as stream:
         text = stream.read(MOST_OCTETS + 1)
     if len(text) > MOST_OCTETS:
-        raise OSError(27, "File too large", path)
+        raise OSError(EFBIG, "File too large", path)
     return text
 
 
@@ -257,8 +258,12 @@ class Mailboxes:
         home = f"{self.store}/{name}"
         try:
             state = posix.lstat(home)
-        except (OSError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
+        except OSError as error:
+            if error.errno == ENAMETOOLONG:
+                return None
+            raise Later("Account cannot be looked up now", errno=error.errno, doing=home) from error
         if not S_ISDIR(state.st_mode):
             return None
         return Mailbox(name, state.st_uid, state.st_gid, home, f"{home}/Maildir")

@@ -116,6 +116,15 @@ class MaildirStatesTest(FailureCase):
             "Permission denied: %s" % self.home: self.close_home,
         }
 
+    def test_store_that_is_closed(self):
+        """Nobody can tell then who has an account, and so nobody is refused for good."""
+        self.server.mail.chmod(0o600)
+        try:
+            self.assertEqual(self.answer_to_rcpt("alice"), "450 4.2.0 Account cannot be looked up now")
+        finally:
+            self.server.mail.chmod(0o755)
+        self.assert_works()
+
     def close_new(self):
         (self.maildir / "new").chmod(0o500)
 
