@@ -147,5 +147,7 @@ def _is_domain(domain):
 
 
 def unquoted(local):
-    """A local part without its quotes, if it has any (RFC 5321 §4.1.2)."""
-    return local[1:-1].replace("\\", "") if local.startswith(QUOTE) and local.endswith(QUOTE) else local
+    """A local part without its quotes, if it has any, nor what they ask to have quoted (RFC 5321 §4.1.2)."""
+    if not (local.startswith(QUOTE) and local.endswith(QUOTE)):
+        return local
+    return "\\".join(part.replace("\\", "") for part in local[1:-1].split("\\\\"))

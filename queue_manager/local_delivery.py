@@ -21,6 +21,7 @@ from mailstore.delivery import Copy, gather, make_up
 from mailstore.envelope import Envelope, Recipient
 from mailstore.mailboxes import Mailboxes
 from mailstore.outcome import Later, Never
+from mailstore.targets import unquoted
 from mailstore.trace import ALIASES, LOCAL_USER
 from queue_manager.attempt import Tried
 from queue_manager.log_lines import result_of
@@ -127,7 +128,7 @@ class LocalDelivery:
         mailboxes = self._mailboxes()
         mailboxes.tell = partial(self._events.put, self._tell)
         try:
-            resolution = mailboxes.resolve(address.rpartition("@")[0])
+            resolution = mailboxes.resolve(unquoted(address.rpartition("@")[0]))
         finally:
             mailboxes.rest()
         copies = [Recipient(copy.given, copy.envelope_to, copy.mailbox.user)

@@ -178,6 +178,11 @@ class BounceTest(ReportCase):
         self.assertIn(b"report-type=delivery-status", message.data)
         self.assertTrue(message.data.startswith(b"Received: from "))
 
+    def test_sender_with_quotes(self):
+        """They are no part of the account's name (RFC 5321 §4.1.2)."""
+        relay, _ = self.run_queue({"rcpt": "550 no"}, {"to": ["x@sink.example"], "sender": '"al\\ice"@' + DOMAIN})
+        self.assertEqual(len(relay.messages("alice")), 1)
+
     def test_sender_is_an_alias(self):
         relay, _ = self.run_queue({"rcpt": refuse_some}, {"to": ["bad@sink.example"], "sender": "both@" + DOMAIN},
                                   aliases="both: alice, bob\n")
