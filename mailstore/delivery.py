@@ -86,10 +86,10 @@ def gather(recipients):
 
 def by_resolution(recipients):
     """[(Resolution, [addresses as given])]: the same Resolution stands behind an address however often it is given."""
-    resolutions = {}
+    found = {}
     for given, resolution in recipients:
-        resolutions.setdefault(id(resolution), (resolution, []))[1].append(given)
-    return list(resolutions.values())
+        found.setdefault(resolution, []).append(given)
+    return list(found.items())
 
 
 def make_up(copy, content, sender, received, name, seconds):

@@ -80,11 +80,8 @@ class Requests:
         found = {}
         for given, resolution in recipients:
             request = self._of_rcpt[given]
-            if id(resolution) in found:
-                found[id(resolution)].add(*request)
-            else:
-                found[id(resolution)] = Asked(given, resolution, *request)
-            self._of_given[given] = found[id(resolution)]
+            asked = self._of_given[given] = found.setdefault(resolution, Asked(given, resolution, *request))
+            asked.add(*request)
         # Nobody is told of a message from <> (RFC 3461 §5.2).
         self.told = [told for asked in found.values() if (told := asked.told())] if sender else []
 

@@ -81,7 +81,10 @@ class Resolution:
     """Where mail for one address goes. mailboxes: {path: (Mailbox, how many aliases deep)}; remote: addresses
     (str) in other domains; unknown_local: addresses of ours, named by an alias, that nobody has; dropped: the words of
     aliases that throw mail away; is_alias: whether an alias led here; forwarded: the Mailboxes whose owners have their
-    mail sent on."""
+    mail sent on.
+
+    Each is equal to itself alone, and so may be a key: in one transaction the same one stands behind an address,
+    however often and in whichever case that is given."""
 
     def __init__(self):
         self.mailboxes = {}

@@ -44,7 +44,7 @@ class Sending:
     def __init__(self, verb, people):
         self.verb = verb
         self._people = people
-        self._found = {}            # {id of a recipient's Resolution: the Mailboxes of the people it stands for}
+        self._found = {}            # {a recipient's Resolution: the Mailboxes of the people it stands for}
 
     def locate(self, session, address):
         """(Resolution, Reply) for a recipient, as mail_rcpt.locate has it."""
@@ -54,7 +54,7 @@ class Sending:
         else:
             resolution, reply = locate(session, address)
             people = self._people.resolve(address.local) if is_ours(session, address) else Resolution()
-        self._found[id(resolution)] = [mailbox for mailbox, _ in people.mailboxes.values()]
+        self._found[resolution] = [mailbox for mailbox, _ in people.mailboxes.values()]
         return resolution, reply
 
     def _locate_here(self, session, address):
@@ -67,7 +67,7 @@ class Sending:
 
     def check(self, session, resolution, reply):
         """The Reply to a recipient who can be reached now. Raises Later for others."""
-        people = self._found[id(resolution)]
+        people = self._found[resolution]
         active = (person.user for person in people if _is_active(session.backend.access, person))
         if self.verb == "SEND":
             if not any(active):
@@ -97,7 +97,7 @@ class Sending:
         """[(user, address as given)] of whose terminals have it."""
         given = {}
         for address, resolution in recipients:
-            for person in self._found[id(resolution)]:
+            for person in self._found[resolution]:
                 given.setdefault(person.user, (person, address))
         deadline = monotonic() + limits.TERMINALS_SECONDS
         return [(user, address) for user, (person, address) in given.items()
@@ -105,21 +105,21 @@ class Sending:
 
     def _check_reached(self, recipients, users):
         for address, resolution in recipients:
-            if not any(person.user in users for person in self._found[id(resolution)]):
+            if not any(person.user in users for person in self._found[resolution]):
                 raise Later("User not active any more", doing=f"no terminal shows it to {address}")
 
     def _left(self, recipients, users):
         """Of `recipients`, pairs as MailObject has them, those who have it on no terminal."""
         left = {}
         for _, resolution in recipients:
-            if id(resolution) not in left:
-                left[id(resolution)] = self._rest(resolution, users)
-        return [(address, left[id(resolution)]) for address, resolution in recipients if left[id(resolution)].size()]
+            if resolution not in left:
+                left[resolution] = self._rest(resolution, users)
+        return [(address, left[resolution]) for address, resolution in recipients if left[resolution].size()]
 
     def _rest(self, resolution, users):
         """The Resolution of those whom `resolution` stands for, without `users`. What goes elsewhere goes there, unless
         it is a .forward's of the one person meant."""
-        people = self._found[id(resolution)]
+        people = self._found[resolution]
         if people and not resolution.is_alias and users.issuperset(person.user for person in people):
             return Resolution()
         return resolution.without(users)

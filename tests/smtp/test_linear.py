@@ -222,11 +222,18 @@ def envelope(text: str) -> None:
         store.load("1xVkyz-0002Ae-0G")
 
 
+class Place:
+    """What of a Resolution is looked at here."""
+
+    def __init__(self, mailbox, *remote: str):
+        self.mailboxes, self.remote, self.unknown_local = {mailbox.path: (mailbox, 0)}, list(remote), []
+
+
 def copies(text: str) -> None:
     """A message for as many recipients as `text` has words, all of them with the same mailbox."""
-    mailboxes = {"x": (types.SimpleNamespace(path="x"), 0)}
-    place = types.SimpleNamespace(mailboxes=mailboxes, remote=["x@y"], unknown_local=[])
-    others = [types.SimpleNamespace(mailboxes=dict(place.mailboxes), remote=[], unknown_local=[]) for _ in text.split()]
+    mailbox = types.SimpleNamespace(path="x")
+    place = Place(mailbox, "x@y")
+    others = [Place(mailbox) for _ in text.split()]
     recipients = [(word, one) for word, other in zip(text.split(), others) for one in (place, other)]
     for copy in delivery.gather(recipients):
         ",\n ".join(copy.envelope_to)

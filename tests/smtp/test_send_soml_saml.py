@@ -351,7 +351,7 @@ class TimeTest(unittest.TestCase):
         people = [types.SimpleNamespace(user=name) for name in ("alice", "bob", "carol")]
         recipients = [(person.user + "@b.example", object()) for person in people]
         transaction = send_soml_saml.Sending("SOML", None)
-        transaction._found = {id(resolution): [person] for person, (_, resolution) in zip(people, recipients)}
+        transaction._found = {resolution: [person] for person, (_, resolution) in zip(people, recipients)}
         now = [0]
         slow = types.SimpleNamespace(write=lambda *_: now.append(now[-1] + limits.TERMINALS_SECONDS * 2 // 3))
         with mock.patch.object(send_soml_saml, "monotonic", lambda: now[-1]):
