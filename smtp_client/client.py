@@ -16,7 +16,6 @@ from smtp_client.result import (LATER, NEVER, RECIPIENT_DEFERRED, UNKNOWN, Answe
 from smtp_client.transaction import Transaction
 
 FRUITLESS = 3               # so many connections in a row that break before anything is settled are enough
-RECIPIENTS = 100            # in one transaction, which every host takes (RFC 5321 §4.5.3.1.8)
 
 
 class Busy(Exception):
@@ -239,7 +238,7 @@ class Client:
     def _converse(self, transaction, job, message, is_first):
         problem = None
         try:
-            self._send(transaction, job, message)
+            transaction.run(message, job.addresses)
         except OSError as error:
             problem = DeliveryResult(LATER, "message cannot be read", error.errno)
         except Stopping:
@@ -255,13 +254,6 @@ class Client:
             problem = DeliveryResult(LATER, "internal error", UNKNOWN)
         self._finish(job, transaction.results, problem)
         return problem
-
-    @staticmethod
-    def _send(transaction, job, message):
-        left = list(dict.fromkeys(job.addresses))
-        while left:
-            transaction.run(message, left[:RECIPIENTS])
-            left = [address for address in left if address not in transaction.results]
 
     def _finish(self, job, results, problem):
         """Tell what came of a job; `problem` is the DeliveryResult of those who have none in `results`."""

@@ -16,8 +16,6 @@ from smtp_client.result import (CLOSED, DATA_DEFERRED, DONE, LATER, MAIL_DEFERRE
                                 DeliveryResult, Undeliverable)
 from smtp_client.transaction import GOING, Transaction
 
-RECIPIENTS = 100            # in one transaction, which every server takes (RFC 5321 §4.5.3.1.8)
-
 
 class NoPlace(Exception):
     """What should be HOST:PORT or /SOCKET is neither."""
@@ -164,7 +162,9 @@ class Line:
         results, problem = {}, None
         try:
             with Message(path) as message:
-                self._carry(message, LmtpJob(sender, utf8), addresses, results)
+                transaction = LmtpTransaction(self._ready(), LmtpJob(sender, utf8), before_end=bool)
+                transaction.results = results
+                transaction.run(message, addresses)
         except OSError as error:
             problem = DeliveryResult(LATER, "message cannot be read", error.errno)
         except Undeliverable as error:
@@ -172,15 +172,6 @@ class Line:
         if problem:
             self.close()
         return {address: results.get(address, problem) for address in addresses}
-
-    def _carry(self, message, job, addresses, results):
-        connection = self._ready()
-        left = list(addresses)
-        while left:
-            transaction = LmtpTransaction(connection, job, before_end=bool)
-            transaction.results = results
-            transaction.run(message, left[:RECIPIENTS])
-            left = [address for address in left if address not in results]
 
     def _ready(self):
         """The connection, without a transaction: the one at hand, if the server has not closed it meanwhile."""

@@ -1,10 +1,12 @@
-"""One message over one connection: MAIL, RCPT, DATA, and what that makes of each recipient (RFC 5321 §3.3)."""
+"""One message over one connection: MAIL, RCPT, DATA, and what that makes of each recipient (RFC 5321 §3.3), as often as
+its recipients take."""
 from smtp_client.encoding import END
 from smtp_client.result import DATA_DEFERRED, DONE, MAIL_DEFERRED, NEVER, RECIPIENT_DEFERRED, Undeliverable
 
 GO_AHEAD = 354
 GOING = 421
 TOO_MANY = 452              # RFC 5321 §4.5.3.1.10: the others may follow in a transaction of their own
+RECIPIENTS = 100            # in one transaction, which every host takes (RFC 5321 §4.5.3.1.8)
 
 
 class Transaction:
@@ -25,11 +27,16 @@ class Transaction:
         self.is_begun = False
 
     def run(self, message, addresses):
-        """Send `message` (an encoding.Message) to `addresses`. Whoever has no result then is to have another run.
-
-        Raises Undeliverable when the connection is of no use any more.
-        """
+        """Send `message` (an encoding.Message) to `addresses`. Raises Undeliverable when the connection is of no use
+        any more: then some have no result."""
         self._message = message
+        left = list(dict.fromkeys(addresses))
+        while left:
+            self._take(left[:RECIPIENTS])
+            left = [address for address in left if address not in self.results]
+
+    def _take(self, addresses):
+        """One transaction. Whoever has no result then is to have another one."""
         accepted = self._introduce(self._speakable(addresses))
         if accepted:
             self._send(accepted)
