@@ -215,6 +215,7 @@ class Delivery:
             reports.commit({copy.mailbox.user for copy, _ in late})
         except Later as error:
             self.mainlog.write(f"cannot queue a report of success: {deferral(error)}", message_id)
+            reports.discard()
             return False
         if reports.id != message_id:
             self._log_part(message, message_id, received, reports.id)

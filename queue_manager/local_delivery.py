@@ -106,7 +106,7 @@ class LocalDelivery:
         except Later as outcome:
             answer = Tried(order.recipient, result_of(outcome), order.router)
         except OSError as error:
-            result = DeliveryResult(LATER, str(error.filename), error.errno)
+            result = DeliveryResult(LATER, str(error.filename or ""), error.errno)
             answer = Tried(order.recipient, result, order.router)
         except Exception:
             self._events.put(self._report, format_exc())
