@@ -19,8 +19,8 @@ IDENTITY_CHARACTERS = 998   # RFC 5322 §2.1.1: a line that any program may rely
 class MailObject:
     """What was received. content: a Content; sender: the reverse-path, "" for null; recipients: pairs of
     (address as given, Resolution); origin: a trace.Origin; utf8: whether SMTPUTF8 was asked for; chunked:
-    whether it came by BDAT; dsn: the dsn.Requests, or None; shown: (user, address as given) of those whose terminals
-    have shown it."""
+    whether it came by BDAT; dsn: a dsn_requests.Requests, or None; shown: (user, address as given) of those whose
+    terminals have shown it."""
 
     shown = ()
 
@@ -38,7 +38,8 @@ class Copy:
     """What goes into one mailbox. recipients: the addresses that led here, as given, the first of them
     the one that the log names. They may be a thousand, for each of a thousand copies, hence shared.
 
-    name: of its file; text: a function that yields it in pieces (bytes); errand: what takes it there.
+    name: of its file; text: a function that yields it in pieces (bytes); errand: what takes it there, which alone knows
+    of prepared, what it has made of the copy, and of trouble, the Later that keeps it from being ready once more.
     """
 
     name = ""
@@ -175,7 +176,7 @@ class Delivery:
             self._log_late(copy, error, message_id)
             raise
         self.mainlog.write(arrival(message, len(received)), message_id)
-        self._log_dropped(message, message_id)
+        self._log_without_mailbox(message, message_id)
         self._log_done([copy], [], message_id)
         self.mainlog.write("Completed", message_id)
 
@@ -184,7 +185,7 @@ class Delivery:
         try:
             ready = self._prepare(message, message_id, received, copies, remote, seconds)
             self.mainlog.write(arrival(message, len(received)), message_id)
-            self._log_dropped(message, message_id)
+            self._log_without_mailbox(message, message_id)
             late = self._commit(ready, message_id)
             self._log_done(copies, late, message_id)
             if late:
@@ -201,7 +202,7 @@ class Delivery:
             self.mainlog.write("Completed", message_id)
 
     def _prepare_reports(self, message, message_id, received, remote):
-        """The dsn.Reports of those whose success is to be reported, or None. Where the message itself waits in the
+        """The Reports of those whose success is to be reported, or None. Where the message itself waits in the
         queue, and may be sent before all mailboxes are written, they have an entry of their own."""
         if not (message.dsn and message.dsn.told):
             return None
@@ -214,8 +215,8 @@ class Delivery:
         try:
             reports.commit({copy.mailbox.user for copy, _ in late})
         except Later as error:
-            self.mainlog.write(f"cannot queue a report of success: {deferral(error)}", message_id)
             reports.discard()
+            self.mainlog.write(f"cannot queue a report of success: {deferral(error)}", message_id)
             return False
         if reports.id != message_id:
             self._log_part(message, message_id, received, reports.id)
@@ -287,8 +288,8 @@ class Delivery:
         for user, given in message.shown:
             self.mainlog.write(trace.delivered_here(user, given, "terminal"), message_id)
 
-    def _log_dropped(self, message, message_id):
-        """As Exim has it; and what needs no mailbox either."""
+    def _log_without_mailbox(self, message, message_id):
+        """What stands on terminals, and what aliases throw away, as Exim has that."""
         self.log_shown(message, message_id)
         for resolution, given in by_resolution(message.recipients):
             for word in resolution.dropped:

@@ -5,20 +5,20 @@ entry of the queue with nobody waiting has the queue manager report. No session 
 """
 from functools import reduce
 
-from mailstore.envelope import DELIVERED, DONE, EXPANDED, NEVER, SUCCESS, WORDS, Recipient, wishes
+from mailstore.envelope import DELIVERED, DONE, EXPANDED, NOTIFY_NEVER, SUCCESS, WORDS, Recipient, wishes
 
 
 def both(one, other):
     """The NOTIFY (str) of who is asked for by two RCPTs: nobody hears less than each of them asked."""
     wanted = wishes(one) | wishes(other)
-    return one if one == other else ",".join(word for word in WORDS if word in wanted) or NEVER
+    return one if one == other else ",".join(word for word in WORDS if word in wanted) or NOTIFY_NEVER
 
 
 def for_members(notify):
     """The NOTIFY of those whom an address with this one stands for, if there are several: that the message reached the
     list is success enough (RFC 3461 §5.2.7.3 (c))."""
     wanted = wishes(notify)
-    return notify if SUCCESS not in wanted else ",".join(word for word in WORDS[1:] if word in wanted) or NEVER
+    return notify if SUCCESS not in wanted else ",".join(word for word in WORDS[1:] if word in wanted) or NOTIFY_NEVER
 
 
 class Asked:

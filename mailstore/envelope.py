@@ -36,7 +36,7 @@ from common import xtext
 
 WAITING, DONE, FAILED = "waiting", "done", "failed"
 STATES = (WAITING, DONE, FAILED)
-NEVER, SUCCESS, FAILURE, DELAY = "NEVER", "SUCCESS", "FAILURE", "DELAY"
+NOTIFY_NEVER, SUCCESS, FAILURE, DELAY = "NEVER", "SUCCESS", "FAILURE", "DELAY"
 WORDS = (SUCCESS, FAILURE, DELAY)       # of NOTIFY, in the order in which they are written
 UNASKED = frozenset((FAILURE, DELAY))   # what a sender hears of who came without NOTIFY (RFC 3461 §4.1)
 DELIVERED, EXPANDED, RELAYED = SUCCESSES = ("delivered", "expanded", "relayed")   # RFC 3464 §2.3.3
@@ -51,7 +51,7 @@ OPTIONAL = ("ret", "envid", "notify", "orcpt", "report", "status", "host", "refu
 
 def wishes(notify):
     """What a NOTIFY (str, "" for none) asks to be told of: a set of SUCCESS, FAILURE, DELAY."""
-    return set(notify.split(",")) - {NEVER} if notify else UNASKED
+    return set(notify.split(",")) - {NOTIFY_NEVER} if notify else UNASKED
 
 
 class Recipient:

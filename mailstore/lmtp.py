@@ -115,7 +115,7 @@ class LmtpDelivery(Delivery):
 
     def accept(self, message, message_id):
         """Store `message` in all its places, durably; each recipient's fate is his own. Raises Later, NoRoom or Never,
-        and then nothing is kept."""
+        and then nothing is kept, but where the queue has no room for who was put off behind others who were taken."""
         copies = gather(message.recipients)
         if not copies:
             super().accept(message, message_id)
@@ -171,7 +171,7 @@ class LmtpDelivery(Delivery):
     def _finish(self, message, message_id, received_octets, results, entry):
         """Tell the log, and let count what waits."""
         self.mainlog.write(arrival(message, received_octets), message_id)
-        self._log_dropped(message, message_id)
+        self._log_without_mailbox(message, message_id)
         for copy, result in results.items():
             if result.outcome == DONE:
                 self.mainlog.write(f"{copy.delivered()} {confirmation(result.reply)}", message_id)

@@ -15,7 +15,7 @@ WHOLE_OCTETS = 100 * 1024   # a longer message comes back as its header alone
 REPLY_OCTETS = 2000
 HOUR = 3600
 
-FAILED = """\
+FAILURE_TEXT = """\
 This message was created automatically by mail delivery software.
 
 A message that you sent could not be delivered to one or more of its
@@ -24,7 +24,7 @@ recipients. This is a permanent error. The following address(es) failed:
 {addresses}
 """
 
-DELAYED = """\
+DELAY_TEXT = """\
 This message was created automatically by mail delivery software.
 A message that you sent has not yet been delivered to one or more of its
 recipients after more than {hours} hours on the queue on {domain}.
@@ -42,7 +42,7 @@ remains undelivered. Eventually the mail delivery software will give up,
 and when that happens, the message will be returned to you.
 """
 
-SUCCEEDED = """\
+SUCCESS_TEXT = """\
 This message was created automatically by mail delivery software.
 
  ----- The following addresses had successful delivery notifications -----
@@ -128,7 +128,7 @@ def failure(message_id, domain, about: Original, failed: List[Tried]) -> Report:
     # The header alone must not make a report need SMTPUTF8 (RFC 6531 §3.1): its parts name all recipients.
     addresses = ",\n  ".join(one.recipient.address for one in failed if one.recipient.address.isascii())
     fields = [f"X-Failed-Recipients: {addresses}"] if addresses else []
-    text = FAILED.format(addresses="\n".join(_block(one, "") for one in failed))
+    text = FAILURE_TEXT.format(addresses="\n".join(_block(one, "") for one in failed))
     content = about.whole or about.header + (
         b"X-DSN-Information: Due to administrative limits only headers are returned\n\n")
     if about.envelope.ret == "HDRS":
@@ -141,15 +141,15 @@ def delay(message_id, domain, about: Original, late: List[Tried]) -> Report:
     """The Report of a message that its recipients in `late` do not have yet."""
     message = about.envelope.id
     hours = int(about.age // HOUR)
-    text = DELAYED.format(hours=hours, domain=domain, id=message, subject=printable(about.value(b"subject")),
-                          addresses="\n".join(_block(one, "Delay reason: ") for one in late))
+    text = DELAY_TEXT.format(hours=hours, domain=domain, id=message, subject=printable(about.value(b"subject")),
+                             addresses="\n".join(_block(one, "Delay reason: ") for one in late))
     kind = Kind("delayed", "4", f"Warning: message {message} delayed {hours} hours", [])
     return _report(Author(message_id, domain), about, late, kind, (text, about.header + b"\n"))
 
 
 def success(message_id, domain, about: Original, done: List[Tried]) -> Report:
     """The Report that somebody has the message, or another host that does not tell, or a list."""
-    text = SUCCEEDED.format(addresses="\n".join(
+    text = SUCCESS_TEXT.format(addresses="\n".join(
         f"  <{one.recipient.given}> ({WAYS[one.recipient.report]})" for one in done))
     kind = Kind("", "2", "Delivery Status Notification", [])
     return _report(Author(message_id, domain), about, done, kind, (text, about.header + b"\n"))

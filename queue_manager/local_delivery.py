@@ -50,17 +50,17 @@ class Order(NamedTuple):
 
 class LocalDelivery:
     """settings: a Settings. access: to mailboxes (mailstore/direct.py). clock: a trace.Clock. events: an Events,
-    through which are called, in the queue manager's thread: answered, with a question and its answer; report, with the
-    traceback of what failed that should not; tell, with a line for the log. The methods are that thread's too.
+    through which are called, in the queue manager's thread: answered, with a question and its answer; log_traceback,
+    with that of what failed and should not; tell, with a line for the log. The methods are that thread's too.
     """
 
-    def __init__(self, settings, access, clock, events, answered, report, tell):
+    def __init__(self, settings, access, clock, events, answered, log_traceback, tell):
         self._settings = settings
         self._access = access
         self._clock = clock
         self._events = events
         self._answered = answered
-        self._report = report
+        self._log_traceback = log_traceback
         self._tell = tell
         self._threads = ThreadPoolExecutor(AT_ONCE)
         self._orders = {}       # {account: its orders, the first of them under way}
@@ -109,7 +109,7 @@ class LocalDelivery:
             result = DeliveryResult(LATER, str(error.filename or ""), error.errno)
             answer = Tried(order.recipient, result, order.router)
         except Exception:
-            self._events.put(self._report, format_exc())
+            self._events.put(self._log_traceback, format_exc())
             answer = Tried(order.recipient, DeliveryResult(LATER, "internal error", UNKNOWN), order.router)
         self._events.put(self._obeyed, account, answer)
 

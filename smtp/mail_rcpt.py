@@ -30,10 +30,10 @@ class Transaction:
 
     sender: a syntax.Address; utf8: whether SMTPUTF8 was asked for; recipients: pairs of (the address as the client
     wrote it, its Resolution); located: {an address, however it is spelled: (its Resolution, the Reply to it)};
-    sending: a sending.Sending if SEND, SOML or SAML opened it, or None;
+    sending: a Sending (send_soml_saml.py) if SEND, SOML or SAML opened it, or None;
     targets: how many mailboxes and addresses elsewhere these lead to; refused: how many RCPT were turned away;
-    dsn: the dsn.Requests, once one is made, or None; incoming: the text to come; chunks: the data.ChunkReader once BDAT
-    has begun, or None; text_began: when that was (monotonic seconds).
+    dsn: a dsn_requests.Requests, once one is made, or None; incoming: the text to come; chunks: the data.ChunkReader
+    once BDAT has begun, or None; text_began: when that was (monotonic seconds).
     """
 
     def __init__(self, sender, utf8, incoming):
@@ -50,7 +50,7 @@ class Transaction:
         self.text_began = 0
 
     def requests(self):
-        """The dsn.Requests, to be changed."""
+        """Its dsn_requests.Requests, to be changed."""
         if not self.dsn:
             from mailstore.dsn_requests import Requests
             self.dsn = Requests(self.recipients)

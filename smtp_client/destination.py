@@ -99,15 +99,15 @@ class Destinations:
     """All of them. The methods are the queue manager's, in its thread.
 
     domain: what we call ourselves. own: an OwnAddresses. limits: a bounds.Limits. events: what threads put calls into,
-    for the queue manager's thread. There are called: answered, with a job's question and its Answer; report, with the
-    traceback of a client that failed.
+    for the queue manager's thread. There are called: answered, with a job's question and its Answer; log_traceback,
+    with that of a client that failed.
     """
 
-    def __init__(self, domain, own, limits, events, answered, report):
+    def __init__(self, domain, own, limits, events, answered, log_traceback):
         self.gate = Gate()
         self._surroundings = Surroundings(domain, own, self.gate, partial(events.put, self._hear))
         self._answered = answered
-        self._report = report
+        self._log_traceback = log_traceback
         self._limits = limits
         self._short_limits = limits.short()
         self._pools = {name: Pool(share) for name, share in SHARES.items()}
@@ -191,7 +191,7 @@ class Destinations:
         elif isinstance(news, Ended):
             self._ended(news.destination, news.is_over, news.busy)
         elif isinstance(news, Broken):
-            self._report(news.text)
+            self._log_traceback(news.text)
 
     def _reached(self, destination, place):
         destination.is_reached = True
