@@ -13,11 +13,10 @@ from mailstore import agent_client as protocol
 from mailstore import terminals
 from mailstore.direct import Errand
 from mailstore.mailboxes import Mailboxes
-from mailstore.outcome import Later, Never, Outcome
+from mailstore.outcome import UNUSABLE, Later, Never, Outcome
 from mailstore.usable import check_usable, open_forward
 
 WORDS = {kind: word for word, kind in protocol.OUTCOMES.items()}
-UNUSABLE = "Mailbox cannot be used now"
 LATE_SECONDS = 2            # a delivery that takes longer hangs, or waits for a lock
 MOST_LATE = 16              # of those, for one account: a quarter of all workers
 
@@ -121,7 +120,7 @@ class Requests:
         """The same, for what is no mail."""
         mailbox = self._mailboxes.named_by_us(user)
         if not mailbox:
-            raise Never("No such user here", doing="Unrouteable address")
+            raise self._mailboxes.nobody()
         if not (mailbox.uid or mailbox.login) and (found := stranger_on(mailbox.home, (0,))):
             raise Never("No such user here", doing=f"{mailbox.home} is root's, and {found[0]} is not root's alone")
         if self._board.count_late(user, LATE_SECONDS, MOST_LATE) >= MOST_LATE:

@@ -30,7 +30,7 @@ from sys import byteorder
 from time import monotonic, sleep
 
 from mailstore.files import write_all
-from mailstore.outcome import Later, Never, NoRoom, Unavailable
+from mailstore.outcome import UNUSABLE, Later, Never, NoRoom, Unavailable
 
 PIECE = 65536               # octets of a packet
 LONG = 2 << 20              # octets that are put into a file in memory at most
@@ -260,7 +260,7 @@ class Line:
 
 
 def _slow():
-    return Later("Mailbox cannot be used now", errno=ETIMEDOUT, doing=f"nothing done within {SECONDS} s")
+    return Later(UNUSABLE, errno=ETIMEDOUT, doing=f"nothing done within {SECONDS} s")
 
 
 def _done_or_raise(answer):

@@ -3,7 +3,7 @@ and never need this.
 """
 from mailstore import targets as kinds
 from mailstore.aliases import CATCH_ALL, POSTMASTER
-from mailstore.outcome import Later, Never
+from mailstore.outcome import UNUSABLE, Later, Never
 
 MOST_TOLD = 10              # mistakes in one list, in the log
 SHOWN = 200                 # characters of each
@@ -204,4 +204,4 @@ def forwards(mailboxes, mailbox):
 
 
 def _not_followed(mailbox, why):
-    return Later("Mailbox cannot be used now", errno=-1, doing=f"{mailbox.home}/.forward: {why}")
+    return Later(UNUSABLE, errno=-1, doing=f"{mailbox.home}/.forward: {why}")

@@ -3,7 +3,7 @@ import posix
 from errno import EDQUOT, EISDIR, ENODATA, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM
 from time import time
 
-from mailstore.outcome import Later, NoRoom
+from mailstore.outcome import UNUSABLE, Later, NoRoom
 
 WRITE_NEW = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
 FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
@@ -63,7 +63,7 @@ def outcome_of(error, doing):
     """The outcome that an OSError met while `doing` something stands for; to be raised."""
     if error.errno in (ENOSPC, EDQUOT):
         return NoRoom("No room to store the message", errno=error.errno, doing=doing)
-    return Later("Mailbox cannot be used now", errno=error.errno, doing=doing)
+    return Later(UNUSABLE, errno=error.errno, doing=doing)
 
 
 def write_all(file, data):

@@ -11,7 +11,7 @@ from mailstore.delivery import Delivery, arrival, gather, remote_recipients
 from mailstore.envelope import Recipient
 from mailstore.files import nameless_file, outcome_of
 from mailstore.mailboxes import POSTMASTER, Mailbox, Mailboxes, is_looked_up
-from mailstore.outcome import Later, Never, Unavailable
+from mailstore.outcome import UNUSABLE, Later, Never, Unavailable
 from smtp_client.lmtp import Line, LmtpServer
 from smtp_client.result import DONE, LATER, NEVER, RECIPIENT_DEFERRED, UNKNOWN, confirmation
 
@@ -22,7 +22,7 @@ ATOM = frozenset("abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~.")    
 def later_of(result):
     """The Outcome that a DeliveryResult stands for which is LATER."""
     kind = Later if result.errno == RECIPIENT_DEFERRED else Unavailable
-    return kind("Mailbox cannot be used now", result.errno or UNKNOWN, _words(result))
+    return kind(UNUSABLE, result.errno or UNKNOWN, _words(result))
 
 
 def _words(result):
@@ -66,7 +66,7 @@ class LmtpMailboxes(Mailboxes):
         if not is_looked_up(name):
             return None
         if monotonic() > self._until:
-            raise Unavailable("Mailbox cannot be used now", ETIMEDOUT, "asking the LMTP server for all of a list")
+            raise Unavailable(UNUSABLE, ETIMEDOUT, "asking the LMTP server for all of a list")
         mailbox = LmtpMailbox(name, self.domain)
         result = self.line.ask(mailbox.path)
         if result.outcome == LATER:

@@ -5,7 +5,7 @@ from stat import S_ISDIR
 
 from common.settings import canonical
 from mailstore.aliases import POSTMASTER, AliasFile
-from mailstore.outcome import Later, Never, Unavailable
+from mailstore.outcome import UNUSABLE, Later, Never, Unavailable
 
 SPOOL = "/var/mail"
 PASSWD = "/etc/passwd"
@@ -203,10 +203,11 @@ class Mailboxes:
     def forward(self, mailbox):
         """The text of an account's ~/.forward, "" if there is none. Raises Later if it can't be read now."""
         file = self._access.forward(mailbox) if mailbox.login else None
+        path = f"{mailbox.home}/.forward"
         try:
-            return "" if file is None else text_of(file, f"{mailbox.home}/.forward")
+            return "" if file is None else text_of(file, path)
         except OSError as error:
-            raise Later("Mailbox cannot be used now", errno=error.errno, doing=error.filename) from error
+            raise Later(UNUSABLE, errno=error.errno, doing=path) from error
 
     def named(self, words):
         """The accounts whose full name has `words` in it (RFC 821 §3.3), without case; of more than two, two."""

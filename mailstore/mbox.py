@@ -12,7 +12,7 @@ from fcntl import LOCK_EX, LOCK_NB, lockf
 from common.octets import partial_match_length
 from mailstore import dotlock
 from mailstore.files import outcome_of, parent, sync_folder, write_all
-from mailstore.outcome import Later
+from mailstore.outcome import UNUSABLE, Later
 from mailstore.trace import mbox_date
 from mailstore.usable import check_mbox_state
 
@@ -64,7 +64,7 @@ def check_files(count):
     wanted = count + OTHER_FILES
     soft, hard = getrlimit(RLIMIT_NOFILE)
     if wanted > hard:
-        raise Later("Mailbox cannot be used now", errno=EMFILE,
+        raise Later(UNUSABLE, errno=EMFILE,
                     doing=f"{count} mailboxes have to be open at once, and only {hard} files may be (ulimit -Hn)")
     if wanted > soft:
         setrlimit(RLIMIT_NOFILE, (wanted, hard))
@@ -149,7 +149,7 @@ def _settle(mailbox, file, before):
         return
     after = posix.fstat(file)
     if (after.st_dev, after.st_ino) != (before.st_dev, before.st_ino):
-        raise Later("Mailbox cannot be used now", errno=-4,
+        raise Later(UNUSABLE, errno=-4,
                     doing=f"{mailbox.path} changed while it was opened")
     if after.st_mode & 0o777 & ~MODE:
         posix.fchmod(file, after.st_mode & MODE)

@@ -4,6 +4,8 @@ Whoever catches one turns it into 4xx or 5xx towards a client, a retry or a boun
 """
 import posix
 
+UNUSABLE = "Mailbox cannot be used now"     # what a sender may read of whatever keeps one from being written
+
 
 class Outcome(Exception):
     """An attempt that was not done.

@@ -5,7 +5,7 @@ from stat import S_ISDIR, S_ISREG
 from common.ownership import open_owned
 from mailstore import mailboxes
 from mailstore.files import are_all, parent, try_entering, try_writing
-from mailstore.outcome import Later
+from mailstore.outcome import UNUSABLE, Later
 
 
 def check_usable(mailbox):
@@ -30,7 +30,7 @@ def open_forward(mailbox):
 
 
 def _later(errno, doing):
-    return Later("Mailbox cannot be used now", errno, doing)
+    return Later(UNUSABLE, errno, doing)
 
 
 def _check_maildir(mailbox):

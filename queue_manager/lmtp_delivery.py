@@ -1,6 +1,5 @@
 """Copies for the mailboxes of an LMTP server: those that a session could not hand over."""
 from mailstore.lmtp import LmtpMailboxes
-from mailstore.outcome import Never
 from mailstore.trace import LOCAL_USER
 from queue_manager.attempt import Tried
 from queue_manager.local_delivery import LocalDelivery
@@ -19,9 +18,7 @@ class LmtpLocalDelivery(LocalDelivery):
         return LmtpMailboxes(self._settings, self._access, self._server)
 
     def _deliver(self, path, envelope, recipient, _):
-        mailbox = self._mailboxes().named_by_us(recipient.mailbox)
-        if not mailbox:
-            raise Never("No such user here", doing="Unrouteable address")
+        mailbox = self._mailbox(recipient.mailbox)
         line = Line(self._server)
         try:
             results = line.deliver(path, envelope.sender, envelope.utf8, [mailbox.path])

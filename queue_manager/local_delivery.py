@@ -139,10 +139,16 @@ class LocalDelivery:
     def _mailboxes(self):
         return Mailboxes(self._settings, self._access)
 
-    def _deliver(self, path, envelope, recipient, name):
-        mailbox = self._mailboxes().named_by_us(recipient.mailbox)
+    def _mailbox(self, user):
+        """The Mailbox of `user`, who had one when his copy was queued. Raises Never, Later."""
+        mailboxes = self._mailboxes()
+        mailbox = mailboxes.named_by_us(user)
         if not mailbox:
-            raise Never("No such user here", doing="Unrouteable address")
+            raise mailboxes.nobody()
+        return mailbox
+
+    def _deliver(self, path, envelope, recipient, name):
+        mailbox = self._mailbox(recipient.mailbox)
         copy = Copy(mailbox, recipient.envelope_to[::-1])
         errand = self._access.errand()
         try:
