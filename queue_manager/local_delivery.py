@@ -95,7 +95,10 @@ class LocalDelivery:
             self._begin(account)
 
     def _begin(self, account):
-        self._threads.submit(self._obey, account, self._orders[account][0])
+        try:
+            self._threads.submit(self._obey, account, self._orders[account][0])
+        except RuntimeError:
+            pass                # no thread can be started: it waits for one that there is, or for the next order's
 
     def _obey(self, account, order):
         """In a thread."""

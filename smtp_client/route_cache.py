@@ -74,7 +74,10 @@ class RouteFinder:
             asked[share, domain].append(search)
         else:
             asked[share, domain] = [search]
-            threads[share].submit(self._ask, asked, share, domain)
+            try:
+                threads[share].submit(self._ask, asked, share, domain)
+            except RuntimeError:
+                pass            # no thread can be started: it waits for one that there is, or for the next look-up's
 
     def _ask(self, asked, share, domain):
         """In a thread."""

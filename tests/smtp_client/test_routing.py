@@ -1,13 +1,17 @@
 """Which hosts take a domain's mail (smtp_client/routing.py), and what dig's output says (smtp_client/dns.py), with
 answers made up: no process, no network."""
 
+import queue
 import types
 import unittest
+from unittest import mock
 
 from common.settings import canonical
 from smtp_client import dns, routing
 from smtp_client.bounds import ADDRESSES
 from smtp_client.result import LATER, NEVER
+from smtp_client.route_cache import RouteFinder
+from tests.helpers import support
 
 OURS = "binome.example"
 HEADER = ";; ->>HEADER<<- opcode: QUERY, status: %s, id: 1\n"
@@ -136,6 +140,22 @@ class LookUpTest(unittest.TestCase):
         records = {"d.example": [(10, "a.example"), (20, "b.example")]}
         route = router((), records, a=many, b=["192.0.2.200"]).look_up("d.example", self.PATIENCE)
         self.assertEqual([len(host.addresses) for host in route.hosts], [ADDRESSES - 1, 1])
+
+
+class NoThreadTest(unittest.TestCase):
+    def test_look_up_waits_for_the_next(self):
+        """What is asked while the system has no thread is answered, and answered once."""
+        calls, answers = queue.SimpleQueue(), []
+        finder = RouteFinder(types.SimpleNamespace(look_up=lambda domain, _: domain.upper()),
+                             types.SimpleNamespace(put=lambda *call: calls.put(call)),
+                             lambda question, routes: answers.append((question, routes)))
+        with mock.patch("threading.Thread.start", side_effect=RuntimeError("can't start new thread")):
+            finder.find("mail", ["a.example"], "first")
+        finder.find("mail", ["b.example"], "second")
+        while len(answers) < 2:
+            call, *arguments = calls.get(timeout=support.PATIENCE)
+            call(*arguments)
+        self.assertEqual(answers, [("first", {"a.example": "A.EXAMPLE"}), ("second", {"b.example": "B.EXAMPLE"})])
 
 
 class ParseTest(unittest.TestCase):
