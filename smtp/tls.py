@@ -19,8 +19,10 @@ def make_context(access):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
-    copies = [_copy(access.open(name)) for name in ("certificate", "key")]
+    copies = []
     try:
+        for name in ("certificate", "key"):
+            copies.append(_copy(access.open(name)))
         context.load_cert_chain(*(f"/proc/self/fd/{file}" for file in copies))
     finally:
         for file in copies:
@@ -31,10 +33,15 @@ def make_context(access):
 def _copy(file):
     """A descriptor of a copy in memory of the open `file`, which is closed: the ssl module reads by path only, and
     who opens a descriptor's path has to be somebody who may open the file."""
-    copy = posix.memfd_create("pem", posix.MFD_CLOEXEC)
+    copy = -1
     try:
+        copy = posix.memfd_create("pem", posix.MFD_CLOEXEC)
         while posix.sendfile(copy, file, None, 65536):
             pass
+    except OSError:
+        if copy >= 0:
+            posix.close(copy)
+        raise
     finally:
         posix.close(file)
     return copy

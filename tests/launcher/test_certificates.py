@@ -105,6 +105,20 @@ class CertificateTest(CertificateCase):
         server.wait_log("TLS cannot be used: No such file or directory")
         self.assertEqual(server.stop(), 0)
 
+    def test_key_that_goes_while_the_server_runs(self):
+        """However often a client asks, nothing that was opened for it stays open."""
+        server = self.server("-tls", self.own.option).start()
+        with server.client() as client:
+            client.expect("EHLO x", 250)
+            self.own.key.unlink()
+            files = pathlib.Path("/proc/%d/fd" % server.process_of(client))
+            counts = []
+            for _ in range(3):
+                client.expect("STARTTLS", 454)
+                counts.append(len(list(files.iterdir())))
+        self.assertEqual(counts, counts[:1] * 3)
+        self.assertEqual(server.stop(), 0)
+
     def test_auto(self):
         """The certificate stays the same from start to start, and its fingerprint is shown so that a user can
         compare."""
