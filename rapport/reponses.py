@@ -128,7 +128,7 @@ def _of_methods(sources, module, owner, names):
     return sorted(found)
 
 
-GENERAL = ("_answer", "_dismiss_browser", "_serve_one", "_end_line_without_end", "_count")
+GENERAL = ("_answer", "_dismiss_browser", "_serve_one", "_answer_next", "_end_line_without_end", "_count")
 
 
 def by_command(root):

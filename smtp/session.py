@@ -84,19 +84,23 @@ class Session:
     def _serve_one(self):
         """One command and its reply, if it is not sent yet. Returns the Reply if it ends the session."""
         try:
-            reply = self._answer(self._next_line())
-        except LineTooLong as error:
-            reply = self._end_line_without_end() if error.endless else replies.LINE_TOO_LONG
-        except TimedOut:
-            self.mainlog.write(f"SMTP command timeout on connection from {self.log_host()}")
-            reply = replies.timed_out(self.domain)
+            reply = self._answer_next()
+            reply = reply and self._count(reply)
         except Interrupted:
             reply = replies.stopping(self.domain)
         if not reply:
             return None
-        reply = self._count(reply)
         self.channel.send(reply)
         return reply if reply.closes else None
+
+    def _answer_next(self):
+        try:
+            return self._answer(self._next_line())
+        except LineTooLong as error:
+            return self._end_line_without_end() if error.endless else replies.LINE_TOO_LONG
+        except TimedOut:
+            self.mainlog.write(f"SMTP command timeout on connection from {self.log_host()}")
+            return replies.timed_out(self.domain)
 
     def _end_line_without_end(self):
         self.mainlog.write(f"SMTP call from {self.log_host()} dropped: a line without end")

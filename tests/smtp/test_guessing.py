@@ -158,6 +158,18 @@ class RecipientsTest(unittest.TestCase):
         _, codes = self.harvest(TOLD, 40, RCPTS="40")
         self.assertEqual(codes, [550] * 39 + [421])
 
+    def test_stop_meanwhile(self):
+        """Who waits is told that the server stops."""
+        server = harness.Handlers(patch=dict.fromkeys(("smtp.limits.FIRST_DELAY", "smtp.limits.LONGEST_DELAY"), 1e3))
+        self.addCleanup(server.destroy)
+        client = server.client()
+        self.addCleanup(client.close)
+        client.write(b"VRFY nobody\r\n" * 21)
+        self.assertEqual([client.reply().code for _ in range(20)], [550] * 20)
+        support.wait_for(lambda: not harness.unread_octets(client), "the last one is read")
+        server.handlers[0].terminate()
+        self.assertEqual((client.reply().code, client.rest()), (421, b""))
+
     def test_waiting_is_waiting(self):
         begun = time.monotonic()
         self.harvest({"smtp.limits.LONGEST_DELAY": 0.3}, 22)
