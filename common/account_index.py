@@ -22,7 +22,8 @@ class IndexedAccounts(Accounts):
         places = self._index.places(login)
         for begin, octets in places or [ANY_LINE]:
             parts = split_line(posix.pread(self._file, octets, begin))
-            if places and parts[0] == login:
+            # No line may be left there, while somebody writes the file anew.
+            if places and parts and parts[0] == login:
                 return _record_or_none(*parts)
         return None
 
@@ -53,8 +54,8 @@ def _kind(secret):
 
 
 def _is_first(file, login, begin):
-    """Whether there is no line for `login` before this one, which then counts in its place."""
-    return next(place for name, _, place, _ in _lines(file) if name == login) == begin
+    """Whether this line is the first for `login`, the one that counts. None is if somebody writes the file anew."""
+    return next((place for name, _, place, _ in _lines(file) if name == login), None) == begin
 
 
 def _lines(file):

@@ -9,6 +9,7 @@ import time
 import tracemalloc
 import unittest
 
+from common import account_index
 from common.account_index import IndexedAccounts
 from common.logins import Accounts, Hashed
 from mailstore.alias_index import IndexedAliases
@@ -44,6 +45,10 @@ class FileTestCase(unittest.TestCase):
         self.addCleanup(os.close, file)
         return file
 
+    def accounts(self, octets: bytes) -> IndexedAccounts:
+        file = self.opened(octets)
+        return IndexedAccounts(file, str(self.index), stamp_of(file), False)
+
     def settle(self) -> None:
         """Wait until the file is so old that its index may be kept."""
         support.wait_for(lambda: time.time() - self.path.stat().st_ctime > CLOCK_TICK, "the clock ticks")
@@ -68,10 +73,6 @@ class SameTest(FileTestCase):
                 names = {*known, "alice", "bob", "*", "", "\ufeffalice", "é"}
                 self.assertEqual({name: found.get(name) for name in names if name in found}, known)
 
-    def accounts(self, octets: bytes) -> IndexedAccounts:
-        file = self.opened(octets)
-        return IndexedAccounts(file, str(self.index), stamp_of(file), False)
-
     def test_accounts(self):
         chance = random.Random(2)
         for number in range(400):
@@ -91,6 +92,24 @@ class SameTest(FileTestCase):
         octets = b"plumless: a\nbuckeroo: b\nplumless: c\n"
         found = IndexedAliases(self.opened(octets), str(self.index))
         self.assertEqual([found.get("plumless"), found.get("buckeroo")], ["c", "b"])
+
+
+class ChangedMeanwhileTest(FileTestCase):
+    """What others do at a bad moment: nobody gets in by it, and nothing breaks."""
+
+    def test_accounts_written_anew(self):
+        """In place, as some editors do it, while a client types its password."""
+        for octets in (b"", b"#" * 30, b"\n" * 30):
+            found = self.accounts(b"alice:one\nbob:two\n")
+            self.path.write_bytes(octets)
+            for login, password in ((b"alice", b"one"), (b"bob", b"two")):
+                self.assertFalse(found.has(login) or found.accept(login, password), octets)
+
+    def test_accounts_written_anew_while_they_are_read(self):
+        entries = account_index.places(self.opened(b"alice:one\n"))
+        next(entries)
+        self.path.write_bytes(b"")
+        self.assertEqual(list(entries), [])
 
 
 class CostTest(FileTestCase):
