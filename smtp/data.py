@@ -102,6 +102,8 @@ def _read_some(session, began, octets):
             session.backend.rest()
         if session.is_late(monotonic() - began, octets):
             raise TooSlow
+        if piece is None and session.backend.is_under_stress():
+            raise TimedOut
     return piece
 
 

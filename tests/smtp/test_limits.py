@@ -53,6 +53,8 @@ ROWS = {
     "messages for ever": Row(SESSION, GREETED, MESSAGE, b"421 4.4.2", "SMTP command timeout"),
     "messages under pressure": Row("STRESS_SESSION_SECONDS", GREETED, MESSAGE, b"421 4.4.2", "timeout", True),
     "silence in a text": Row(IDLE, IN_DATA, b"", b"421 4.4.2", "SMTP data timeout"),
+    "silence in a text under pressure": Row("STRESS_SECONDS", IN_DATA + b"x" * 90000, b"", b"421 4.4.2",
+                                            "SMTP data timeout", True),
     "a text that drips": Row("GRACE_SECONDS", IN_DATA, b"x", b"421 4.4.2", "SMTP data too slow"),
     "a text that drips, under pressure": Row("STRESS_SECONDS", IN_DATA, b"x", b"421 4.4.2", "SMTP data too slow",
                                              True),
