@@ -15,9 +15,10 @@ import time
 from common import settings as configuration
 from common.ownership import stranger_on
 from common.privileges import SERVICE_USER
+from common.worker_states import BUSY, IDLE
 from delivery_agent.connection import Connection
-from delivery_agent.task_board import BUSY, IDLE, TaskBoard
 from delivery_agent.requests import Requests
+from delivery_agent.task_board import TaskBoard
 from mailstore import maildir, mbox     # noqa: F401 (here once, for all workers)
 from mailstore.files import FOLDER, parent, remove
 from mailstore.trace import Clock
@@ -39,7 +40,7 @@ class Pool:
         self.socket = listen(settings.agent, service)
         self.board = TaskBoard(MOST)
         self.worker = Worker(self, Requests(settings, Clock(settings.domain), self.board), service.pw_uid)
-        self.workers = {}
+        self.workers = {}           # {pid: its slot}
         self.woken, self.wake = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
         self.alive, self.alive_writer = posix.pipe2(posix.O_CLOEXEC)
         self.need = need
@@ -87,25 +88,25 @@ class Pool:
     def _fork_enough(self):
         """Whether there are as many as there should be. If the system has no process for one more, those at hand go
         on."""
-        while not self.stopping and self.board.count_idle() < SPARE and (place := self.board.reserve()) is not None:
+        while not self.stopping and self.board.count_idle() < SPARE and (slot := self.board.reserve()) is not None:
             try:
                 worker = posix.fork()
             except OSError:
-                self.board.clear(place)
+                self.board.clear(slot)
                 return False
             if not worker:
-                self._be_worker(place)
-            self.workers[worker] = place
+                self._be_worker(slot)
+            self.workers[worker] = slot
         return True
 
-    def _be_worker(self, place):
+    def _be_worker(self, slot):
         status = 1
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             posix.close(self.alive_writer)
-            self.board.place = place
+            self.board.slot = slot
             self.worker.run()
             status = 0
         finally:

@@ -4,41 +4,22 @@ import mmap
 from struct import Struct
 from time import monotonic
 
-FREE, IDLE, BUSY = 0, 1, 2
+from common.worker_states import BUSY, WorkerStates
+
 NAME_OCTETS = 24
 TASK = Struct(f"d{NAME_OCTETS}s")   # since when (monotonic seconds), at whose mail
 
 
-class TaskBoard:
-    """For so many workers. place: this process's own, once it is a worker."""
+class TaskBoard(WorkerStates):
+    """For so many `workers`."""
 
-    def __init__(self, count):
-        self.place = 0
-        self._states = mmap.mmap(-1, count)
-        self._tasks = mmap.mmap(-1, count * TASK.size)
-
-    def reserve(self):
-        """A free place, which counts as an idle worker's from now on; None if there is none."""
-        place = self._states.find(bytes([FREE]))
-        if place < 0:
-            return None
-        self._states[place] = IDLE
-        return place
-
-    def clear(self, place):
-        """Whoever had `place` is no more."""
-        self._states[place] = FREE
-
-    def count_idle(self):
-        return self._states[:].count(IDLE)
-
-    def mark(self, state):
-        """Note this worker's own state."""
-        self._states[self.place] = state
+    def __init__(self, workers):
+        super().__init__(workers)
+        self._tasks = mmap.mmap(-1, workers * TASK.size)
 
     def begin(self, user):
         """Note that this worker begins something with the mail of `user`."""
-        TASK.pack_into(self._tasks, self.place * TASK.size, monotonic(), _name(user))
+        TASK.pack_into(self._tasks, self.slot * TASK.size, monotonic(), _name(user))
 
     def count_late(self, user, seconds, enough):
         """How many workers have been at the mail of `user` for longer than so many seconds; 0 if there can't be

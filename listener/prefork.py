@@ -49,8 +49,8 @@ class Master:
         self.most = settings.max_sessions + settings.max_sessions // 8 + 1
         self.scoreboard = Scoreboard(self.most, settings.max_sessions)
         self.worker = None
-        self.slots = {}
-        self.wake_reader, self.wake_writer = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
+        self.workers = {}           # {pid: its slot}
+        self.woken, self.wake = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
         self.alive_writer = -1
         self.stopping = False
         self.outdated = False       # whether workers are to be replaced by fresh ones
@@ -64,7 +64,7 @@ class Master:
         self.endpoints = [(listener, self._endpoint(listener)) for listener in self.sockets]
         self._share_tls_context()
         self._make_worker()
-        signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGHUP, self._outdate)
         signal.signal(signal.SIGTERM, self._stop)
@@ -110,22 +110,22 @@ class Master:
     def _make_worker(self):
         # Made by the workers' user, who will open it anew.
         alive, self.alive_writer = posix.pipe2(posix.O_CLOEXEC)
-        self.worker = Worker(self.scoreboard, self.wake_writer, alive)
+        self.worker = Worker(self.scoreboard, self.wake, alive)
         if not self.settings.verbose:       # the terminal would show these sessions too
             rehearse(self.worker, Endpoint(self.settings, self.scoreboard))
             self.scoreboard.clear(self.scoreboard.slot)
 
     def _await_news(self, seconds):
-        if select.select([self.wake_reader], [], [], seconds)[0]:
-            return posix.read(self.wake_reader, 4096)
+        if select.select([self.woken], [], [], seconds)[0]:
+            return posix.read(self.woken, 4096)
         return b""
 
     def _reap(self):
-        while self.slots:
+        while self.workers:
             worker, status = posix.waitpid(-1, posix.WNOHANG)
             if not worker:
                 return
-            self.scoreboard.clear(self.slots.pop(worker))
+            self.scoreboard.clear(self.workers.pop(worker))
             if posix.WIFEXITED(status) and posix.WEXITSTATUS(status):
                 time.sleep(REST_SECONDS)
 
@@ -136,8 +136,8 @@ class Master:
         enough = self.stopping
         while not enough:
             waiting = count_waiting(self.sockets)
-            enough = self.scoreboard.count_idle() >= SPARE + waiting or len(self.slots) >= self.most
-            if enough or len(self.slots) >= SPARE and not is_wait_long(waiting, begun):
+            enough = self.scoreboard.count_idle() >= SPARE + waiting or len(self.workers) >= self.most
+            if enough or len(self.workers) >= SPARE and not is_wait_long(waiting, begun):
                 break
             self._fork()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -148,7 +148,7 @@ class Master:
         worker = posix.fork()
         if not worker:
             self._be_worker(slot)
-        self.slots[worker] = slot
+        self.workers[worker] = slot
 
     def _be_worker(self, slot):
         status = 1
@@ -174,7 +174,7 @@ class Master:
         self._tell_workers(signal.SIGTERM)
 
     def _tell_workers(self, number):
-        for worker in list(self.slots):
+        for worker in list(self.workers):
             try:
                 posix.kill(worker, number)
             except ProcessLookupError:
@@ -183,7 +183,7 @@ class Master:
     def _await_end(self, seconds):
         deadline = time.monotonic() + seconds
         self._reap()            # of those who ended already the news may have been read
-        while self.slots and (left := deadline - time.monotonic()) > 0:
+        while self.workers and (left := deadline - time.monotonic()) > 0:
             self._await_news(left)
             self._reap()
 

@@ -1,44 +1,25 @@
 """What listener/prefork.py's master and workers know of each other, in memory that they share: of each worker whether
 it is idle, and the client that it serves.
 
-A worker has a slot of its own, so here no lock says whose a slot is, as in the register that netcat's sessions keep.
+Here no lock says whose a slot is, as in the register that netcat's sessions keep.
 """
 import mmap
 
 from common.admission import EMPTY, SLOT, ClientTable, TooMany
+from common.worker_states import WorkerStates
 
-FREE, IDLE, BUSY = 0, 1, 2
 
+class Scoreboard(WorkerStates, ClientTable):
+    """For so many `workers`; `limit`: sessions at most."""
 
-class Scoreboard(ClientTable):
-    """For so many `slots`; `limit`: sessions at most. Made by the master.
-
-    slot: this process's own, once it is a worker.
-    """
-
-    def __init__(self, slots, limit):
-        super().__init__(limit)
-        self.slot = 0
-        self._states = mmap.mmap(-1, slots)
-        self._clients = mmap.mmap(-1, slots * SLOT)
-
-    def count_idle(self):
-        return self._states[:].count(IDLE)
-
-    def reserve(self):
-        """A free slot, which counts as an idle worker's from now on. There must be one."""
-        slot = self._states.find(bytes([FREE]))
-        self._states[slot] = IDLE
-        return slot
+    def __init__(self, workers, limit):
+        WorkerStates.__init__(self, workers)
+        ClientTable.__init__(self, limit)
+        self._clients = mmap.mmap(-1, workers * SLOT)
 
     def clear(self, slot):
-        """Whoever had `slot` is no more."""
-        self._states[slot] = FREE
+        super().clear(slot)
         self._fill(EMPTY, slot)
-
-    def mark(self, state):
-        """Note this worker's own state."""
-        self._states[self.slot] = state
 
     def number(self):
         """This worker's slot, from 1 on."""

@@ -12,22 +12,21 @@ import fcntl
 import posix
 import select
 import sys
-
 from time import monotonic
 
-from listener.scoreboard import BUSY, IDLE
+from common.worker_states import BUSY, IDLE
 from smtp import handler
 from smtp.channel import drain
 
 SPARE = 4                   # idle workers to have at hand
 SESSIONS = 200              # that one worker serves
 QUIET_SECONDS = 60          # after which an idle worker too many ends
-SESSION_BEGUN = b"\0"      # that a session begins; no signal has this number
+SESSION_BEGUN = b"\0"       # that a session begins; no signal has this number
 ORPHANED = signal.SIGUSR1   # tells that the master has died
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, ORPHANED)
 
 
-def wake(pipe):
+def tell_begun(pipe):
     """Put SESSION_BEGUN into `pipe`; a full one wakes its reader as well."""
     try:
         posix.write(pipe, SESSION_BEGUN)
@@ -136,7 +135,7 @@ class Worker:
         """One session on `connection`, a descriptor, which is closed then. peer: its other end's name."""
         self.scoreboard.mark(BUSY)
         if self.scoreboard.count_idle() < SPARE:
-            wake(self.wake_writer)
+            tell_begun(self.wake_writer)
         self._take_as_ends(connection)
         posix.close(connection)
         handler.serve(endpoint, handler.host_of(peer), self._begin, self.woken)
