@@ -54,6 +54,7 @@ class Master:
         self.alive_writer = -1
         self.stopping = False
         self.outdated = False       # whether workers are to be replaced by fresh ones
+        self.crowded = False        # whether the system has no process more for us
         for listener in self.sockets:
             listener.setblocking(False)
 
@@ -137,18 +138,27 @@ class Master:
         while not enough:
             waiting = count_waiting(self.sockets)
             enough = self.scoreboard.count_idle() >= SPARE + waiting or len(self.workers) >= self.most
-            if enough or len(self.workers) >= SPARE and not is_wait_long(waiting, begun):
+            if enough or len(self.workers) >= SPARE and not is_wait_long(waiting, begun) or not self._fork():
                 break
-            self._fork()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return enough
 
     def _fork(self):
+        """Whether there is a worker more. If the system has no process for it, those that there are have to do."""
         slot = self.scoreboard.reserve()
-        worker = posix.fork()
+        try:
+            worker = posix.fork()
+        except OSError as error:
+            self.scoreboard.clear(slot)
+            if not self.crowded:
+                self._log(f"no further process for sessions: {error.strerror}")
+            self.crowded = True
+            return False
         if not worker:
             self._be_worker(slot)
         self.workers[worker] = slot
+        self.crowded = False
+        return True
 
     def _be_worker(self, slot):
         status = 1
@@ -161,11 +171,15 @@ class Master:
             status = 0
         except Exception:
             from traceback import format_exc
-            mainlog = MainLog(self.settings.log)
-            for line in format_exc().rstrip("\n").split("\n"):
-                mainlog.write(line)
+            self._log(format_exc().rstrip("\n"))
         finally:
             posix._exit(status)
+
+    def _log(self, text):
+        mainlog = MainLog(self.settings.log)
+        for line in text.split("\n"):
+            mainlog.write(line)
+        mainlog.close()
 
     def _stop(self, *_):
         self.stopping = True

@@ -35,6 +35,14 @@ def fork_every_other_time() -> int:
     return whole_fork()
 
 
+def fork_while_there_is_room() -> int:
+    """The system has four processes more, and then none."""
+    forks[0] += 1
+    if forks[0] > 4:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return whole_fork()
+
+
 def yes(*_) -> bool:
     return True
 

@@ -290,6 +290,21 @@ class QuietTest(unittest.TestCase):
         self.assertIsNone(server.process.poll())
 
 
+    def test_no_process_more(self):
+        """Those that there are serve on, and whoever they serve notices nothing."""
+        server = self.start({"posix.fork": faults.fork_while_there_is_room})
+        self.await_listener(server)
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(server.client()) for _ in range(4)]
+            server.wait_log("no further process for sessions: Resource temporarily unavailable")
+            for client in clients:
+                client.expect("NOOP", 250)
+        with server.client() as client:
+            client.expect("QUIT", 221)
+        self.assertIsNone(server.process.poll())
+        self.assertEqual(server.log().count("no further process"), 1)
+
+
 class QueueTest(unittest.TestCase):
     """Who waits to be accepted, and when that is thought to take long."""
 
