@@ -65,15 +65,15 @@ def no_transaction(session):
 
 
 def in_transaction(session):
-    if session.transaction and session.transaction.chunks:
-        return replies.CHUNKS_BEGUN
     return None if session.transaction else replies.SENDER_NOT_GIVEN
+
+
+def no_chunks(session):
+    return replies.CHUNKS_BEGUN if session.transaction and session.transaction.chunks else None
 
 
 def has_recipient(session):
     transaction = session.transaction
-    if transaction and transaction.chunks:
-        return replies.CHUNKS_BEGUN
     if transaction and transaction.recipients:
         return None
     if transaction and transaction.refused:
@@ -237,8 +237,8 @@ VERBS = {
                  (greeted, authorised, no_transaction), "some", MAIL_OCTETS),
     "RCPT": Verb(rcpt, "RCPT TO:<forward-path> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] "
                        "[ORCPT=type;xtext]",
-                 (greeted, authorised, in_transaction), "some", RCPT_OCTETS),
-    "DATA": Verb(data, "DATA", (greeted, authorised, has_recipient), "none"),
+                 (greeted, authorised, in_transaction, no_chunks), "some", RCPT_OCTETS),
+    "DATA": Verb(data, "DATA", (greeted, authorised, no_chunks, has_recipient), "none"),
     "BDAT": Verb(bdat, "BDAT octets [LAST]", argument="some"),
     "RSET": Verb(rset, "RSET", argument="none"),
     "NOOP": Verb(noop, "NOOP [anything]"),

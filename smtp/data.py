@@ -7,7 +7,7 @@ from mailstore.delivery import MailObject
 from mailstore.outcome import Later, Never, NoRoom, deferral
 from smtp import limits, replies
 from smtp.channel import Disconnected, TimedOut
-from smtp.commands import authorised
+from smtp.commands import authorised, has_recipient
 from smtp.data_reader import ChunkReader, DataReader
 from smtp.syntax import Malformed, parse_size
 
@@ -159,13 +159,7 @@ def _parse_chunk(argument):
 
 def _may_send_chunk(session):
     """The Reply that refuses BDAT in this state, or None."""
-    refusal = authorised(session)
-    if refusal:
-        return refusal
-    transaction = session.transaction
-    if transaction and transaction.recipients:
-        return None
-    return replies.NO_VALID_RECIPIENTS if transaction and transaction.refused else replies.RECIPIENT_NEEDED
+    return authorised(session) or has_recipient(session)
 
 
 def _read_chunk(session, octets):
