@@ -212,17 +212,22 @@ def _finish_chunks(session):
 def _accept(session):
     """The Reply to a text that has come in whole."""
     message_id = session.backend.clock.message_id()
-    transaction = session.transaction
     try:
-        content = Content(transaction.incoming)
+        content = Content(session.transaction.incoming)
     except HeaderTooBig:
         _log_rejected(session, "message header too big", message_id)
         return replies.HEADER_TOO_BIG
     if len(content.values(b"received")) > MOST_RECEIVED:
-        _log_rejected(session, 'Too many "Received" headers - suspected mail loop', message_id)
+        _log_rejected(session, replies.MAIL_LOOP.texts[0], message_id)
         return replies.MAIL_LOOP
     if session.login:
-        content.complete(message_id, transaction.sender.text or session.login_address, session.domain)
+        content.complete(message_id, session.transaction.sender.text or session.login_address, session.domain)
+    return _store(session, content, message_id)
+
+
+def _store(session, content, message_id):
+    """The Reply to a text that was found good: shown on terminals, if it is for some, and put into mailboxes."""
+    transaction = session.transaction
     message = MailObject(content, transaction.sender.text, transaction.recipients, session.origin(),
                          transaction.utf8, transaction.chunks is not None, transaction.dsn)
     try:
