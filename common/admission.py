@@ -35,6 +35,11 @@ def network(address):
         return address          # whatever a program that is no netcat put into REMOTE_ADDR
 
 
+def entry_of(address):
+    """What stands in the slot of a client at `address` (str), in bytes."""
+    return network(address).encode()[:SLOT].ljust(SLOT, b"\0")
+
+
 def _empty_slots(register):
     """Yield the numbers of the slots that look free, and look no further than asked: there may be thousands."""
     position = register.find(EMPTY)
@@ -53,7 +58,7 @@ class ClientTable:
 
     def enter(self, address):
         """Take a slot for a client at `address` (str). Raises TooMany."""
-        entry = network(address).encode()[:SLOT].ljust(SLOT, b"\0")
+        entry = entry_of(address)
         register = self._read()
         if self._is_under_stress(register):
             register = self._without_dead(register)
@@ -76,7 +81,7 @@ class ClientTable:
         return sum(register[i:i + SLOT] == entry for i in range(0, len(register), SLOT))
 
     def _without_dead(self, register):
-        """`register` when it has been seen to that nobody is in it who is no more."""
+        """`register`, once the slots of sessions that have died are empty."""
         return register
 
 

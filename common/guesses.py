@@ -9,7 +9,7 @@ lost.
 import posix
 from time import time
 
-from common.admission import SLOT, network
+from common.admission import SLOT, entry_of
 
 ROWS = 512
 ROW = SLOT + 8
@@ -26,14 +26,14 @@ class Guesses:
     def failures(self, address):
         """How many of the client at `address` (str) are not forgiven yet."""
         try:
-            _, due = self._find(_entry(address), self._read())
+            _, due = self._find(entry_of(address), self._read())
         except OSError:
             return 0
         return -int(-due // FORGIVEN_SECONDS)
 
     def note(self, address):
         """One more attempt of the client at `address` has failed."""
-        entry = _entry(address)
+        entry = entry_of(address)
         try:
             row, due = self._find(entry, self._read())
             due = min(due, (MOST - 1) * FORGIVEN_SECONDS) + FORGIVEN_SECONDS
@@ -67,10 +67,6 @@ class Guesses:
             posix.pwrite(file, row, number * ROW)
         finally:
             posix.close(file)
-
-
-def _entry(address):
-    return network(address).encode()[:SLOT].ljust(SLOT, b"\0")
 
 
 def _moment(row):
