@@ -68,7 +68,7 @@ def authenticate(session, argument):
     try:
         verdict = _exchange(session, exchange, initial.strip())
     except _Ended as end:
-        _log_failure(session, exchange, end.reply.code, end.reply.texts[0])
+        _log_failure(session, exchange, end.reply)
         return end.reply
     except OSError as error:
         session.mainlog.write(f"passwords cannot be checked: {error.strerror}: {error.filename}")
@@ -160,13 +160,13 @@ def _conclude(session, exchange, verdict):
         return replies.NO_INITIAL_RESPONSE
     session.failures += 1
     session.backend.guesses.note(session.address)
-    _log_failure(session, exchange, 535, "Incorrect authentication data", verdict.login)
+    _log_failure(session, exchange, replies.AUTHENTICATION_FAILED, verdict.login)
     if session.failures >= limits.MOST_FAILURES:
         return replies.too_many_failures(session.domain)
     return replies.AUTHENTICATION_FAILED
 
 
-def _log_failure(session, exchange, code, text, login=None):
+def _log_failure(session, exchange, reply, login=None):
     who = f" (set_id={login})" if login else ""
     session.mainlog.write(f"{exchange.mechanism.lower()} authenticator failed for {session.log_host()}: "
-                          f"{code} {text}{who}")
+                          f"{reply.code} {reply.texts[0]}{who}")

@@ -3,7 +3,7 @@ from mailstore.expansion import members
 from mailstore.outcome import Later, Never
 from mailstore.targets import ADDRESS
 from smtp import replies
-from smtp.mail_rcpt import locate, refusal_reply
+from smtp.mail_rcpt import check_mailboxes, locate, refusal_reply
 from smtp.syntax import Malformed, parse_path
 
 
@@ -42,9 +42,8 @@ def _with_domain(session, argument):
 
 def _verify_address(session, address):
     resolution, reply = locate(session, address)
+    check_mailboxes(session, resolution)
     mailboxes = [mailbox for mailbox, _ in resolution.mailboxes.values()]
-    for mailbox in mailboxes:
-        session.backend.mailboxes.check(mailbox)
     if resolution.is_alias and (mailboxes or resolution.forwarded or resolution.dropped):
         return replies.members([f"<{address.text}>"])
     if found := resolution.forwarded or mailboxes:
