@@ -60,10 +60,10 @@ class Transaction:
         self.incoming.close()
 
 
-def mail(session, argument):
-    """MAIL FROM:<reverse-path> [parameters]: opens a transaction."""
+def mail(session, argument, verb="MAIL"):
+    """MAIL FROM:<reverse-path> [parameters]: opens a transaction. verb: which command it is that does so."""
     if argument[:5].upper() != "FROM:":
-        return replies.argument_needed("MAIL FROM:<reverse-path>")
+        return replies.argument_needed(f"{verb} FROM:<reverse-path>")
     try:
         sender, _, parameters, requests = _parse(session, argument[5:], MAIL_REQUESTS)
     except MalformedParameter:
@@ -74,13 +74,12 @@ def mail(session, argument):
         return replies.bad_sender("address must contain a domain")
     if sender.needs_utf8 and "SMTPUTF8" not in parameters:
         return replies.UTF8_NOT_ANNOUNCED
-    refusal = _check_parameters(session, parameters) or _check_owner(session, sender)
-    if not refusal:
-        incoming = IncomingText(f"{session.settings.spool}/tmp")
-        session.transaction = Transaction(sender, "SMTPUTF8" in parameters, incoming)
-        if any(requests):
-            session.transaction.requests().of_message(*requests)
-    return refusal or replies.SENDER_OK
+    if reply := _check_parameters(session, parameters) or _check_owner(session, sender):
+        return reply
+    session.transaction = Transaction(sender, "SMTPUTF8" in parameters, IncomingText(f"{session.settings.spool}/tmp"))
+    if any(requests):
+        session.transaction.requests().of_message(*requests)
+    return replies.SENDER_OK
 
 
 def _parse(session, text, requests):
@@ -97,9 +96,8 @@ def _check_parameters(session, parameters):
         return replies.UNKNOWN_PARAMETER
     for keyword, value in parameters.items():
         check = PARAMETERS.get(keyword)
-        refusal = check(session, value) if check else replies.UNKNOWN_PARAMETER
-        if refusal:
-            return refusal
+        if reply := check(session, value) if check else replies.UNKNOWN_PARAMETER:
+            return reply
     return None if "SIZE" in parameters else _check_room(session, 0)
 
 

@@ -27,9 +27,7 @@ class People(Mailboxes):
 
 def open_transaction(session, verb, argument):
     """SEND, SOML or SAML FROM:<reverse-path>: as MAIL."""
-    if argument[:5].upper() != "FROM:":
-        return replies.argument_needed(f"{verb} FROM:<reverse-path>")
-    reply = mail(session, argument)
+    reply = mail(session, argument, verb)
     if session.transaction:
         people = People(session.settings, session.backend.access)
         if verb == "SEND":      # else the backend's Mailboxes tell already
