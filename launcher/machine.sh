@@ -143,8 +143,8 @@ fail_locked() {
 # taken, if that can be seen.  SHARED is 1 for what netcat does; 0 to see also those who would share the port.
 can_bind() {
     holder=
-    # Ctrl-C in the terminal is for the launcher alone.
-    (trap '' INT; exec "$PYTHON" -ES "$PROGRAM/launcher/port.py" check "$@") | read -r holder
+    # Ctrl-C in the terminal is for the launcher alone; and nobody leaves compiled modules in another's checkout.
+    (trap '' INT; exec "$PYTHON" -BES "$PROGRAM/launcher/port.py" check "$@") | read -r holder
     error=${PIPESTATUS[0]}
     ((error == 0))
 }

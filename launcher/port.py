@@ -7,14 +7,18 @@ port.py check SHARED PORT ADDRESS...    can each ADDRESS be bound? The exit stat
 port.py hold (PORT ADDRESS)...          keep each from everybody else until TERM, without listening: clients are
                                         refused at once
 """
+import sys
+
+sys.path[0] = __file__.rpartition("/launcher/")[0]      # run as a script, it finds only its own room there
+
 import _signal as signal
 import _socket as socket
 import errno
 import posix
-import sys
+
+from common.privileges import SERVICE_USER, user_name
 
 LISTENS = "0A"              # TCP_LISTEN, as /proc/net/tcp has it
-SERVICE_USER = "mail"       # as common/privileges.py has it
 SERVERS = (b"/smtp_handler.py", b"/prefork.py")     # how the last argument of our listeners ends
 
 
@@ -138,15 +142,6 @@ def program_name(pid):
     """What the process calls itself, made fit for a terminal."""
     text = read(f"/proc/{pid}/comm").decode("utf-8", "replace").rstrip("\n")
     return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def user_name(uid):
-    """A login, or the number of a user that has none."""
-    import pwd
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def read(path):
