@@ -93,7 +93,8 @@ def _make(certificate, key, hosts, addresses):
     finally:
         os.umask(old_mask)
     if result.returncode:
-        raise Unusable(f"openssl n'a pas pu fabriquer {certificate} : « {result.stderr.strip().splitlines()[-1]} »")
+        why = result.stderr.strip().rpartition("\n")[2]
+        raise Unusable(f"openssl n'a pas pu fabriquer {certificate} : « {why or f'code {result.returncode}'} »")
 
 
 def _openssl(*arguments):
