@@ -1,7 +1,7 @@
 """What in the aliases, and in the files that they include, will not be followed, said in French."""
 from common.french import reason
 from mailstore import targets
-from mailstore.mailboxes import text_of
+from mailstore.mailboxes import read_list
 
 MOST_NAMED = 10
 REASONS = {
@@ -13,7 +13,7 @@ REASONS = {
 
 
 def mistakes(entries, files):
-    """A line for each mistake; of many the first and a count. entries: as read_aliases() gives them; files: what opens
+    """A line for each mistake; of many the first and a count. entries: as aliases.parse() gives them; files: what opens
     the files that they include (its method include)."""
     found = [line for name, text in entries.items() for line in _in_entry(name, text, files)]
     more = len(found) - MOST_NAMED
@@ -30,7 +30,7 @@ def _in_entry(name, text, files):
 
 def _in_file(name, path, files):
     try:
-        found = targets.listed(text_of(files.include(path), path))
+        found = targets.listed(read_list(files.include(path), path))
     except OSError as error:
         yield f"alias {name} : {path} : {_why(error)} ; tant que c'est ainsi, l'alias répond 450"
         return

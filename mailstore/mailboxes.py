@@ -11,7 +11,7 @@ SPOOL = "/var/mail"
 PASSWD = "/etc/passwd"
 FIRST_USER = 1000
 LOCALHOST = "localhost"
-MOST_OCTETS = 1 << 20       # of a file that is a list: 10000 members take less
+MOST_CHARACTERS = 1 << 20   # of a file that is a list: 10000 members take less
 
 
 def is_looked_up(name):
@@ -39,11 +39,12 @@ def _passwd_lines(word):
                 yield pwd.struct_passwd((*fields[:2], int(fields[2]), int(fields[3]), *fields[4:]))
 
 
-def text_of(file, path):
-    """What is in the open `file`. Raises OSError, also for more than MOST_OCTETS."""
+def read_list(file, path):
+    """The text of the list that is open as descriptor `file`, which is closed. Raises OSError, with this `path`, for
+    more than MOST_CHARACTERS."""
     with open(file, encoding="utf-8", errors="surrogateescape") as stream:
-        text = stream.read(MOST_OCTETS + 1)
-    if len(text) > MOST_OCTETS:
+        text = stream.read(MOST_CHARACTERS + 1)
+    if len(text) > MOST_CHARACTERS:
         raise OSError(EFBIG, "File too large", path)
     return text
 
@@ -198,14 +199,14 @@ class Mailboxes:
 
     def included(self, path):
         """The text of a file that the aliases include. Raises OSError."""
-        return text_of(self._access.include(path), path)
+        return read_list(self._access.include(path), path)
 
     def forward(self, mailbox):
         """The text of an account's ~/.forward, "" if there is none. Raises Later if it can't be read now."""
         file = self._access.forward(mailbox) if mailbox.login else None
         path = f"{mailbox.home}/.forward"
         try:
-            return "" if file is None else text_of(file, path)
+            return "" if file is None else read_list(file, path)
         except OSError as error:
             raise Later(UNUSABLE, errno=error.errno, doing=path) from error
 
