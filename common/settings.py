@@ -45,6 +45,7 @@ class Settings:
     relay_logins, noms: files, "" when there is none. tag: the sign before an address's tag, "" for none.
     relays: {domain: "host:port", "host" or "", the first two perhaps behind "smtps:"}. tls: (certificate,
     key) files, or (). spool, log: paths. max_sessions, max_recipients: counts. max_size: octets.
+    listen: "netcat" or "prefork". bind: the addresses to listen at, parted by blanks, "" for all.
     ports, smtps: lists of port numbers. port: the listener's that took this connection, 0 if unknown.
     agent: the delivery agent's socket, "" when mailboxes are written without one.
     proxies: addresses, as sockets' names have them.

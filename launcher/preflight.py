@@ -42,7 +42,7 @@ def main(words):
             check(settings)
         tls, fingerprint = given_tls(settings)
         make_state(settings)
-        compile_modules(settings)
+        compile_modules()
         indexes = Indexes(settings, named_files(settings))
         become_service()
         check_reachable(settings)
@@ -158,7 +158,7 @@ def check_lmtp(settings):
 
 
 def check_tag(settings):
-    """The sign of -tag must be one that can stand in an address, and in nobody's name by accident."""
+    """The sign of -tag must be one of those that may stand between a name and its tag."""
     if settings.tag and settings.tag not in options.TAG_SIGNS:
         raise Problem(f"-tag demande un signe parmi {' '.join(options.TAG_SIGNS)}, pas « {settings.tag} »")
 
@@ -267,7 +267,7 @@ def check_dig(settings):
              " comme administrateur : apt-get install bind9-dnsutils")
 
 
-def compile_modules(_):
+def compile_modules():
     """Leave every module compiled, for compiling takes a session 10 ms. Root does so only where the program is its own;
     in the copy that it serves from they are in any case."""
     if os.geteuid() != 0 or os.stat(configuration.HERE).st_uid == 0:

@@ -1,4 +1,5 @@
-"""What a session needs of the server that it is a session of."""
+"""The server behind its sessions: mailboxes, the way into them, accounts, the certificate, each made when a session
+first needs it."""
 from common.settings import canonical
 from smtp.session import Session
 
