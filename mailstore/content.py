@@ -7,6 +7,7 @@ from mailstore.files import write_all
 from mailstore.trace import mail_date
 
 MOST_FIELDS = 10000         # each takes far more memory than the few octets it may consist of
+NAME_OCTETS = 998           # no field's name is longer than a line may be (RFC 5322 §2.1.1)
 DELIVERY_FIELDS = (b"return-path", b"envelope-to", b"delivery-date")
 BLANKS = b" \t\v"
 NOT_IN_NAMES = frozenset(range(33)) | {127}
@@ -27,7 +28,7 @@ class Content:
         self._incoming = incoming
         text = incoming.beginning()
         fields, start, first = split_header(text)
-        if incoming.is_long and start == len(text) and not first:
+        if incoming.is_long and start == len(text) and not _has_ended(text, first):
             raise HeaderTooBig
         named = [(field_name(field), field.replace(b"\0", b"?")) for field in fields]
         self._fields = [(name, field) for name, field in named if name not in DELIVERY_FIELDS]
@@ -109,6 +110,14 @@ def split_header(text):
         fields.append(_without_blank_end(field))
         position = end
     return fields, position, b""
+
+
+def _has_ended(text, first):
+    """Whether the header ends with `text`, behind which more comes: by an empty line, or by one (`first`, as far as it
+    has come) that is seen to be no field. What may be a field's name has not ended it."""
+    if not first:
+        return text.endswith(b"\n\n")
+    return first.endswith(b"\n") or len(first) > NAME_OCTETS or not NOT_IN_NAMES.isdisjoint(first.rstrip(BLANKS))
 
 
 def _line_end(text, position):
