@@ -164,11 +164,26 @@ def _listening(get):
     }
 
 
+def _mail(get):
+    """Who has it here, where else it goes, and who may send it."""
+    return {
+        "store": get("SMTP_STORE") or STORE,
+        "aliases": get("SMTP_ALIASES") or _existing_aliases(),
+        "tag": get("SMTP_TAG"),
+        "terminals": get("SMTP_TERMINALS") == "1",
+        "relays": _relays(get("SMTP_RELAY") or RELAY_DOMAIN),
+        "relay_logins": get("SMTP_RELAY_LOGIN"),
+        "dns": get("SMTP_DNS"),
+        "accounts": get("SMTP_PASS"),
+        "match_sender": get("SMTP_MATCH_SENDER") == "1",
+    }
+
+
 def from_environ(environ=None):
     """Settings out of `environ` (a dict of bytes, as posix.environ is).
 
-    Raises BadSetting for a number that is none, local_domain.BadNames when the domain is to come from a file
-    of names that yields none.
+    Raises BadSetting for a number or an address that is none, local_domain.BadNames when the domain is to come from a
+    file of names that yields none.
     """
     raw = posix.environ if environ is None else environ
 
@@ -181,21 +196,13 @@ def from_environ(environ=None):
         **_listening(get),
         "domain": _domain(get, noms),
         "noms": noms,
-        "store": get("SMTP_STORE") or STORE,
-        "aliases": get("SMTP_ALIASES") or _existing_aliases(),
-        "relays": _relays(get("SMTP_RELAY") or RELAY_DOMAIN),
-        "relay_logins": get("SMTP_RELAY_LOGIN"),
-        "tag": get("SMTP_TAG"),
-        "accounts": get("SMTP_PASS"),
-        "match_sender": get("SMTP_MATCH_SENDER") == "1",
-        "terminals": get("SMTP_TERMINALS") == "1",
+        **_mail(get),
         "tls": _tls(get("SMTP_TLS")),
         "spool": spool,
         "log": get("SMTP_LOG") or spool + "/mainlog",
         "max_sessions": _number(get, "SMTP_MAX"),
         "max_size": _number(get, "SMTP_SIZE"),
         "max_recipients": _number(get, "SMTP_RCPTS"),
-        "dns": get("SMTP_DNS"),
         "agent": get("SMTP_AGENT") or (SYSTEM_AGENT if posix.geteuid() == 0 else ""),
         "verbose": _number(get, "SMTP_VERBOSE"), "web": get("SMTP_WEB"),
         "terminal": get("SMTP_TERMINAL") == "1",
