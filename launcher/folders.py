@@ -22,8 +22,11 @@ def _shown(path):
 
 
 def _why_not(entry):
-    """Why the entry (an os.DirEntry) is nobody's mail, or ""."""
-    state = entry.stat(follow_symlinks=False)
+    """Why the entry (an os.DirEntry) is nobody's mail, or "", also for one that has gone meanwhile."""
+    try:
+        state = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return ""
     if S_ISLNK(state.st_mode):
         return "c'est un lien"
     if not S_ISDIR(state.st_mode):

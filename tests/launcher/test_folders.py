@@ -1,8 +1,12 @@
 """-store DIR: each entry of the folder is an account, or the start names it and says why not."""
 
 import os
+import pathlib
+import tempfile
 import unittest
+from unittest import mock
 
+from launcher.folders import no_accounts
 from tests.helpers import support
 
 
@@ -30,6 +34,15 @@ class FoldersTest(unittest.TestCase):
             for name, why in expected.items():
                 self.assertIn(why, named[name])
             self.assertEqual(server.stop(), 0)
+
+    def test_one_that_goes_meanwhile(self):
+        with tempfile.TemporaryDirectory() as store:
+            gone = pathlib.Path(store, "gone")
+            gone.mkdir()
+            entries = list(os.scandir(store))
+            gone.rmdir()
+            with mock.patch("os.scandir", lambda _: entries):
+                self.assertEqual(no_accounts(store), [])
 
     def test_at_most_ten(self):
         with support.Server() as server:
