@@ -7,11 +7,11 @@ spelled: `--- one copy`.
 What is stored does not depend on who listens, so each listener serves in one class.
 """
 
-import contextlib
 import dataclasses
 
 from tests.helpers import support
 from tests.helpers.accounts import system_users
+from tests.helpers.lasting import enter
 from tests.lab import compare, corpus
 from tests.lab.exim import ALIASES, Exim, needs_model_exim
 
@@ -49,10 +49,8 @@ class StoreCase(support.ServerTestCase):
 
     @classmethod
     def enter(cls, context):
-        """Enter a context until the class is done (unittest's enterClassContext is younger than Python 3.9)."""
-        stack = contextlib.ExitStack()
-        cls.addClassCleanup(stack.close)
-        return stack.enter_context(context)
+        """Enter a context until the class is done."""
+        return enter(cls.addClassCleanup, context)
 
     def take(self):
         """All copies that lie in the users' mailboxes; they are removed."""

@@ -1,6 +1,5 @@
 """~/.forward: read as the user, who may have mail sent on, and keep it; whatever else it says, nothing is lost."""
 
-import contextlib
 import os
 import pathlib
 import shutil
@@ -8,6 +7,7 @@ import unittest
 
 from tests.helpers import support
 from tests.helpers.accounts import system_users
+from tests.helpers.lasting import enter
 from tests.helpers.mailboxes import read_maildir
 
 SMALL = b"Subject: on its way\r\n\r\ntext\r\n.\r\n"
@@ -24,9 +24,7 @@ class ForwardTest(support.ServerTestCase):
 
     @classmethod
     def setUpClass(cls):
-        with contextlib.ExitStack() as stack:
-            cls.people = stack.enter_context(system_users(ANN, BEN, CID))
-            cls.addClassCleanup(stack.pop_all().close)
+        cls.people = enter(cls.addClassCleanup, system_users(ANN, BEN, CID))
         super().setUpClass()
 
     def setUp(self):
@@ -148,12 +146,11 @@ class ForwardTest(support.ServerTestCase):
         self.server.wait_log(bounce + " Completed")
 
 
+@support.needs_root
 class OrdinaryUserTest(unittest.TestCase):
     """Without root: one's own, as who one is."""
 
     def test_own(self):
-        if not support.IS_ROOT:
-            self.skipTest("il faut être root")
         with system_users(ANN) as people:
             entry = people[ANN]
             path = pathlib.Path(entry.pw_dir) / ".forward"

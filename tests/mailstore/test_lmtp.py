@@ -8,6 +8,7 @@ import unittest
 
 from tests.helpers import faults, harness, support
 from tests.helpers.accounts import system_users
+from tests.helpers.lasting import enter
 from tests.helpers.terminals import TEXT, PseudoTerminal
 from tests.lab import asking
 from tests.lab.lmtp_sink import DROP, LmtpSink, fates
@@ -15,7 +16,7 @@ from tests.lab.sink import SILENCE
 
 WIRE = b"Subject: x\r\nReturn-path: <forged@x.example>\r\n\r\n..dot\r\nlast\r\n.\r\n"
 SENDER = "sender@client.example"
-SOON = {"smtp_client.bounds.LmtpLimits.%s" % step: 0.3 for step in ("command", "data", "end_of_data", "greeting")}
+SOON = {"smtp_client.bounds.LmtpLimits.%s" % step: 1 for step in ("command", "data", "end_of_data", "greeting")}
 NEVER_THERE = "lmtp:127.0.0.1:1"
 ALIASES = """\
 list: alice, bob, carol
@@ -30,9 +31,7 @@ class LmtpCase(unittest.TestCase):
 
     def serve(self, script=None, patch=None, store="", **sink) -> harness.Handlers:
         """Handlers before an LmtpSink, which is self.sink then."""
-        self.sink = LmtpSink(script, **sink)
-        self.sink.__enter__()
-        self.addCleanup(self.sink.close)
+        self.sink = enter(self.addCleanup, LmtpSink(script, **sink))
         server = harness.Handlers({"SMTP_STORE": store or self.sink.store, "SMTP_RELAY": "relay.example=127.0.0.1:9"},
                                   patch, accounts=None, aliases=self.aliases)
         self.addCleanup(server.destroy)

@@ -1,7 +1,6 @@
 """Mailboxes that cannot be used: a 4xx at RCPT or after the dot, a log line that says why, nothing half-written, and
 the next message works."""
 
-import contextlib
 import json
 import os
 import pathlib
@@ -13,6 +12,7 @@ import unittest
 
 from tests.helpers import faults, harness, mailbox_faults, mailboxes, support
 from tests.helpers.accounts import system_users
+from tests.helpers.lasting import enter
 
 SMALL = b"Subject: small\r\n\r\ntext\r\n.\r\n"
 LARGE = b"Subject: large\r\n\r\n" + (b"x" * 76 + b"\r\n") * 6000 + b".\r\n"        # 468 kB
@@ -183,9 +183,7 @@ class HomeTest(FailureCase):
 
     @classmethod
     def setUpClass(cls):
-        stack = contextlib.ExitStack()
-        cls.addClassCleanup(stack.close)
-        cls.user = stack.enter_context(system_users("essaihome"))["essaihome"]
+        cls.user = enter(cls.addClassCleanup, system_users("essaihome"))["essaihome"]
         cls.home = pathlib.Path(cls.user.pw_dir)
 
     def setUp(self):

@@ -10,6 +10,7 @@ import unittest
 from tests.helpers import faults, support
 from tests.helpers.accounts import system_users
 from tests.helpers.disks import full_disk
+from tests.helpers.lasting import enter
 from tests.mailstore.test_maildir_failures import LARGE, SMALL, FailureCase, files_below
 
 OLD = b"From old@b.example Sat Jan 03 10:05:00 2026\nSubject: old\n\nold\n\n"
@@ -21,13 +22,7 @@ class MboxCase(FailureCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.users = cls.enter(system_users(*cls.NAMES))
-
-    @classmethod
-    def enter(cls, context):
-        """What `with context` gives, for the time of the class."""
-        cls.addClassCleanup(context.__exit__, None, None, None)
-        return context.__enter__()
+        cls.users = enter(cls.addClassCleanup, system_users(*cls.NAMES))
 
     def setUp(self):
         self.server = self.serve({"SMTP_STORE": "mbox"}, accounts=None)

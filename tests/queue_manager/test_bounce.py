@@ -9,6 +9,7 @@ import unittest
 
 from tests.helpers import mailboxes, support
 from tests.helpers.accounts import system_users
+from tests.helpers.lasting import enter
 from tests.lab.courier import Courier, needs_courier
 from tests.lab.relay import SENDER, TEXT, Relay
 from tests.lab.sink import Sink
@@ -106,8 +107,7 @@ class ReportCase(unittest.TestCase):
         return relay, sink
 
     def enter(self, context):
-        self.addCleanup(context.__exit__, None, None, None)
-        return context.__enter__()
+        return enter(self.addCleanup, context)
 
 
 class BounceTest(ReportCase):

@@ -3,6 +3,7 @@
 import unittest
 
 from tests.helpers import support
+from tests.helpers.lasting import enter
 from tests.lab.lmtp_sink import LmtpSink, fates
 from tests.lab.relay import Relay
 
@@ -11,11 +12,8 @@ class WaitingTest(unittest.TestCase):
     TEXT = b"Received: x\nSubject: waited\n\nbody\n"
 
     def relay(self, sink: LmtpSink, **more) -> Relay:
-        sink.__enter__()
-        self.addCleanup(sink.close)
-        relay = Relay(accounts=(), SMTP_STORE=sink.store, **more)
-        self.addCleanup(relay.__exit__, None, None, None)
-        return relay
+        enter(self.addCleanup, sink)
+        return enter(self.addCleanup, Relay(accounts=(), SMTP_STORE=sink.store, **more))
 
     @staticmethod
     def copy(name: str, **more) -> dict:

@@ -8,6 +8,7 @@ import unittest
 
 from tests.helpers import support
 from tests.helpers.client import Client
+from tests.helpers.lasting import enter
 from tests.lab.sink import Sink
 
 LINE_ENDS = {"LF": b"\n", "CR": b"\r", "CRLF": b"\r\n", "CRCRLF": b"\r\r\n", "LFCR": b"\n\r", "NUL": b"\r\n\0",
@@ -35,9 +36,7 @@ class TwoPlacesTestCase(support.ServerTestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.sink = Sink()
-        cls.addClassCleanup(cls.sink.close)
-        cls.sink.__enter__()
+        cls.sink = enter(cls.addClassCleanup, Sink())
         cls.options = ("-relay", "tpmail.info.unicaen.fr=127.0.0.1:%d" % cls.sink.port)
         super().setUpClass()
 
@@ -101,8 +100,7 @@ class EndOfDataTest(TwoPlacesTestCase):
     def tearDown(self):
         """What was relayed is what was stored, and not a message more."""
         stored = len(self.server.messages("alice"))
-        with self.sink.changed:
-            self.sink.changed.wait_for(lambda: len(self.sink.messages) >= stored, support.PATIENCE)
+        self.sink.wait_messages(stored)
         support.wait_for(lambda: not list(self.server.spool.glob("queue/*.envelope")), "an empty queue")
         self.assertEqual(len(self.sink.messages), stored)
         for message in self.sink.messages:

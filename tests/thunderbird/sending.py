@@ -10,6 +10,7 @@ import typing
 import unittest
 
 from tests.helpers import secure, support
+from tests.helpers.lasting import enter
 from tests.helpers.reports import reports
 from tests.helpers.secure import ALICE, BOB, WRONG
 from tests.lab.sink import Sink
@@ -155,9 +156,7 @@ class ReportTest(SendingCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.home = Sink()
-        cls.home.__enter__()
-        cls.addClassCleanup(cls.home.close)
+        cls.home = enter(cls.addClassCleanup, Sink())
         cls.options = ("-relay", "%s=127.0.0.1:%d" % (profile.ADDRESS.rpartition("@")[2], cls.home.port))
         super().setUpClass()
 

@@ -12,6 +12,7 @@ import unittest
 
 from tests.helpers import support
 from tests.helpers.accounts import system_users
+from tests.helpers.lasting import enter
 from tests.helpers.reports import HEADERS, WHOLE, Told, reports
 from tests.lab.sink import Sink
 
@@ -100,9 +101,7 @@ class DsnCase(support.ServerTestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.sinks = Sinks()
-        cls.addClassCleanup(cls.sinks.__exit__)
-        cls.sinks.__enter__()
+        cls.sinks = enter(cls.addClassCleanup, Sinks())
         cls.options = (*cls.options, *cls.sinks.options())
         super().setUpClass()
 
@@ -225,10 +224,8 @@ class MboxTest(DsnCase):
 
     @classmethod
     def setUpClass(cls):
-        with contextlib.ExitStack() as stack:
-            cls.people = stack.enter_context(system_users("essaiann", "essaiben", "essaicid"))
-            pathlib.Path(cls.people["essaicid"].pw_dir, ".forward").write_text("x@%s\n" % AWARE)
-            cls.addClassCleanup(stack.pop_all().close)
+        cls.people = enter(cls.addClassCleanup, system_users("essaiann", "essaiben", "essaicid"))
+        pathlib.Path(cls.people["essaicid"].pw_dir, ".forward").write_text("x@%s\n" % AWARE)
         super().setUpClass()
 
     def sender_mailbox(self):

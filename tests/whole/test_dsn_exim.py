@@ -6,6 +6,7 @@ import unittest
 
 from tests.helpers import support
 from tests.helpers.accounts import system_users
+from tests.helpers.lasting import enter
 from tests.helpers.reports import HEADERS, WHOLE, Told, reports
 from tests.lab.exim import Exim, needs_model_exim
 from tests.lab.sink import Sink
@@ -76,8 +77,7 @@ class Server:
     def __init__(self, case: unittest.TestCase):
         self.plain, self.aware, self.back = Sink({"rcpt": refuse_bad}), Sink(extensions=("SIZE", "DSN")), Sink()
         for sink in (self.plain, self.aware, self.back):
-            sink.__enter__()
-            case.addClassCleanup(sink.close)
+            enter(case.addClassCleanup, sink)
         self.routes = {"plain.example": self.plain.port, "aware.example": self.aware.port,
                        "back.example": self.back.port}
         self.told: typing.Dict[str, typing.List[Told]] = {}
@@ -116,9 +116,7 @@ class EximTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        users = system_users(*USERS)
-        users.__enter__()
-        cls.addClassCleanup(users.__exit__, None, None, None)
+        enter(cls.addClassCleanup, system_users(*USERS))
         cls.ours, cls.theirs = Server(cls), Server(cls)
         aliases = "one: eximalice\nhole: :blackhole:\n"
         relays = [word for domain, port in cls.ours.routes.items()

@@ -15,6 +15,7 @@ import unittest
 from tests.helpers import support
 from tests.helpers.client import Client
 from tests.helpers.fuzzer import Fuzzer
+from tests.helpers.lasting import enter
 from tests.lab.sink import MAILHOG, Sink
 
 SESSIONS = 4000 if support.LONG else 150
@@ -109,9 +110,7 @@ class RelayedFuzzingTest(Sessions):
 
     @classmethod
     def setUpClass(cls):
-        cls.sink = Sink(extensions=MAILHOG)
-        cls.sink.__enter__()
-        cls.addClassCleanup(cls.sink.close)
+        cls.sink = enter(cls.addClassCleanup, Sink(extensions=MAILHOG))
         cls.options = ("-size", "20000", "-rcpts", "10", "-relay",
                        "tpmail.info.unicaen.fr=127.0.0.1:%d" % cls.sink.port, "-v")
         super().setUpClass()
@@ -132,7 +131,8 @@ class RelayedFuzzingTest(Sessions):
                 said, whole = self.play(fuzzer.session(), seed)
                 self.check_replies(said, whole)
                 acknowledged.update(dict.fromkeys(ACCEPTED.findall(said), seed))
-        support.wait_for(lambda: not list(self.server.spool.glob("queue/*.envelope")), "an empty queue", 60)
+        support.wait_for(lambda: not list(self.server.spool.glob("queue/*.envelope")), "an empty queue",
+                         3 * support.PATIENCE)
         arrived = self.arrived()
         self.assertEqual({name: seed for name, seed in acknowledged.items() if name not in arrived}, {})
         if len(played) > 1:

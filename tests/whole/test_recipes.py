@@ -8,6 +8,7 @@ import unittest
 
 from tests.helpers import readme, support
 from tests.helpers.accounts import system_users
+from tests.helpers.lasting import enter
 from tests.helpers.readme import ReadmeTestCase, Terminal, block, blocks, command, commands, dialogue, replaced, run
 from tests.lab.courier import Courier, needs_courier
 
@@ -131,9 +132,7 @@ class ReadingTest(ReadmeTestCase):
 
     def setUp(self):
         super().setUp()
-        users = system_users("etudiant")
-        self.account = users.__enter__()["etudiant"]
-        self.addCleanup(users.__exit__, None, None, None)
+        self.account = enter(self.addCleanup, system_users("etudiant"))["etudiant"]
         self.home = pathlib.Path(self.account.pw_dir)
         self.server = self.readme_server("./serveur.sh", accounts=None)
 

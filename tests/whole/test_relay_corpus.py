@@ -8,6 +8,7 @@ import re
 import unittest
 
 from tests.helpers import support
+from tests.helpers.lasting import enter
 from tests.helpers.mime_messages import Maker, structure
 from tests.lab import corpus
 from tests.lab.sink import EXIM, MAILHOG, MAILPIT, UTF8_ALONE, Sink
@@ -36,9 +37,7 @@ class CorpusTest(unittest.TestCase):
     def setUpClass(cls):
         cls.sinks = {}
         for name, extensions in HOSTS.items():
-            cls.sinks[name] = sink = Sink(extensions=extensions)
-            sink.__enter__()
-            cls.addClassCleanup(sink.close)
+            cls.sinks[name] = enter(cls.addClassCleanup, Sink(extensions=extensions))
         relays = [word for name, sink in cls.sinks.items()
                   for word in ("-relay", "%s.example=127.0.0.1:%d" % (name, sink.port))]
         cls.server = support.Server([*relays, "-listen", "prefork"])
@@ -47,7 +46,8 @@ class CorpusTest(unittest.TestCase):
         cls.names = {}                  # {id: (name, whether SMTPUTF8 was asked for)}
         for utf8 in (False, True):
             cls.send_all(utf8)
-        support.wait_for(lambda: not list(cls.server.spool.glob("queue/*.envelope")), "an empty queue", 60)
+        support.wait_for(lambda: not list(cls.server.spool.glob("queue/*.envelope")), "an empty queue",
+                         3 * support.PATIENCE)
         cls.stored = by_id(message.content for message in cls.server.messages("alice"))
         cls.relayed = {name: by_id(message.data for message in sink.messages) for name, sink in cls.sinks.items()}
 
