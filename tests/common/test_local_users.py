@@ -163,11 +163,10 @@ class RelayStartTest(support.ServerTestCase):
         """Whoever became the service user gets nothing from the relay's next start."""
         victim = self.server.folder / "victim"
         victim.mkdir()
-        support.wait_for(lambda: " relay started:" in self.server.log(), "the relay")
+        relay = self.server.relay_pid()
         queue = self.server.spool / "queue"
         queue.rename(self.server.spool / "old")
         queue.symlink_to(victim)
-        relay, = (pid for pid, command in self.server.processes().items() if "/relay.py" in command)
         os.kill(relay, 9)
         support.wait_for(lambda: "queue est un lien" in self.server.output(), "the relay's refusal")
         self.assertEqual((victim.stat().st_uid, list(victim.iterdir())), (0, []))

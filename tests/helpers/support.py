@@ -100,7 +100,8 @@ def own_name() -> str:
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
-held_ports: typing.List[socket.socket] = []
+held_ports = contextlib.ExitStack()
+atexit.register(held_ports.close)
 
 
 def free_port() -> int:
@@ -112,7 +113,7 @@ def free_port() -> int:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             holder.bind("\0serveur-smtp-essai-port-%d" % port)
-            held_ports.append(holder)
+            held_ports.enter_context(holder)
             return port
         holder.close()
 
@@ -306,6 +307,10 @@ class Server:
             with contextlib.suppress(OSError, KeyError):        # it has just ended, or has no client
                 found[pid] = connections[os.readlink("/proc/%d/fd/0" % pid)]
         return found
+
+    def relay_pid(self) -> int:
+        """The pid of its first relay, once that is at work."""
+        return int(self.wait_log(" relay started: ").partition("pid=")[2].partition(",")[0])
 
     def agent_master(self) -> int:
         """The pid of the delivery agent's master; 0 if there is none."""

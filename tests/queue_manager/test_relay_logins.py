@@ -89,7 +89,7 @@ class StartTest(unittest.TestCase):
         self.file.parent.chmod(0o700)
         with self.server("a.example") as server:
             server.start()
-            first = int(server.wait_log("relay started: ").partition("pid=")[2].partition(",")[0])
+            first = server.relay_pid()
             support.os.kill(first, signal.SIGHUP)
             support.wait_for(lambda: server.log().count("relay started: ") == 2, "another relay")
             self.assertIn("relay stopped: pid=%d" % first, server.log())

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import tempfile
 import unittest
 
 from tests.helpers import support
+from tests.helpers.lasting import enter
 from tests.lab.relay import Relay
 from tests.lab.sink import SILENCE, Sink
 
@@ -19,8 +21,7 @@ class SinkServerCase(support.ServerTestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.sink = Sink(cls.script).__enter__()
-        cls.addClassCleanup(cls.sink.close)
+        cls.sink = enter(cls.addClassCleanup, Sink(cls.script))
         cls.options = ("-relay", "sink.example=127.0.0.1:%d" % cls.sink.port, *cls.more_options)
         super().setUpClass()
 
@@ -85,21 +86,11 @@ class HandOverTest(SinkServerCase):
         self.assertEqual(list((self.server.mail / "alice").glob("Maildir/tmp/*")), [])
 
     def test_relay_that_dies_is_replaced(self):
-        relay, = self.relays_first()
+        relay = self.server.relay_pid()
         os.kill(relay, signal.SIGKILL)
         reply = self.server.send(["after@sink.example"], WIRE)
         self.wait_completed(reply)
         self.assertNotIn(relay, self.server.processes())
-
-    def relays_first(self):
-        """The relay's first process: the other one, which delivers to mailboxes here, is its child."""
-        found = {pid for pid, command in self.server.processes().items() if "relay.py" in command}
-        return [pid for pid in found if parent(pid) not in found]
-
-
-def parent(pid):
-    with open("/proc/%d/stat" % pid) as file:
-        return int(file.read().rpartition(")")[2].split()[1])
 
 
 class BounceInMailboxTest(SinkServerCase):
@@ -131,12 +122,12 @@ class SmarthostTest(SinkServerCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.smarthost = Sink().__enter__()
-        cls.addClassCleanup(cls.smarthost.close)
-        accounts = support.pathlib.Path(support.tempfile.mkstemp(prefix="comptes-essai-")[1])
-        cls.addClassCleanup(accounts.unlink)
-        accounts.write_text("alice:secret\n")
-        cls.more_options = ("-relay", "*=127.0.0.1:%d" % cls.smarthost.port, "-pass", str(accounts))
+        cls.smarthost = enter(cls.addClassCleanup, Sink())
+        accounts = tempfile.NamedTemporaryFile("w", prefix="comptes-essai-")
+        cls.addClassCleanup(accounts.close)
+        accounts.write("alice:secret\n")
+        accounts.flush()
+        cls.more_options = ("-relay", "*=127.0.0.1:%d" % cls.smarthost.port, "-pass", accounts.name)
         super().setUpClass()
 
     def test_authenticated(self):
@@ -195,7 +186,7 @@ class BetweenServersTest(unittest.TestCase):
                 client.expect("DATA", 354)
                 client.write(b"Received: by host.example; Tue, 24 Nov 2026 10:00:00 +0100\r\n" * 80 + WIRE)
                 self.assertEqual(client.reply().code, 250)
-            support.wait_for(lambda: one.messages("alice"), "the bounce", 40)
+            support.wait_for(lambda: one.messages("alice"), "the bounce")
             self.assertIn(b"loop", one.messages("alice")[0].content)
             self.assertEqual((one.stop(), other.stop()), (0, 0))
 

@@ -61,8 +61,7 @@ class SmarthostTest(unittest.TestCase):
         self.assertIn(": authentication failed: SMTP error from remote mail server after AUTH PLAIN: 535 ", line)
         self.assertNotIn("pas-celui-ci", server.log())
         self.file.write_text("localhost eximalice secret\n")
-        pid = int(server.wait_log("relay started: ").partition("pid=")[2].partition(",")[0])
-        support.os.kill(pid, support.signal.SIGHUP)
+        support.os.kill(server.relay_pid(), support.signal.SIGHUP)
         support.wait_for(lambda: server.log().count("relay started: ") == 2, "another relay")
         support.subprocess.run([str(support.ROOT / "relay.py"), "-spool", str(server.spool), "retry"], check=True,
                                timeout=support.PATIENCE, stdout=support.subprocess.DEVNULL)
