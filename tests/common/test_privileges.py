@@ -16,6 +16,7 @@ import unittest
 from tests.helpers import mailboxes, processes, support
 from tests.helpers.accounts import system_users
 from tests.helpers.client import Client
+from tests.helpers.lasting import enter
 from tests.helpers.tracing import Tracing
 
 SMALL = b"Subject: private\r\n\r\ntext\r\n.\r\n"
@@ -86,14 +87,13 @@ class TerminalTest(unittest.TestCase):
                 said += screen.read(65536)
             self.assertEqual(server.send("alice@" + server.domain, SMALL).code, 250)
             with server.client() as client:
-                mail = {pwd.getpwnam("mail").pw_uid}
-                pids = [pid for pid in server.processes() if processes.identity_of(pid).users == mail]
-                self.assertIn(server.process_of(client), pids)
-                for pid in pids:
-                    links = [os.readlink(link) for link in pathlib.Path("/proc/%d/fd" % pid).iterdir()]
-                    self.assertNotIn(path, links)
-                    terminal = pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[4]
-                    self.assertEqual(terminal, "0", server.processes()[pid])
+                mail, seen = {pwd.getpwnam("mail").pw_uid}, []
+                for pid, command in server.processes().items():
+                    with contextlib.suppress(OSError):      # it has just ended
+                        if processes.identity_of(pid).users == mail:
+                            self.assert_has_no_terminal(pid, path, command)
+                            seen.append(pid)
+                self.assertIn(server.process_of(client), seen)
             server.process.send_signal(signal.SIGTERM)
             with contextlib.suppress(OSError):          # EIO: nobody has the other end any more
                 while piece := screen.read(65536):
@@ -105,6 +105,12 @@ class TerminalTest(unittest.TestCase):
                                                   b"Serveur arr\xc3\xaat\xc3\xa9.")]
             self.assertEqual(shown, sorted(shown), said)
             self.assertNotIn(-1, shown)
+
+    def assert_has_no_terminal(self, pid: int, path: str, command: str):
+        links = [os.readlink(link) for link in pathlib.Path("/proc/%d/fd" % pid).iterdir()]
+        self.assertNotIn(path, links, command)
+        terminal = pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[4]
+        self.assertEqual(terminal, "0", command)
 
     def test_netcat(self):
         self.check("netcat")
@@ -134,7 +140,7 @@ class FirstOctetTest(unittest.TestCase):
             for _ in range(2):
                 support.wait_for(lambda: support.listeners(server.port), "a netcat, which are few here, and slow")
                 self.assertEqual(server.send("alice@" + server.domain, SMALL).code, 250)
-            server.stop(60)
+            server.stop(3 * support.PATIENCE)
             return {int(path.suffix[1:]): path.read_text("latin-1").splitlines() for path in traces.iterdir()}
 
     def check(self, listener: str):
@@ -180,9 +186,7 @@ class LinksTest(support.ServerTestCase):
 
     @classmethod
     def setUpClass(cls):
-        users = system_users("essaimallory", "essaivictim")
-        people = users.__enter__()
-        cls.addClassCleanup(users.__exit__, None, None, None)
+        people = enter(cls.addClassCleanup, system_users("essaimallory", "essaivictim"))
         cls.mallory, cls.victim = people["essaimallory"], people["essaivictim"]
         super().setUpClass()
 
