@@ -12,6 +12,12 @@ def parent_of(pid: int) -> int:
         return 0
 
 
+def children_of(pid: int) -> typing.Set[int]:
+    """The pids of the processes whose parent is `pid`. (/proc/PID/task/PID/children may miss one while another ends)"""
+    everybody = (int(folder.name) for folder in pathlib.Path("/proc").glob("[0-9]*"))
+    return {other for other in everybody if parent_of(other) == pid}
+
+
 def peak_memory(pid: int) -> int:
     """Octets that a process has had in memory at most."""
     status = pathlib.Path("/proc/%d/status" % pid).read_text()

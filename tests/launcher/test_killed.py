@@ -6,7 +6,8 @@ import signal
 import unittest
 
 from tests.helpers import support
-from tests.launcher.test_pool import POOL, PoolTestCase, ask_until_dismissed, children
+from tests.helpers.processes import children_of
+from tests.launcher.test_pool import POOL, PoolTestCase, ask_until_dismissed
 
 
 def kill_with_keepers(server: support.Server) -> None:
@@ -75,15 +76,16 @@ class KillTest(PoolTestCase):
 
     def test_keeper(self):
         server = self.started()
+        self.wait_pool(server)
         for _ in range(2):
             before = server.output().count("est remplacé")
-            keepers = [pid for pid in children(server.process.pid) if len(children(pid)) > 2]
-            orphans = set(children(keepers[0]))
+            keepers = [pid for pid in children_of(server.process.pid) if len(children_of(pid)) > 2]
+            orphans = children_of(keepers[0])
             os.kill(keepers[0], signal.SIGKILL)
             support.wait_for(lambda: server.output().count("est remplacé") > before, "a new keeper")
             self.assertIn("un gardien du port %d (processus %d) est mort" % (server.port, keepers[0]), server.output())
             support.wait_for(lambda: orphans.isdisjoint(server.processes()), "the end of what it left")
-            support.wait_for(lambda: support.listeners(server.port) == POOL, "a whole pool")
+            self.wait_pool(server)
             with server.client() as client:
                 client.expect("QUIT", 221)
         self.assertEqual(server.stop(), 0)
@@ -98,7 +100,7 @@ class KillTest(PoolTestCase):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 self.assertEqual(client.rest(), b"")
-        support.wait_for(lambda: support.listeners(server.port) == POOL, "a whole pool")
+        self.wait_pool(server)
         self.assertEqual(server.stop(), 0)
         self.assertNotIn("Killed", server.output())
 

@@ -21,16 +21,6 @@ MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
 POOL = 8 + 8                    # netcats for the -max 8 of support.Server
 
 
-def children(pid: int) -> typing.Set[int]:
-    """The processes whose parent is `pid`."""
-    found = set()
-    for folder in pathlib.Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
-                found.add(int(folder.name))
-    return found
-
-
 def ask_until_dismissed(client: Client) -> None:
     """NOOP until the reply is 421: TERM takes its time to reach the session."""
     while client.ask("NOOP").code != 421:
@@ -42,13 +32,17 @@ class PoolTestCase(LauncherTestCase):
         return support.wait_for(lambda: text in server.output() and server.output(), "%r, said by the launcher" % text)
 
     def started(self, *options, **arguments) -> support.Server:
-        """A server whose pool listens."""
+        """A server that has said where it listens."""
         return self.ready(self.make_server(*options, **arguments))
 
     def ready(self, server: support.Server) -> support.Server:
         server.start()
         self.wait_output(server, "telnet")
         return server
+
+    def wait_pool(self, server: support.Server) -> None:
+        """Until the whole pool listens: the launcher waits for it too, but only so long."""
+        support.wait_for(lambda: support.listeners(server.port) == POOL, "a whole pool")
 
     def with_handler(self, *options, text: str) -> support.Server:
         """A server of a copy of the tree, where `text` is the handler; $FOLDER in it is the server's folder."""
@@ -77,6 +71,7 @@ class HandOverTest(PoolTestCase):
     def test_netcat_becomes_the_handler(self):
         """nc -e: the process that waited for the client is the one that serves it."""
         server = self.started()
+        self.wait_pool(server)
         waiting = {pid for pid, command in server.processes().items() if "nc.traditional -n" in command}
         self.assertEqual(len(waiting), POOL)
         with server.client() as client:
@@ -90,13 +85,14 @@ class HandOverTest(PoolTestCase):
 class LoadTest(PoolTestCase):
     def test_fifty_at_once(self):
         server = self.started("-max", "64")
-        if pathlib.Path(MIGRATE).read_text().strip() != "1":
-            self.skipTest("net.ipv4.tcp_migrate_req est à 0 : une rafale perd des connexions")
-        together, failures = threading.Barrier(50, timeout=3 * PATIENCE), []
+        migrate = pathlib.Path(MIGRATE)
+        if not migrate.exists() or migrate.read_text().strip() != "1":
+            self.skipTest("net.ipv4.tcp_migrate_req n'est pas à 1 : une rafale perd des connexions")
+        together, failures = threading.Barrier(50, timeout=PATIENCE), []
 
         def call():
             try:
-                with server.client(timeout=3 * PATIENCE) as client:
+                with server.client() as client:
                     together.wait()
                     client.expect("EHLO client.example", 250)
                     client.expect("QUIT", 221)
@@ -329,6 +325,7 @@ class NetcatFailureTest(PoolTestCase):
         calls = self.with_netcat(server, '[ ! -e %s/broken ] || exit 127\nexec %s "$@"\n' % (
             server.folder, support.find_program("nc.traditional")))
         self.ready(server)
+        self.wait_pool(server)
         (server.folder / "broken").touch()
         for _ in range(POOL):
             server.client().close()

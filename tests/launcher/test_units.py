@@ -1,7 +1,6 @@
 """README's section 9, as it stands there: the handler under ncat, inetd and systemd, prefork.py under systemd, and
 serveur.sh as a service. Units are verified, and their programs started by systemd-socket-activate; nothing boots."""
 
-import contextlib
 import os
 import pathlib
 import pwd
@@ -13,6 +12,7 @@ import typing
 import unittest
 
 from tests.helpers import readme, support
+from tests.helpers.processes import children_of
 from tests.helpers.readme import ReadmeTestCase, blocks, command, replaced, section
 
 WIRE = b"Subject: x\r\n\r\nx\r\n.\r\n"
@@ -146,17 +146,11 @@ class ActivationTest(ReadmeTestCase):
         """It gets the socket that listens; ExecReload has it read its files anew."""
         process, service = self.socket_activate("prefork")
         self.assert_serves()
-        workers = self.children(process.pid)
+        workers = children_of(process.pid)
         readme.run(replaced(setting(service, "ExecReload"), {"$MAINPID": str(process.pid)}))
-        support.wait_for(lambda: not workers & self.children(process.pid), "new workers")
+        support.wait_for(lambda: not workers & children_of(process.pid), "new workers")
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(support.PATIENCE), 0, self.server.output())
-
-    @staticmethod
-    def children(pid: int) -> typing.Set[str]:
-        with contextlib.suppress(FileNotFoundError):
-            return set(pathlib.Path("/proc/%d/task/%d/children" % (pid, pid)).read_text().split())
-        return set()
 
 
 if __name__ == "__main__":
