@@ -21,7 +21,7 @@ from tests.lab.agent import Agent, socket_in
 
 LETTER = b"Subject: warm\r\n\r\ntext\r\n.\r\n"
 PREFORK = ("-listen", "prefork")
-RUN = "import runpy\nrunpy.run_path(%r, run_name='__main__')\n"
+RUN = "from listener import prefork\nprefork.Master(prefork.configuration.from_environ()).run()\n"
 
 
 def workers(server: support.Server):
@@ -192,7 +192,7 @@ class QuietTest(unittest.TestCase):
         if support.IS_ROOT:
             environment["SMTP_AGENT"] = socket_in(server.folder)
             self.addCleanup(Agent(server.folder, environment, server.output_path).end)
-        code = patching.prologue(support.open_root(), patch) + RUN % str(support.open_root() / "listener/prefork.py")
+        code = patching.prologue(support.open_root(), patch) + RUN
         with open(server.output_path, "ab") as output:
             server.process = subprocess.Popen([*passing(passed), "/usr/bin/python3", "-ES", "-c", code],
                                               stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=server.folder,
@@ -215,12 +215,13 @@ class QuietTest(unittest.TestCase):
         support.wait_for(lambda: len(self.children(server)) <= 4, "few workers again")
 
     def test_no_more_for_clients_that_are_soon_served(self):
-        """More processes would not make the processors faster. Here it is the sessions of half a second that are looked
-        at."""
-        server = self.start({"listener.sockets.LOOK_SECONDS": 0.5, "listener.sockets.WAIT_SECONDS": 3600})
+        """More processes would not make the processors faster. Here it is the sessions of a second that are looked at,
+        a few times."""
+        server = self.start({"listener.sockets.LOOK_SECONDS": 1, "listener.sockets.WAIT_SECONDS": 3600,
+                             "listener.worker.SESSIONS": 1 << 20})
         support.wait_for(lambda: len(self.children(server)) == worker.SPARE, "those that a quiet server has")
         few = set(self.children(server))
-        self.assertEqual(load.Crowd(server.port, 12).run_sessions(60), 0)
+        self.assertEqual(load.Crowd(server.port, 12).run_for(3.5).failed, 0)
         self.assertEqual(set(self.children(server)), few)
 
     def test_fresh_after_many_sessions(self):
@@ -244,13 +245,13 @@ class QuietTest(unittest.TestCase):
             self.assertEqual(support.listeners(server.port), 0)
 
     def test_term_when_idle(self):
-        """Everything ends, with nothing to wait for: the time it has is less than any of its own."""
-        server = self.start()
+        """Everything ends, with nothing to wait for: it would wait longer than we do."""
+        server = self.start({"listener.prefork.GRACE_SECONDS": 3600})
         self.await_listener(server)
         with server.client() as client:
             client.expect("QUIT", 221)
         server.process.terminate()
-        self.assertEqual(server.process.wait(5), 0)
+        self.assertEqual(server.process.wait(PATIENCE), 0)
         self.assertEqual(server.processes(), {})
 
     def test_second_term_ends_transactions(self):
