@@ -40,7 +40,8 @@ class AtRestTest(support.ServerTestCase):
                 support.wait_for(lambda: len(workers(self.server)) >= 7, "idle workers")
                 pids.update(workers(self.server))
             support.wait_for(lambda: woken(pids, 0.3) == dict.fromkeys(pids, 0), "the end of their beginning")
-            self.assertEqual(woken(pids, SECONDS), dict.fromkeys(pids, 0))
+            # On a loaded machine one of them may still have something to begin.
+            support.wait_for(lambda: woken(pids, SECONDS) == dict.fromkeys(pids, 0), "nobody woken in %g s" % SECONDS)
             for client in clients:
                 client.expect("QUIT", 221)
 
