@@ -35,7 +35,7 @@ class ThroughputTest(unittest.TestCase):
             for name in names:
                 relay.enqueue(name)
             relay.start()
-            relay.wait_empty(60)
+            relay.wait_empty(3 * support.PATIENCE)
             self.assertEqual(recipients_of(sink), dict.fromkeys(names, 1))
             # One that finds nothing left for the moment ends, and more may come: hundreds a connection, not one more.
             self.assertLessEqual((sink.most_at_once, sink.connections // 10), (4, 0))
@@ -101,7 +101,8 @@ class SlowHostTest(unittest.TestCase):
     def test_holds_up_nobody(self):
         """Hosts that say nothing, take their time or cannot be reached: mail for another leaves at once."""
         with Sink({"connect": SILENCE}) as mute, Sink({"dot": SILENCE}) as slow, Sink() as quick, \
-                Relay({"mute.example": mute.port, "slow.example": slow.port, "quick.example": quick.port}) as relay:
+                Relay({"mute.example": mute.port, "slow.example": slow.port, "quick.example": quick.port},
+                      limits={"greeting": 600, "end_of_data": 600}) as relay:
             for number in range(20):
                 relay.enqueue("u%d@mute.example" % number)
                 relay.enqueue("u%d@slow.example" % number)
@@ -164,7 +165,7 @@ class KillTest(unittest.TestCase):
             for name in names:
                 relay.enqueue(name)
             kills = self.kill_until_empty(relay, sink, chance)
-            relay.wait_empty(60)
+            relay.wait_empty(3 * support.PATIENCE)
             counts = recipients_of(sink)
             again = sum(counts.values()) - len(counts)
             print("\nrelay killed %d times over %d messages: %d arrived, %d of them twice or more (seed %d)" % (

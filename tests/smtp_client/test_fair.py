@@ -217,7 +217,7 @@ class TurnTest(unittest.TestCase):
 @support.needs_program("dnsmasq", "dig")
 class SilentNameServerTest(unittest.TestCase):
 
-    BOUNDS = {"shares": {"bounces": {"quick": QUICK, "patient": 1}}, "lookups": {"PATIENT_LOOKUP": (3, 2, 20)}}
+    BOUNDS = {"shares": {"bounces": {"quick": QUICK, "patient": 1}}, "lookups": {"PATIENT_LOOKUP": (30, 1, 30)}}
 
     def test_holds_up_nobody(self):
         """Silent name servers first: a healthy domain of the same share, one of -relay, and a member of a list that has
