@@ -107,8 +107,8 @@ class ProxyTest(secure.TlsPorts, support.ServerTestCase):
             self.assertIn("[%s]" % address, tls.line())
 
     def test_tls_without_a_header(self):
-        with contextlib.suppress(ConnectionError, OSError):
-            secure.wrap(Client(self.smtps, source=PROXY))
+        with Client(self.smtps, source=PROXY) as client, contextlib.suppress(OSError):
+            secure.wrap(client)
         self.server.wait_log("dropped: PROXY header malformed")
 
     def test_clients_are_counted_by_their_own_address(self):

@@ -177,10 +177,8 @@ class LargeMessageTest(support.ServerTestCase):
     SIZE = 52428800                     # the default of -size
     MOST_MEMORY = 32 * MEGABYTE
 
-    def peak_memory(self) -> int:
-        """Octets that the one handler with a client had in memory at most."""
-        pid, = handlers(self.server)
-        return processes.peak_memory(pid)
+    def assert_little_memory(self, client: Client):
+        self.assertLess(processes.peak_memory(self.server.process_of(client)), self.MOST_MEMORY)
 
     def send_data(self, client: Client, pieces) -> int:
         """Send a message's text; the code of the reply."""
@@ -201,7 +199,7 @@ class LargeMessageTest(support.ServerTestCase):
         with self.client() as client:
             pieces = itertools.chain([header], itertools.repeat(piece, count), [last])
             self.assertEqual(self.send_data(client, pieces), 250)
-            self.assertLess(self.peak_memory(), self.MOST_MEMORY)
+            self.assert_little_memory(client)
         message, = self.server.messages("alice")
         start = message.content.index(b"Subject: large\n\n") + len(header) - 2
         message.path.unlink()
@@ -219,13 +217,13 @@ class LargeMessageTest(support.ServerTestCase):
         piece = b"x" * 65534 + b"\r\n"
         with self.client() as client:
             self.assertEqual(self.send_data(client, [piece] * (self.SIZE // len(piece) + 1)), 552)
-            self.assertLess(self.peak_memory(), self.MOST_MEMORY)
+            self.assert_little_memory(client)
         self.assertEqual(self.server.messages("alice"), [])
 
     def test_large_header(self):
         with self.client() as client:
             self.assertEqual(self.send_data(client, [b"X: y\r\n" * 10000] * 400), 552)
-            self.assertLess(self.peak_memory(), self.MOST_MEMORY)
+            self.assert_little_memory(client)
         self.server.wait_log("rejected after DATA: message header too big")
 
     def test_long_command(self):
@@ -234,7 +232,7 @@ class LargeMessageTest(support.ServerTestCase):
                 client.write(b"x" * 65536)
             self.assertEqual(client.ask("").code, 500)
             client.expect("NOOP", 250)
-            self.assertLess(self.peak_memory(), self.MOST_MEMORY)
+            self.assert_little_memory(client)
 
 
 if __name__ == "__main__":

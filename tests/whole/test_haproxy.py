@@ -28,6 +28,8 @@ class HAProxyTest(secure.TlsPorts, support.ServerTestCase):
         super().setUpClass()
         cls.ports = {name: support.free_port() for name in ("smtp", "first", "secure")}
         text = re.sub(r"10\.0\.0\.1[12]:4567", "127.0.0.1:%d" % cls.server.port, recipe())
+        # A check that takes more than 2 s would be broken off, which the server's log tells.
+        text = text.replace("timeout connect 5s\n", "timeout connect 5s\n        timeout check 30s\n")
         section = text[text.index("    listen smtp"):]
         first = section.replace("smtp\n", "first\n", 1).replace("send-proxy-v2", "send-proxy")
         over_tls = re.sub(r" *option smtpchk.*\n", "", section.replace("smtp\n", "secure\n", 1)) \
