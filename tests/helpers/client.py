@@ -3,7 +3,7 @@
 import socket
 import typing
 
-PATIENCE = 20                   # seconds before something that should happen counts as failed
+PATIENCE = 60                   # seconds before something that should happen counts as failed, on a loaded machine too
 
 
 class Reply(typing.NamedTuple):

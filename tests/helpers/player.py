@@ -61,7 +61,7 @@ class Player:
         self.seen = self._queued()
         self.log_start = len(server.log())
         self.open = False
-        self.log_patience = 5.0         # seconds
+        self.log_patience: float = support.PATIENCE
 
     def play(self) -> None:
         """Raises AssertionError, saying at which line of which file, when the server does otherwise than written."""

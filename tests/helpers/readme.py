@@ -105,7 +105,7 @@ def where_present(text: str, table: Table) -> str:
 def run(line: str, typed: str = "", **options) -> str:
     """What a command line writes in bash; AssertionError unless it ends with 0."""
     done = subprocess.run(["bash", "-c", line], input=typed.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          timeout=3 * PATIENCE, **options)
+                          timeout=PATIENCE, **options)
     text = done.stdout.decode("utf-8", "replace")
     assert done.returncode == 0, "%s: %d\n%s" % (line, done.returncode, text)
     return text

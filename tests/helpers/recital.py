@@ -14,7 +14,7 @@ import tty
 import typing
 
 from common.mainlog import readable
-from tests.helpers.client import PATIENCE, Client
+from tests.helpers.client import Client
 from tests.helpers.dialogue import COMMENT, DOMAIN, NOWHERE, SENT, Dialogue, Step, in_french, octets, pattern, replies
 
 STORE = "/tmp/dialogue"         # the folder that the line shown for serveur.sh names
@@ -22,6 +22,7 @@ ALIASES = STORE + ".alias"
 CLIENT, SERVER, NOTE, COMMENTED, WRONG = "36", "32", "2", "33", "1;31"     # colours, as ECMA-48 numbers them
 AT_HIS = "     # dans un autre terminal de root, qui sera le sien"
 SHOWN = 200                     # of a line's letters
+PATIENCE = 20                   # seconds, for a person before a server that says nothing
 ENDINGS = {"L": " ⏎LF", "B": " (ces octets, rien de plus)", "C": ""}
 
 
@@ -89,7 +90,7 @@ class Recital:
     def play(self) -> int:
         """How many replies were other ones.  OSError if there is no server there."""
         self._show_setup()
-        self.client = Client(self.port, self.host)
+        self._connect()
         steps = self.dialogue.told
         while steps:
             count = self._group(steps)
@@ -165,7 +166,7 @@ class Recital:
         elif step.keyword == "connect":
             self._end_session()
             self.screen.row("-- une nouvelle connexion --", NOTE)
-            self.client = Client(self.port, self.host)
+            self._connect()
         elif step.keyword == "close":
             self.screen.row("-- le client s'en va --", NOTE)
             self.client.close()
@@ -174,6 +175,9 @@ class Recital:
             self._tell(step)
         elif step.text.startswith("blocked "):
             self._ask_to_block(step.text.split()[1])
+
+    def _connect(self) -> None:
+        self.client = Client(self.port, self.host, timeout=PATIENCE)
 
     def _send(self, group: typing.List[Step]) -> None:
         if self.screen.pauses:

@@ -31,7 +31,7 @@ PLAYED = ("rfc821-scenario-01-typical-transaction", "rfc821-scenario-07-mailing-
 def play(*words, **more):
     """tests/jouer, not in a terminal: (its status, what it wrote)."""
     done = subprocess.run([str(JOUER), *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, encoding="utf-8", timeout=PATIENCE * 3, **more)
+                          stderr=subprocess.STDOUT, encoding="utf-8", timeout=PATIENCE, **more)
     return done.returncode, done.stdout
 
 

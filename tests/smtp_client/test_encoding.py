@@ -180,6 +180,6 @@ class MemoryTest(unittest.TestCase):
                 idle = processes.peak_memory(relay.process.pid)
                 relay.enqueue("big@s.example", text=text)
                 relay.wake()
-                sink.wait_messages(2, 60)
+                sink.wait_messages(2, 3 * support.PATIENCE)
                 used = processes.peak_memory(relay.process.pid) - idle
                 self.assertLessEqual(used, min(3 * len(text) + (8 << 20), len(text) + (64 << 20)))

@@ -61,7 +61,7 @@ class Browser:
         request = urllib.request.Request("http://127.0.0.1:%d%s" % (self.port, path), data, method=method,
                                          headers={"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=3 * PATIENCE) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise AssertionError("%s %s: %s" % (method, path, error.read().decode("utf-8", "replace")[:500])) from None

@@ -17,7 +17,7 @@ class GrowthTest(unittest.TestCase):
 
     def run_bench(self, *words: str) -> subprocess.CompletedProcess:
         return subprocess.run([sys.executable, str(support.ROOT / "tests/bench/growth"), *words], capture_output=True,
-                              text=True, timeout=10 * support.PATIENCE)
+                              text=True, timeout=5 * support.PATIENCE)
 
     def test_table(self):
         names = ("alias-prefork", "nom", "repos-prefork", "suppression")
