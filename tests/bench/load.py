@@ -182,6 +182,7 @@ class Sender:
     def local_port(self) -> int:
         return self._socket.getsockname()[1]
 
+
 class Submitter:
     """Sends one message a session to `recipient` at `port`: connect, EHLO, STARTTLS, EHLO, AUTH PLAIN, the message,
     QUIT. login, password: text."""

@@ -33,11 +33,7 @@ class Agent:
                 env={**settings, "SMTP_AGENT": self.socket}, preexec_fn=lambda: limit_files(file_size))
         support.wait_for(lambda: pathlib.Path(self.socket).exists() or self.process.poll() is not None,
                          "the agent's socket")
-
-    def workers(self) -> typing.List[int]:
-        """The pids of the processes that serve."""
-        children = pathlib.Path("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid)).read_text()
-        return [int(pid) for pid in children.split()]
+        assert self.process.poll() is None, output.read_text("utf-8", "replace")
 
     def end(self) -> None:
         self.process.kill()

@@ -143,7 +143,7 @@ class Courier:
 
     def imap_connection(self, login: str) -> imaplib.IMAP4:
         """A connection that has logged in, for what else a test wants to ask."""
-        connection = imaplib.IMAP4("127.0.0.1", self.imap_port)
+        connection = imaplib.IMAP4("127.0.0.1", self.imap_port, support.PATIENCE)
         connection.login(login, PASSWORD)
         return connection
 

@@ -87,7 +87,7 @@ class Cyrus(ImapStore):
         support.wait_for(lambda: self._listening() or self.process.poll() is not None, "Cyrus listening")
         if not self._listening():
             raise AssertionError("Cyrus does not start: %s" % (self.folder / "output").read_text())
-        connection = imaplib.IMAP4("127.0.0.1", self.imap_port)
+        connection = imaplib.IMAP4("127.0.0.1", self.imap_port, support.PATIENCE)
         connection.login(ADMINISTRATOR, PASSWORD)
         while self.users:
             assert connection.create("user/" + self.users.pop())[0] == "OK"
@@ -96,7 +96,7 @@ class Cyrus(ImapStore):
 
     def imap(self, user: str) -> typing.List[bytes]:
         """All messages of a user's INBOX."""
-        return read_all(imaplib.IMAP4("127.0.0.1", self.imap_port), user)
+        return read_all(imaplib.IMAP4("127.0.0.1", self.imap_port, support.PATIENCE), user)
 
 
 needs_cyrus = unpacked.needed(*PACKAGE)

@@ -148,7 +148,7 @@ class Dovecot(ImapStore):
 
     def imap(self, user: str) -> typing.List[bytes]:
         """All messages of a user's INBOX."""
-        return read_all(imaplib.IMAP4(self.address, self.imap_port), user)
+        return read_all(imaplib.IMAP4(self.address, self.imap_port, support.PATIENCE), user)
 
 
 def read_all(connection: imaplib.IMAP4, user: str) -> typing.List[bytes]:
