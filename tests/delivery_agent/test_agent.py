@@ -21,7 +21,7 @@ from mailstore import agent_client
 from mailstore.outcome import Later, Unavailable
 from tests.helpers import faults, harness, mailbox_faults, support
 from tests.helpers.accounts import system_users
-from tests.helpers.load import ENDLESS, Load, split_mbox
+from tests.helpers.load import Load, split_mbox
 from tests.helpers.terminals import FIRST_UID, PseudoTerminal
 from tests.lab.asking import ask
 
@@ -52,8 +52,7 @@ class AgentKillTestCase(support.ServerTestCase):
                         os.kill(pid, signal.SIGKILL)
                         hit += 1
             return hit == kills and len(load.acknowledged) >= least
-        support.wait_for(is_enough, "%d agents killed" % kills, 10 * support.PATIENCE)
-        load.stop()
+        support.wait_for(is_enough, "%d agents killed" % kills, 5 * support.PATIENCE)
         return hit
 
 
@@ -67,7 +66,7 @@ class KilledAgentTest(AgentKillTestCase):
 
     def test_kills(self):
         for recipients in (["alice"], ["alice", "bob"]):
-            with Load(self.server.port, [self.address(one) for one in recipients], ENDLESS) as load:
+            with Load(self.server.port, [self.address(one) for one in recipients]) as load:
                 hit = self.kill_at_random(load, self.KILLS, self.ACKNOWLEDGED)
             for account in recipients:
                 messages = self.server.messages(account)
@@ -92,7 +91,7 @@ class KilledAgentMboxTest(AgentKillTestCase):
     def test_kills(self):
         with system_users("essaiagent"):
             recipient = "essaiagent@" + self.server.domain
-            with Load(self.server.port, [recipient], ENDLESS, clients=3) as load:
+            with Load(self.server.port, [recipient], clients=3) as load:
                 hit = self.kill_at_random(load, self.KILLS, self.ACKNOWLEDGED)
             support.wait_for(lambda: self.server.send(recipient, b"Subject: number 999999\r\n.\r\n").code == 250,
                              "service")
