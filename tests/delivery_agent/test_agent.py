@@ -22,6 +22,7 @@ from mailstore.outcome import Later, Unavailable
 from tests.helpers import faults, harness, mailbox_faults, support
 from tests.helpers.accounts import system_users
 from tests.helpers.load import Load, split_mbox
+from tests.helpers.processes import children_of
 from tests.helpers.terminals import FIRST_UID, PseudoTerminal
 from tests.lab.asking import ask
 
@@ -301,7 +302,7 @@ class NoProcessTest(unittest.TestCase):
         with harness.Handlers(patch={"posix.fork": faults.fork_every_other_time}) as server:
             for _ in range(3):
                 self.assertEqual(server.send("alice@" + server.domain, SMALL).code, 250)
-            support.wait_for(lambda: len(server.agent.workers()) >= 3, "as many as should be idle")
+            support.wait_for(lambda: len(children_of(server.agent.process.pid)) >= 3, "as many as should be idle")
             self.assertIsNone(server.agent.process.poll())
 
 
