@@ -210,7 +210,7 @@ class NetcatTest(unittest.TestCase):
             planted.parent.mkdir(parents=True)
             planted.write_text("#!/bin/sh\nid -u >%s/ran-as\n" % server.folder)
             planted.chmod(0o755)
-            for path in (server.spool, *planted.parents[:2], planted):
+            for path in (server.spool, planted.parent.parent, planted.parent, planted):
                 os.chown(path, pwd.getpwnam("mail").pw_uid, pwd.getpwnam("mail").pw_gid)
             server._environment["PATH"] = str(tools)
             self.assertEqual(server.launch().wait(support.PATIENCE), 1, server.output())

@@ -89,6 +89,8 @@ class ClosedFolderTest(unittest.TestCase):
                     client.expect("EHLO x", 250)
                     letter = ("a@b.example", "alice@" + server.domain, LETTER)
                     client.letter(*letter)
+                    # One that begins later has none to go on with.
+                    support.wait_for(lambda: "relay started" in log.read_text(), "the relay")
                     log.rename(folder / "old")
                     folder.chmod(0o755)
                     replies = [client.letter(*letter) for _ in range(3)]
