@@ -184,7 +184,8 @@ class SilenceTest(unittest.TestCase):
                 client.write(FOUR_LINE[:-1])
                 support.wait_for(lambda s=server: any(map(catches_term, s.serving())), "the wait for the rest")
                 self.assertEqual(server.stop(), 0)
-                self.assertEqual(client.rest(), b"")
+                with contextlib.suppress(ConnectionResetError):     # it may not have read what had come
+                    self.assertEqual(client.rest(), b"")
                 self.assertIn("dropped: PROXY header not complete when the server stopped", server.log())
 
     def test_wrong_passwords_are_the_clients(self):
