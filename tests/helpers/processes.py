@@ -1,5 +1,6 @@
 """What /proc tells of a process."""
 
+import contextlib
 import pathlib
 import typing
 
@@ -16,6 +17,17 @@ def children_of(pid: int) -> typing.Set[int]:
     """The pids of the processes whose parent is `pid`. (/proc/PID/task/PID/children may miss one while another ends)"""
     everybody = (int(folder.name) for folder in pathlib.Path("/proc").glob("[0-9]*"))
     return {other for other in everybody if parent_of(other) == pid}
+
+
+def states_of(commands: typing.Mapping[int, str]) -> str:
+    """A line for each of these processes ({pid: command line}): whose child it is, and what it waits for."""
+    lines = []
+    for pid, command in sorted(commands.items()):
+        with contextlib.suppress(OSError):          # it has ended meanwhile
+            state = pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[0]
+            waits = pathlib.Path("/proc/%d/wchan" % pid).read_text()
+            lines.append("%d of %d %s %s %s\n" % (pid, parent_of(pid), state, waits, command))
+    return "".join(lines)
 
 
 def peak_memory(pid: int) -> int:

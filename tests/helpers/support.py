@@ -38,8 +38,7 @@ from tests.helpers import mailboxes, processes, sockets
 from tests.helpers.client import PATIENCE, Client, Reply, greeted_client
 from tests.helpers.sockets import listeners
 
-# A TERM ends the tests as Ctrl-C does: what they have started is stopped and removed. A shell's background job ignores
-# INT, and so would all that it starts, servers too.
+# TERM ends the tests as Ctrl-C does, cleaned up; a shell's background job, and all it starts, would not hear INT.
 for _number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(_number, signal.default_int_handler)
 
@@ -236,7 +235,8 @@ class Server:
         try:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError("serveur.sh still runs %d s after TERM" % seconds) from None
+            left = processes.states_of(processes_marked(self.mark))
+            raise AssertionError("serveur.sh still runs %d s after TERM:\n%s" % (seconds, left)) from None
         left = processes_marked(self.mark)
         if left or listeners(self.port):
             raise AssertionError("left behind after the stop: %s" % (left or "a listener"))
