@@ -102,7 +102,6 @@ find_orphans() {
 end_orphans() {
     local entry orphans
     become_background
-    kill -KILL "$watch"                     # this ends by itself
     find_orphans "$@"
     end_children "${orphans[@]}"
     for entry in "$@"; do kill -KILL -- "-${entry%:*}"; done

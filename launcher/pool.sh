@@ -11,6 +11,7 @@
 # watches another one, of which all who may need it have the writing end: so it ends when they have.
 
 readonly GRACE=10               # seconds that running sessions get to finish when the server stops
+readonly ALARM=30               # seconds after which at the latest everybody looks after his children
 launcher_only=()                # descriptors that nobody in the background may have
 background_jobs=()              # what to start again if it dies: [pid]="function argument..."
 voice_cat=
@@ -64,19 +65,38 @@ close_voice() {
 # waits with select(2).)  With a second or more, as elsewhere in this file, it can't come so early.
 nap() { sleep "$1"; }
 
-# Which children have ended is asked of each (alive); wait -n only says that it is time to ask again:
+# Which children have ended is asked of each (alive); await_end only says that it is time to ask again:
 # bash may forget to report one that a signal ended while it was busy, but wait PID still knows its status.
 alive() { kill -0 "$1"; }
+
+# await_end: until a child has ended, or it is time to look; leaves in $ended and $status which one, and how.
+# Before wait -n asks the kernel for a child's end it looks at bash's own list.  One that ends in between is taken in by
+# the handler of SIGCHLD, and wait -n sleeps until another one ends.  So there always is another one: the alarm, and
+# when the launcher has ended, the watch, a moment after it.
+await_end() {
+    alive "$alarm" || set_alarm
+    wait -n -p ended
+    status=$?
+}
+
+set_alarm() {
+    read -r -t "$ALARM" -u "$life" &
+    alarm=$!
+}
+
+# launcher_ended: it alone has the writing end of the pipe, and never writes
+launcher_ended() { read -r -t 0 -u "$life"; }
 
 # -- what each of them does -----------------------------------------------------------------------
 
 # How each begins.  Signals are the launcher's business, also those of "pkill -f serveur.sh"; a program
-# started from here sets its own handlers.  The watch is one more child, which ends with the launcher.
+# started from here sets its own handlers.  The alarm ends with the launcher too, the watch after it (await_end).
 become_background() {
     trap '' INT TERM HUP
     close_launchers
     exec {terminal}>&2 2>/dev/null          # where bash would report each child that a signal ended
-    read -r -u "$life" &
+    set_alarm
+    (read -r -u "$life"; exec sleep 0.5) &
     watch=$!
     read -r own_name <"/proc/$BASHPID/comm"
 }
@@ -100,7 +120,7 @@ keep_listeners() {
     export SMTP_PORT=$1
     [[ " $SMTP_SMTPS " != *" $1 "* ]] || export SMTP_IMPLICIT_TLS=1
     while ((left-- > 0)); do run "${command[@]}"; since[$!]=$SECONDS; done
-    while wait -n -p ended; status=$?; alive "$watch"; do
+    while await_end; ! launcher_ended; do
         # Each is asked only when bash may have forgotten one, and now and then: there may be a hundred.
         if ((status <= 128 && ++ends % 32)) && [ -n "${since[${ended:-0}]-}" ]; then
             replace "$ended" "$status"
@@ -149,19 +169,20 @@ longer_pause() {
 
 # supervise PROGRAM ARGUMENT...: runs as long as we do; started again when it dies, after a growing pause
 supervise() {
-    local pause=1 longest=${longest-30} child started
+    local pause=1 longest=${longest-30} child started ended status
     become_background
     while :; do
         run "$PYTHON" -ES "$PROGRAM/$1" "${@:2}"
         child=$! started=$SECONDS
-        while alive "$watch" && alive "$child"; do wait -n; done
-        alive "$watch" || break
+        while ! launcher_ended && alive "$child"; do await_end; done
+        ! launcher_ended || break
         wait "$child"
         warn "${1##*/} s'est arrêté (code $?) ; il redémarre dans $pause s." 2>&"$terminal"
+        child=
         ((SECONDS - started < 60)) || pause=1
-        longer_pause || return
+        longer_pause || break
     done
-    end_children "$child"
+    end_children ${child:+"$child"}
 }
 
 # supervise_agent: outlives all who may ask it, and is told by what it knows that they have ended; a session waits for
@@ -185,6 +206,7 @@ serve_page() { export SMTP_WEB_TOKEN; supervise web/server.py; }
 end_children() {
     local pid begun=${EPOCHREALTIME//[!0-9]/} milliseconds=0 reminded=
     local -A left=() asked=()
+    kill -KILL "$alarm" "$watch"
     for pid in "$@"; do left[$pid]=1; done
     while ((milliseconds < GRACE * 1000 && ${#left[@]} > 0)); do
         for pid in "${!left[@]}"; do

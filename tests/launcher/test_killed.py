@@ -79,7 +79,7 @@ class KillTest(PoolTestCase):
         self.wait_pool(server)
         for _ in range(2):
             before = server.output().count("est remplacé")
-            keepers = [pid for pid in children_of(server.process.pid) if len(children_of(pid)) > 2]
+            keepers = [pid for pid in children_of(server.process.pid) if len(children_of(pid)) > 3]
             orphans = children_of(keepers[0])
             os.kill(keepers[0], signal.SIGKILL)
             support.wait_for(lambda: server.output().count("est remplacé") > before, "a new keeper")
