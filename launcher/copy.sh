@@ -49,12 +49,10 @@ fill_copy() {
 
 # make_copy FOLDER: a copy in there; false if it can't be
 make_copy() {
-    local copy_lock
+    local copy_lock rounds=0
     is_roots "$1" || return
-    copy=$1/serveur-smtp.$EPOCHSECONDS-$$
-    mkdir -m 700 "$copy" 2>/dev/null || { copy=; return 1; }
-    : >"$copy/.lock"
-    if exec {copy_lock}<"$copy/.lock" && flock -n "$copy_lock" && fill_copy; then
+    until claim_copy "$1"; do ((++rounds < 10)) || return; done
+    if fill_copy; then
         PROGRAM=$copy
         return
     fi
@@ -62,6 +60,18 @@ make_copy() {
     remove_copy
     return 1
 }
+
+# claim_copy FOLDER: a new folder in there, and its lock in $copy_lock; false if it can't be, or if another start took
+# it for one that was left, as long as it had no lock (starts with a /run each may share /var/lib)
+claim_copy() {
+    copy=$1/serveur-smtp.${EPOCHREALTIME//[!0-9]/}-$$
+    if mkdir -m 700 "$copy" && : >"$copy/.lock" && exec {copy_lock}<"$copy/.lock"; then
+        flock -n "$copy_lock" && [ "/proc/$$/fd/$copy_lock" -ef "$copy/.lock" ] && return
+        exec {copy_lock}<&-
+    fi
+    remove_copy
+    return 1
+} 2>/dev/null
 
 remove_copy() {
     [ -z "$filling" ] || ! kill "$filling" 2>/dev/null || await_filling
@@ -71,14 +81,11 @@ remove_copy() {
 
 # lay_copy: ours until we end, however that is
 lay_copy() {
-    local home gate
+    local home
     [ "$EUID" = 0 ] && [ -z "$copy" ] || return 0
-    # One start at a time: a copy that has no lock yet must not be taken for one that was left.
-    exec {gate}>>"${locks%/*}/copies" && flock "$gate"
     trap remove_copy EXIT
     for home in "${COPY_HOMES[@]}"; do remove_left_copies "$home"; done
     for home in "${COPY_HOMES[@]}"; do ! make_copy "$home" || break; done
-    exec {gate}>&-
     [ -n "$copy" ] || fail 1 "le programme, lancé en root, doit être copié dans ${COPY_HOMES[0]} ou ${COPY_HOMES[1]}, \
 et ne le peut : il y faut un dossier de root, où nul autre n'écrit, sur un disque inscriptible qui n'est pas monté \
 noexec"

@@ -6,6 +6,7 @@ import pathlib
 import shlex
 import shutil
 import signal
+import subprocess
 import unittest
 
 from tests.helpers import support
@@ -251,6 +252,19 @@ class WhereItLiesTest(CopyTestCase):
         self.assertEqual(served_from(server).parent, pathlib.Path("/var/lib"))
         self.assertEqual(server.send("alice@" + server.domain, LETTER).code, 250)
         self.stop(server)
+
+    def test_others_tidy_up(self):
+        """Starts that have a /run of their own see each other's copies in /var/lib only: also one that is so new that
+        its lock is not held yet."""
+        tidy = subprocess.Popen(["bash", "-c", ". launcher/copy.sh; while :; do remove_left_copies /var/lib; done"],
+                                env=dict(os.environ, HERE=str(support.ROOT)), cwd=support.ROOT)
+        self.addCleanup(tidy.wait)
+        self.addCleanup(tidy.kill)
+        for _ in range(5):
+            server = self.make_server()
+            self.start_after(server, tmpfs("/run", "noexec,mode=755"))
+            server.start()
+            self.stop(server)
 
     def test_run_is_full(self):
         server = self.make_server()
