@@ -86,6 +86,8 @@ class TerminalTest(unittest.TestCase):
             while b"Journal : " not in said:
                 said += screen.read(65536)
             self.assertEqual(server.send("alice@" + server.domain, SMALL).code, 250)
+            while b"Completed" not in said:
+                said += screen.read(65536)
             with server.client() as client:
                 mail, seen = {pwd.getpwnam("mail").pw_uid}, []
                 for pid, command in server.processes().items():

@@ -264,7 +264,9 @@ class WhereItLiesTest(CopyTestCase):
             server = self.make_server()
             self.start_after(server, tmpfs("/run", "noexec,mode=755"))
             server.start()
-            self.stop(server)
+            folder = served_from(server)
+            self.assertEqual(server.stop(), 0, server.output())
+            support.wait_for(lambda: not folder.exists(), "the end of what both remove")
 
     def test_run_is_full(self):
         server = self.make_server()
