@@ -55,8 +55,9 @@ class HandOverTest(SinkServerCase):
         before = len(self.sink.messages)
         reply = self.server.send([self.address("bob"), "x@sink.example", "y@sink.example"], WIRE)
         lines = self.wait_completed(reply)
-        self.assertEqual(sorted(lines[1:-1]), sorted([
-            "=> bob <%s> R=local_user T=maildir_home" % self.address("bob"),
+        # The relay may have found and sent it before the session has told of bob.
+        self.assertEqual(sorted(lines[1:]), sorted([
+            "Completed", "=> bob <%s> R=local_user T=maildir_home" % self.address("bob"),
             '=> x@sink.example R=hubbed_hosts T=remote_smtp H=127.0.0.1 [127.0.0.1] C="250 queued as 12345"',
             '-> y@sink.example R=hubbed_hosts T=remote_smtp H=127.0.0.1 [127.0.0.1] C="250 queued as 12345"']))
         self.assertTrue(lines[0].startswith("<= sender@client.example.org H=(client.example.org) [127.0.0.1] P=esmtp "
