@@ -25,6 +25,9 @@ remove_left_copies() {
     for left in "$1"/serveur-smtp.*/; do
         [ ! -d "$left" ] || flock -n "$left.lock" rm -rf "$left"
     done
+    for left in "$1"/.serveur-smtp.*/; do
+        [ ! -d "$left" ] || find "$left" -maxdepth 0 -mmin +1 -exec rm -rf {} +
+    done
 }
 
 # await_filling: the exit code of the process that fills the copy; a signal interrupts wait
@@ -49,29 +52,22 @@ fill_copy() {
 
 # make_copy FOLDER: a copy in there; false if it can't be
 make_copy() {
-    local copy_lock rounds=0
+    local copy_lock name=serveur-smtp.${EPOCHREALTIME//[!0-9]/}-$$
     is_roots "$1" || return
-    until claim_copy "$1"; do ((++rounds < 10)) || return; done
-    if fill_copy; then
-        PROGRAM=$copy
-        return
+    copy=$1/.$name                      # where nobody takes it for one that was left, as long as it has no lock
+    mkdir -m 700 "$copy" 2>/dev/null || { copy=; return 1; }
+    : >"$copy/.lock"
+    if exec {copy_lock}<"$copy/.lock" && flock -n "$copy_lock" && mv -T "$copy" "$1/$name"; then
+        copy=$1/$name
+        if fill_copy; then
+            PROGRAM=$copy
+            return
+        fi
     fi
     exec {copy_lock}<&-
     remove_copy
     return 1
 }
-
-# claim_copy FOLDER: a new folder in there, and its lock in $copy_lock; false if it can't be, or if another start took
-# it for one that was left, as long as it had no lock (starts with a /run each may share /var/lib)
-claim_copy() {
-    copy=$1/serveur-smtp.${EPOCHREALTIME//[!0-9]/}-$$
-    if mkdir -m 700 "$copy" && : >"$copy/.lock" && exec {copy_lock}<"$copy/.lock"; then
-        flock -n "$copy_lock" && [ "/proc/$$/fd/$copy_lock" -ef "$copy/.lock" ] && return
-        exec {copy_lock}<&-
-    fi
-    remove_copy
-    return 1
-} 2>/dev/null
 
 remove_copy() {
     [ -z "$filling" ] || ! kill "$filling" 2>/dev/null || await_filling

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import time
 import unittest
 
 from tests.helpers import support
@@ -229,6 +230,17 @@ class WhoseCopyTest(CopyTestCase):
         support.wait_for(lambda: not killed.processes(), "the session's end")
         self.stop(self.make_server().start())
         self.assertFalse(folder.exists())
+
+    def test_killed_before_it_had_a_lock(self):
+        """Its folder goes when it is old enough to be nobody's who is at it."""
+        old, new = (home / (".serveur-smtp.%d-1" % number) for number, home in enumerate(HOMES))
+        for folder, age in ((old, 300), (new, 0)):
+            folder.mkdir(0o700)
+            self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+            os.utime(folder, (time.time() - age,) * 2)
+        self.stop(self.make_server().start())
+        self.assertFalse(old.exists())
+        self.assertTrue(new.exists())
 
     def test_failed_start(self):
         """It has left nothing, also when what fails comes after the copy."""
