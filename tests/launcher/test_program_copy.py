@@ -214,6 +214,8 @@ class WhoseCopyTest(CopyTestCase):
             ours = killed.process_of(client)
             others = [pid for pid, command in killed.processes().items()
                       if pid != ours and "/delivery_agent" not in command]      # which the session needs
+            # The launcher last: the kernel wakes a process group that is stopped when it becomes an orphan.
+            others.sort(key=lambda pid: pid == killed.process.pid)
             for number in (signal.SIGSTOP, signal.SIGKILL):     # a keeper that lives on would tell the session to end
                 for pid in others:
                     with contextlib.suppress(ProcessLookupError):
