@@ -74,14 +74,12 @@ alive() { kill -0 "$1"; }
 # the handler of SIGCHLD, and wait -n sleeps until another one ends.  So there always is another one: the alarm, and
 # when the launcher has ended, the watch, a moment after it.
 await_end() {
-    alive "$alarm" || set_alarm
+    if ! alive "$alarm"; then
+        read -r -t "$ALARM" -u "$life" &
+        alarm=$!
+    fi
     wait -n -p ended
     status=$?
-}
-
-set_alarm() {
-    read -r -t "$ALARM" -u "$life" &
-    alarm=$!
 }
 
 # launcher_ended: it alone has the writing end of the pipe, and never writes
@@ -95,7 +93,7 @@ become_background() {
     trap '' INT TERM HUP
     close_launchers
     exec {terminal}>&2 2>/dev/null          # where bash would report each child that a signal ended
-    set_alarm
+    alarm=
     (read -r -u "$life"; exec sleep 0.5) &
     watch=$!
     read -r own_name <"/proc/$BASHPID/comm"
@@ -206,7 +204,7 @@ serve_page() { export SMTP_WEB_TOKEN; supervise web/server.py; }
 end_children() {
     local pid begun=${EPOCHREALTIME//[!0-9]/} milliseconds=0 reminded=
     local -A left=() asked=()
-    kill -KILL "$alarm" "$watch"
+    kill -KILL "$watch" ${alarm:+"$alarm"}
     for pid in "$@"; do left[$pid]=1; done
     while ((milliseconds < GRACE * 1000 && ${#left[@]} > 0)); do
         for pid in "${!left[@]}"; do

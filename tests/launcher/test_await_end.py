@@ -12,7 +12,7 @@ from tests.helpers import support
 from tests.helpers.launcher import copy_tree, set_constant
 
 STRETCH = ("-e", "trace=rt_sigprocmask", "-e", "inject=rt_sigprocmask:delay_exit=5000")     # microseconds
-MOMENTS = range(-5, 30, 1 if support.LONG else 4)    # milliseconds after wait -n was begun the time before
+MOMENTS = range(0, 120, 2 if support.LONG else 8)    # milliseconds after await_end was begun the time before
 
 # Each time something ends at its moment (begin_end), while a child doesn't; wait_for_end must have noticed by then.
 SCRIPT = r"""
