@@ -1,11 +1,14 @@
 """What tests of serveur.sh share: a copy of the tree to change, programs in the place of others, what refuses."""
 
 import contextlib
+import os
 import pathlib
 import re
 import shutil
+import signal
 import tempfile
 import textwrap
+import typing
 import unittest
 
 from tests.helpers import support
@@ -53,6 +56,18 @@ def path_without(case: unittest.TestCase, missing: str) -> pathlib.Path:
                 (folder / program.name).symlink_to(program)
     (folder / missing).unlink()
     return folder
+
+
+def kill_together(server: support.Server, chosen: typing.Callable[[int, str], bool]) -> None:
+    """SIGKILL for the launcher and those of its processes that are `chosen(pid, command line)`, before any can notice
+    another's end: the launcher, which leads the session, is the last, for the kernel wakes stopped processes whose
+    leader has ended."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid, command in sorted(server.processes().items(), key=lambda entry: entry[0] == server.process.pid):
+            if chosen(pid, command):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+    server.process.wait()
 
 
 class LauncherTestCase(unittest.TestCase):

@@ -20,19 +20,16 @@ set -u
 shopt -s lastpipe
 . launcher/orphans.sh
 . launcher/pool.sh
-microseconds() { : "$EPOCHREALTIME"; now=${_//[!0-9]/}; }
-until_wait=400000
+until_wait=400000               # microseconds
 for moment; do
     open_life
     prepare
     printf -v delay '0.%06d' $((until_wait + moment * 1000))
-    microseconds
-    begun=$now
+    begun=${EPOCHREALTIME//[!0-9]/}
     begin_end
     sleep 20 &
     child=$!
-    microseconds
-    until_wait=$((now - begun))
+    until_wait=$((${EPOCHREALTIME//[!0-9]/} - begun))
     wait_for_end
     alive "$child" || echo "$moment ms: slept as long as the child ran"
     kill -KILL "$child" "$alarm" "$watch"

@@ -6,19 +6,14 @@ import signal
 import unittest
 
 from tests.helpers import support
+from tests.helpers.launcher import kill_together
 from tests.helpers.processes import children_of
 from tests.launcher.test_pool import POOL, PoolTestCase, ask_until_dismissed
 
 
 def kill_with_keepers(server: support.Server) -> None:
-    """SIGKILL for the launcher and all else that is bash, before any of it can notice another's end: the launcher,
-    which leads the session, is the last, for the kernel wakes stopped processes whose leader has ended."""
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid, command in sorted(server.processes().items(), key=lambda entry: entry[0] == server.process.pid):
-            if "/serveur.sh" in command:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
-    server.process.wait()
+    """SIGKILL for the launcher and all else that is bash."""
+    kill_together(server, lambda _, command: "/serveur.sh" in command)
 
 
 class KillTest(PoolTestCase):

@@ -5,7 +5,6 @@ import os
 import pathlib
 import shlex
 import shutil
-import signal
 import subprocess
 import time
 import unittest
@@ -13,7 +12,7 @@ import unittest
 from tests.helpers import support
 from tests.helpers.secure import ALICE, log_in, start_tls
 from tests.lab import namespace
-from tests.helpers.launcher import LETTER, LauncherTestCase, copy_tree, set_constant, write_program
+from tests.helpers.launcher import LETTER, LauncherTestCase, copy_tree, kill_together, set_constant, write_program
 from tests.lab.lmtp_sink import LmtpSink
 
 HOMES = (pathlib.Path("/run"), pathlib.Path("/var/lib"))
@@ -212,14 +211,8 @@ class WhoseCopyTest(CopyTestCase):
             client.expect("EHLO client.example.org", 250)
             client.expect("MAIL FROM:<>", 250)
             ours = killed.process_of(client)
-            others = [pid for pid, command in killed.processes().items()
-                      if pid != ours and "/delivery_agent" not in command]      # which the session needs
-            # The launcher last: the kernel wakes a process group that is stopped when it becomes an orphan.
-            others.sort(key=lambda pid: pid == killed.process.pid)
-            for number in (signal.SIGSTOP, signal.SIGKILL):     # a keeper that lives on would tell the session to end
-                for pid in others:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, number)
+            # All but the agent, which the session needs; a keeper that lives on would tell the session to end.
+            kill_together(killed, lambda pid, command: pid != ours and "/delivery_agent" not in command)
             another = self.make_server()
             another.script = copy_tree(self) / "serveur.sh"
             set_constant(another.script, "launcher/pool.sh", "GRACE", 60)      # however slow we are
